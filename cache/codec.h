@@ -1,0 +1,41 @@
+// Values to text and back: configs ("br=128,bc=64,..."), problems ("prefill bf16 b4 h32 ..."), and JSON of all records.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "cache/records.h"
+
+namespace flashtune {
+
+/// "br=128,bc=64,warps=4,...", every field, in the order of the struct.
+std::string config_to_text(const AnyConfig& config);
+
+/// Fields that are left out keep the value they have in `base`. Throws Error(kInvalidArgument) that names the misspelt key and
+/// lists the right ones, or the value that is no number or enumerator of its field.
+AnyConfig config_from_text(std::string_view text, const AnyConfig& base);
+
+/// The config of a family with every field at its default.
+AnyConfig default_constructed(Family family);
+
+/// "prefill_mma br=128,bc=64,...".
+std::string candidate_to_text(const Candidate& candidate);
+Candidate candidate_from_text(std::string_view text);
+
+/// "prefill bf16 b4 h32 kv32 q4096 k4096 d128 dv128 causal w0 bshd"; strided problems append their strides.
+std::string problem_to_text(const Problem& problem);
+Problem problem_from_text(std::string_view text);
+
+std::string device_to_text(const DeviceKey& device);  // "NVIDIA H200/132/sm_90"
+DeviceKey device_from_text(std::string_view text);
+
+/// Generic over every enum that has name_of: its token's value, or nothing.
+template <class Enum>
+std::optional<Enum> enum_from_name(std::string_view name) {
+  for (int i = 0; name_of(static_cast<Enum>(i)) != nullptr; ++i)
+    if (name == name_of(static_cast<Enum>(i))) return static_cast<Enum>(i);
+  return std::nullopt;
+}
+
+}  // namespace flashtune

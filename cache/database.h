@@ -1,0 +1,97 @@
+// The tuning database: trials and best answers in one SQLite file. Every write is committed when the call returns.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cache/records.h"
+
+namespace flashtune {
+
+/// What `query`, `export` and `prune` select by; an empty field matches all.
+struct RecordFilter {
+  std::optional<int> arch;
+  std::optional<std::string> device_name;
+  std::optional<Op> op;
+  std::optional<Dtype> dtype;
+  std::optional<int> head_dim;
+  std::optional<Outcome> outcome;           // trials only
+  std::optional<std::string> older_than;    // ISO 8601 UTC: rows whose `when` is before it
+  std::optional<std::string> driver_not;    // rows measured under another driver (stale ones)
+};
+
+struct DatabaseInfo {
+  std::filesystem::path path;
+  int schema_version = 0;
+  std::int64_t trials = 0;
+  std::int64_t bests = 0;
+  std::int64_t bytes = 0;
+  bool read_only = false;
+  std::vector<DeviceKey> devices;
+};
+
+class Database {
+ public:
+  enum class Mode { kReadWrite, kReadOnly };
+
+  /// Opens, creating the file and its folders in kReadWrite. An older schema is migrated inside a transaction after a backup
+  /// copy beside the file; a newer one, a file that is no database, and a folder that cannot be written throw Error(kIo)
+  /// that says what to do. A read-only folder is opened immutable in kReadOnly.
+  static Database open(const std::filesystem::path& path, Mode mode = Mode::kReadWrite);
+  static Database in_memory();
+
+  Database(Database&&) noexcept;
+  Database& operator=(Database&&) noexcept;
+  ~Database();
+
+  // --- trials
+  /// Commits that a launch of this trial is about to happen; returns its id with attempts raised by one.
+  Trial begin_attempt(const TrialKey& key);
+  /// Stores the trial's end (by its key); replaces what was known of the same key.
+  void finish(const Trial& trial);
+  std::optional<Trial> find(const TrialKey& key) const;
+  std::vector<Trial> trials(const RecordFilter& filter = {}) const;
+  /// All trials of one problem on one device.
+  std::vector<Trial> trials_of(const DeviceKey& device, const Problem& problem) const;
+
+  // --- best answers, one per (device, problem bucket, policy kind); the newest replaces
+  void put_best(const Best& best);
+  std::vector<Best> bests(const RecordFilter& filter = {}) const;
+
+  /// Deletes what the filter selects and reclaims the space; returns the number of rows. Refuses an empty filter.
+  std::int64_t prune(const RecordFilter& filter);
+
+  DatabaseInfo info() const;
+  /// SQLite's integrity check and our own (every text decodes, every key hashes to itself); one line per problem, none if sound.
+  std::vector<std::string> check() const;
+
+  /// Runs `body` in one transaction; rolls back when it throws.
+  template <class Body>
+  void transaction(Body&& body) {
+    begin();
+    try {
+      body();
+    } catch (...) {
+      rollback();
+      throw;
+    }
+    commit();
+  }
+
+ private:
+  struct Impl;
+  explicit Database(std::unique_ptr<Impl> impl);
+  void begin();
+  void commit();
+  void rollback();
+  std::unique_ptr<Impl> impl_;
+};
+
+/// --db, else $FLASHTUNE_DB, else $XDG_DATA_HOME/flashtune/tuning.db, else ~/.local/share/flashtune/tuning.db. The environment
+/// is passed in: only the command line and the public Options read it.
+std::filesystem::path default_database_path(const char* flashtune_db, const char* xdg_data_home, const char* home);
+
+}  // namespace flashtune

@@ -1,0 +1,26 @@
+// Records as JSON files: export, import, merge. Importing is all or nothing.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "cache/database.h"
+
+namespace flashtune {
+
+/// {"format":"flashtune","version":N,"trials":[...],"bests":[...]}
+std::string export_json(const Database& db, const RecordFilter& filter = {});
+
+struct ImportCount {
+  int trials_added = 0, trials_replaced = 0, trials_kept = 0;
+  int bests_added = 0, bests_replaced = 0, bests_kept = 0;
+};
+
+/// Newer `when` wins on equal keys; a measured best is never replaced by a modelled one. Garbage, a truncated text or another
+/// version throws Error(kIo) saying where and why, and changes nothing.
+ImportCount import_json(Database& db, const std::string& text);
+
+/// All records of another database file, by the same rule.
+ImportCount merge(Database& into, const Database& from);
+
+}  // namespace flashtune

@@ -1,0 +1,53 @@
+// What a deployed process uses: opens a device, knows the tuned answers, prepares kernels, launches. The C API and `flashtune run`
+// are thin over it. Thread-safe but for construction and destruction.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runtime/device/device.h"
+#include "runtime/dispatch/dispatcher.h"
+#include "runtime/dispatch/plan.h"
+#include "runtime/jit/kernel_compiler.h"
+
+namespace flashtune {
+
+struct EngineOptions {
+  std::optional<std::filesystem::path> database;  // the user's; absent or missing file: defaults only
+  std::optional<std::filesystem::path> shipped_database;
+  KernelCompiler::Options compiler;
+  std::function<void(const std::string&)> warn;  // one line, once, when a GPU is untuned, naming the command that fixes it
+};
+
+class EngineImpl {
+ public:
+  EngineImpl(std::unique_ptr<Device> device, EngineOptions options);
+  ~EngineImpl();
+
+  Device& device();
+  const Dispatcher& dispatcher() const;
+
+  /// Compiles or finds, loads and forces the kernels of these problems' decisions; afterwards forward() on problems of the same
+  /// buckets does nothing that is illegal during stream capture.
+  void prepare(const std::vector<Problem>& problems);
+
+  std::size_t workspace_bytes(const Problem& problem) const;
+
+  /// Launches on `stream`. Not prepared: compiles and loads first, unless the stream is capturing: then the best loaded kernel
+  /// that computes the problem runs, or Error(kInvalidArgument) says what to prepare. Checks pointers (16-byte alignment) and
+  /// strides before anything is launched.
+  Decision forward(const Problem& problem, const Tensors& tensors, DevicePtr workspace, Stream stream);
+  /// The same with a given candidate instead of the dispatcher's.
+  void forward_with(const Candidate& candidate, const Problem& problem, const Tensors& tensors, Stream stream);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace flashtune

@@ -1,0 +1,23 @@
+// A GPU through the driver API, found by dlopen: the binary starts without a driver. Works in the device's primary context.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/device/device.h"
+
+namespace flashtune {
+
+/// The GPUs of this machine, or why there are none (no driver, driver too old, no device): each reason is a sentence that says
+/// what to do. Never throws for a missing driver.
+struct CudaInventory {
+  std::vector<DeviceInfo> devices;
+  std::string why_none;  // empty when devices is not
+};
+CudaInventory list_cuda_devices();
+
+/// Opens device `ordinal`. Throws Error(kNotFound) with the inventory's reason, or Error(kDevice) for a GPU older than sm_80.
+std::unique_ptr<Device> open_cuda_device(int ordinal);
+
+}  // namespace flashtune

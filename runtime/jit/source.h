@@ -1,0 +1,45 @@
+// A candidate as CUDA source: includes its template, a constexpr config with named fields, static_asserts that host and device
+// agree, and one extern "C" entry.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "cache/records.h"
+
+namespace flashtune {
+
+/// What to compile: a candidate specialised for some traits on one architecture.
+struct KernelSpec {
+  Candidate candidate;
+  KernelTraits traits;
+  int arch = 80;
+  bool operator==(const KernelSpec&) const = default;
+};
+
+struct Source {
+  std::string text;
+  std::string entry;   // name of the extern "C" kernel
+  std::string target;  // "sm_80", or the a-form a family needs
+  std::string digest;  // of text, every header of the template tree, and the compile options
+};
+
+/// The template tree: embedded in the library, or read from a folder (--template-root) for edit and run.
+class Templates {
+ public:
+  /// The embedded text.
+  static const Templates& embedded();
+  /// Reads DIR/flashtune/**. Throws Error(kNotFound) when DIR holds no such tree.
+  static Templates from_folder(const std::filesystem::path& root);
+  /// Logical path ("flashtune/kernels/prefill_mma.cuh") to text.
+  const std::map<std::string, std::string>& files() const { return files_; }
+
+ private:
+  std::map<std::string, std::string> files_;
+};
+
+Source instantiate(const KernelSpec& spec, const Templates& templates);
+
+}  // namespace flashtune

@@ -1,0 +1,169 @@
+// What is asked: one attention problem (operation, types, shapes, mask, strides). Read by g++, nvcc and NVRTC alike,
+// so it uses no standard header.
+#pragma once
+
+namespace flashtune {
+
+enum class Op : int { kPrefill = 0 };
+enum class Dtype : int { kFp16 = 0, kBf16 = 1 };
+
+/// The token of an enumerator, as it stands in help, keys and files; nullptr past the last one.
+constexpr const char* name_of(Op op) { return op == Op::kPrefill ? "prefill" : nullptr; }
+constexpr const char* name_of(Dtype dtype) {
+  return dtype == Dtype::kFp16 ? "fp16" : dtype == Dtype::kBf16 ? "bf16" : nullptr;
+}
+
+constexpr int size_of(Dtype) { return 2; }  // bytes per element
+
+/// Distances in elements between neighbours of a [batch, row, head, dim] tensor. The innermost stride is always 1.
+struct Strides {
+  long long batch = 0;
+  long long head = 0;
+  long long row = 0;
+  constexpr bool operator==(const Strides&) const = default;
+};
+
+/// How the tensors of a problem lie in memory. kStrided is whatever the named layouts are not.
+enum class Layout : int { kBshd = 0, kBhsd = 1, kPacked = 2, kStrided = 3 };
+constexpr const char* name_of(Layout layout) {
+  return layout == Layout::kBshd     ? "bshd"
+         : layout == Layout::kBhsd   ? "bhsd"
+         : layout == Layout::kPacked ? "packed"
+         : layout == Layout::kStrided ? "strided"
+                                      : nullptr;
+}
+
+/// One attention problem. Q is [batch, seq_q, heads, head_dim], K [batch, seq_kv, kv_heads, head_dim],
+/// V [batch, seq_kv, kv_heads, head_dim_v], O [batch, seq_q, heads, head_dim_v], each by its strides;
+/// the log-sum-exp is contiguous fp32 [batch, heads, seq_q].
+///
+/// Masks are aligned bottom-right: query row i stands at position p = i + seq_kv - seq_q. `causal` admits keys j <= p;
+/// a window of w > 0 admits keys j > p - w, and without `causal` also j < p + w; 0 means no window.
+struct Problem {
+  Op op = Op::kPrefill;
+  Dtype dtype = Dtype::kBf16;
+  int batch = 1;
+  int heads = 1;
+  int kv_heads = 1;
+  int seq_q = 1;
+  int seq_kv = 1;
+  int head_dim = 64;
+  int head_dim_v = 64;
+  bool causal = false;
+  int window = 0;
+  Strides q, k, v, o;
+  constexpr bool operator==(const Problem&) const = default;
+};
+
+/// Fills the four strides for one of the named layouts. kPacked is one [batch, seq, heads + 2 * kv_heads, dim] tensor
+/// that holds Q, K and V (seq_q == seq_kv and head_dim == head_dim_v are the caller's promise); O is then bshd.
+constexpr Problem with_layout(Problem p, Layout layout) {
+  const long long dk = p.head_dim, dv = p.head_dim_v, h = p.heads, hk = p.kv_heads, sq = p.seq_q, sk = p.seq_kv;
+  if (layout == Layout::kBhsd) {
+    p.q = {h * sq * dk, sq * dk, dk};
+    p.k = {hk * sk * dk, sk * dk, dk};
+    p.v = {hk * sk * dv, sk * dv, dv};
+    p.o = {h * sq * dv, sq * dv, dv};
+  } else {
+    const long long row = (h + 2 * hk) * dk;
+    p.q = layout == Layout::kPacked ? Strides{sq * row, dk, row} : Strides{sq * h * dk, dk, h * dk};
+    p.k = layout == Layout::kPacked ? Strides{sk * row, dk, row} : Strides{sk * hk * dk, dk, hk * dk};
+    p.v = layout == Layout::kPacked ? Strides{sk * row, dk, row} : Strides{sk * hk * dv, dv, hk * dv};
+    p.o = {sq * h * dv, dv, h * dv};
+  }
+  return p;
+}
+
+/// The named layout whose strides `p` has, else kStrided.
+constexpr Layout layout_of(const Problem& p) {
+  constexpr Layout kNamed[] = {Layout::kBshd, Layout::kBhsd, Layout::kPacked};
+  for (Layout layout : kNamed)
+    if (with_layout(p, layout) == p) return layout;
+  return Layout::kStrided;
+}
+
+/// Why a problem is not one that any family computes; kNone when it is well formed.
+enum class ProblemFault : int {
+  kNone = 0,
+  kBatch,
+  kHeads,
+  kGroup,
+  kSeqQ,
+  kSeqKv,
+  kHeadDim,
+  kHeadDimV,
+  kWindow,
+  kStride,
+};
+
+/// The first thing wrong with `p`, in the order in which a person would want to hear it.
+constexpr ProblemFault fault_of(const Problem& p) {
+  if (p.batch < 1) return ProblemFault::kBatch;
+  if (p.heads < 1 || p.kv_heads < 1) return ProblemFault::kHeads;
+  if (p.heads % p.kv_heads != 0) return ProblemFault::kGroup;
+  if (p.seq_q < 1) return ProblemFault::kSeqQ;
+  if (p.seq_kv < 0) return ProblemFault::kSeqKv;
+  if (p.head_dim < 8 || p.head_dim > 256 || p.head_dim % 8 != 0) return ProblemFault::kHeadDim;
+  if (p.head_dim_v != p.head_dim) return ProblemFault::kHeadDimV;
+  if (p.window < 0) return ProblemFault::kWindow;
+  // Rows are copied 16 bytes at a time, so every row must start on a multiple of 8 elements.
+  const Strides strides[] = {p.q, p.k, p.v, p.o};
+  for (const Strides& s : strides)
+    if (s.batch < 0 || s.head < 0 || s.row < 0 || s.batch % 8 || s.head % 8 || s.row % 8) return ProblemFault::kStride;
+  return ProblemFault::kNone;
+}
+
+/// Sentences for people; each says what is supported.
+constexpr const char* text_of(ProblemFault fault) {
+  switch (fault) {
+    case ProblemFault::kNone: return "nothing is wrong";
+    case ProblemFault::kBatch: return "batch must be at least 1";
+    case ProblemFault::kHeads: return "heads and kv-heads must be at least 1";
+    case ProblemFault::kGroup: return "heads must be a multiple of kv-heads";
+    case ProblemFault::kSeqQ: return "seq-q must be at least 1";
+    case ProblemFault::kSeqKv: return "seq-kv must not be negative";
+    case ProblemFault::kHeadDim: return "head-dim must be a multiple of 8 from 8 to 256";
+    case ProblemFault::kHeadDimV: return "head-dim-v must equal head-dim";
+    case ProblemFault::kWindow: return "window must not be negative (0 means none)";
+    case ProblemFault::kStride: return "strides must be multiples of 8 elements and not negative";
+  }
+  return "unknown fault";
+}
+
+/// What a compiled kernel is specialised on besides its config: cubins are shared by all problems of one trait.
+struct KernelTraits {
+  Dtype dtype = Dtype::kBf16;
+  int head_dim = 64;
+  int head_dim_v = 64;
+  bool causal = false;
+  bool windowed = false;
+  constexpr bool operator==(const KernelTraits&) const = default;
+};
+
+constexpr KernelTraits traits_of(const Problem& p) {
+  return {p.dtype, p.head_dim, p.head_dim_v, p.causal, p.window > 0};
+}
+
+/// Floating-point operations by the field's convention: 4 * B * H * Sq * Sk * D, of which a causal mask halves the square
+/// part. Bottom-right alignment: row i sees seq_kv - seq_q + i + 1 keys.
+constexpr double flops_of(const Problem& p) {
+  const double sq = p.seq_q, sk = p.seq_kv;
+  double pairs = sq * sk;
+  if (p.causal) {
+    const double rows = sq < sk ? sq : sk;  // rows that see at least one key
+    pairs = rows * sk - rows * rows / 2;
+  }
+  if (p.window > 0) {
+    const double reach = p.causal ? p.window : 2.0 * p.window - 1.0;
+    if (pairs > sq * reach) pairs = sq * reach;
+  }
+  return 2.0 * p.batch * p.heads * pairs * (p.head_dim + p.head_dim_v);
+}
+
+/// Bytes that must move at least once: Q, K, V in, O out.
+constexpr double bytes_of(const Problem& p) {
+  return 1.0 * size_of(p.dtype) * p.batch *
+         (1.0 * p.heads * p.seq_q * (p.head_dim + p.head_dim_v) + 1.0 * p.kv_heads * p.seq_kv * (p.head_dim + p.head_dim_v));
+}
+
+}  // namespace flashtune

@@ -1,0 +1,164 @@
+// What a config needs and whether it is legal: threads, shared memory, registers, and the ONE validity predicate with a
+// reason per clause. The space prunes by it, the kernel static_asserts it, the dispatcher filters by it.
+// Read by g++, nvcc and NVRTC alike, so it uses no standard header.
+#pragma once
+
+#include "flashtune/shared/config.h"
+#include "flashtune/shared/problem.h"
+
+namespace flashtune {
+
+/// Hardware limits of one architecture (CUDA C++ programming guide, compute capability tables).
+struct ArchLimits {
+  int arch = 80;                 // 80 for sm_80
+  int smem_per_block = 0;        // bytes a block may ask for (opt-in)
+  int smem_per_sm = 0;           // bytes of an SM, of which each resident block takes 1 KiB more than it asks for
+  int registers_per_sm = 65536;
+  int max_threads_per_sm = 2048;
+  int max_blocks_per_sm = 32;
+};
+
+/// Limits of a known architecture; an unknown newer one is taken to be the smallest of its generation.
+constexpr ArchLimits limits_of(int arch) {
+  switch (arch) {
+    case 80: return {80, 163 * 1024, 164 * 1024, 65536, 2048, 32};
+    case 86: return {86, 99 * 1024, 100 * 1024, 65536, 1536, 16};
+    case 87: return {87, 163 * 1024, 164 * 1024, 65536, 1536, 16};
+    case 89: return {89, 99 * 1024, 100 * 1024, 65536, 1536, 24};
+    case 90: return {90, 227 * 1024, 228 * 1024, 65536, 2048, 32};
+    case 100:
+    case 103: return {arch, 227 * 1024, 228 * 1024, 65536, 2048, 32};
+    default: return {arch, 99 * 1024, 100 * 1024, 65536, 1536, 24};
+  }
+}
+
+/// What a candidate takes of an SM. Shared memory is exact; registers are an estimate, clamped to nothing.
+struct Resources {
+  int threads = 0;
+  int smem_bytes = 0;    // dynamic shared memory of a block
+  int registers = 0;     // predicted per thread, before the cap
+  int register_cap = 0;  // what __launch_bounds__ leaves per thread
+};
+
+/// Why a config is not admitted; kNone when it is. One enumerator per clause.
+enum class Rejection : int {
+  kNone = 0,
+  kTileShape,
+  kWarps,
+  kStages,
+  kSmemReuse,
+  kXorHeadDim,
+  kOrderNeedsCausal,
+  kLookaheadStages,
+  kSmemPerBlock,
+  kSmemPerSm,
+  kThreadsPerSm,
+  kRegisters,
+  kSameBudget,
+  kTileTooSmall,
+  kFlagRange,
+};
+
+constexpr const char* text_of(Rejection r) {
+  switch (r) {
+    case Rejection::kNone: return "admitted";
+    case Rejection::kTileShape: return "br must be a multiple of 16 * warps, bc of 16";
+    case Rejection::kWarps: return "warps must be 1, 2, 4 or 8";
+    case Rejection::kStages: return "k_stages and v_stages must be 1 to 3, v_stages at most k_stages";
+    case Rejection::kSmemReuse: return "q_smem_reuse needs q_in_regs";
+    case Rejection::kXorHeadDim: return "smem=xor needs a head dim that is a multiple of 64";
+    case Rejection::kOrderNeedsCausal: return "order=longest_first needs tiles of unequal length (a causal mask, no window)";
+    case Rejection::kLookaheadStages: return "lookahead needs two K stages";
+    case Rejection::kSmemPerBlock: return "more shared memory than a block may have";
+    case Rejection::kSmemPerSm: return "blocks_per_sm blocks do not fit the shared memory of an SM";
+    case Rejection::kThreadsPerSm: return "blocks_per_sm blocks have more threads than an SM holds";
+    case Rejection::kRegisters: return "the accumulators cannot fit the registers that blocks_per_sm leaves";
+    case Rejection::kSameBudget: return "same register budget as a higher blocks_per_sm";
+    case Rejection::kTileTooSmall: return "a warp's tile is too large or the block too small to feed the tensor cores";
+    case Rejection::kFlagRange: return "a flag is neither 0 nor 1";
+  }
+  return "unknown rejection";
+}
+
+constexpr int round_up(int x, int to) { return (x + to - 1) / to * to; }
+
+/// Head dims are padded to the 16 of an mma k-step; the padding is zero in shared memory and never in global memory.
+constexpr int padded_dim(int head_dim) { return round_up(head_dim, 16); }
+
+/// Bytes of one row of a tile in shared memory.
+constexpr int smem_row_bytes(int head_dim, SmemLayout layout) {
+  const int chunks = padded_dim(head_dim) / 8;
+  return 16 * (layout == SmemLayout::kPad ? chunks + 1 : chunks);  // chunks is even, so + 1 makes it odd
+}
+
+/// Registers per thread under __launch_bounds__(threads, blocks): allocated in units of 8, at most 255.
+constexpr int register_cap(int threads, int blocks_per_sm, const ArchLimits& limits) {
+  const int cap = limits.registers_per_sm / (threads * (blocks_per_sm < 1 ? 1 : blocks_per_sm)) / 8 * 8;
+  return cap > 255 ? 255 : cap;
+}
+
+// --- prefill_mma -----------------------------------------------------------------------------------------------------
+
+/// Byte offsets into a block's dynamic shared memory; the kernel and resources_of share them.
+struct PrefillMmaSmem {
+  int q = 0;  // also where O is staged
+  int k = 0;  // k_stages tiles
+  int v = 0;  // v_stages tiles
+  int q_bytes = 0, k_bytes = 0, v_bytes = 0;  // of one tile
+  int total = 0;
+};
+
+constexpr PrefillMmaSmem smem_of(const PrefillMmaConfig& c, const KernelTraits& t) {
+  PrefillMmaSmem s;
+  s.q_bytes = c.br * smem_row_bytes(t.head_dim, c.smem);
+  s.k_bytes = c.bc * smem_row_bytes(t.head_dim, c.smem);
+  s.v_bytes = c.bc * smem_row_bytes(t.head_dim_v, c.smem);
+  s.k = c.q_smem_reuse ? 0 : s.q_bytes;
+  s.v = s.k + c.k_stages * s.k_bytes;
+  s.total = s.v + c.v_stages * s.v_bytes;
+  if (s.total < s.q_bytes) s.total = s.q_bytes;
+  return s;
+}
+
+constexpr Resources resources_of(const PrefillMmaConfig& c, const KernelTraits& t, const ArchLimits& limits) {
+  Resources r;
+  r.threads = 32 * c.warps;
+  r.smem_bytes = smem_of(c, t).total;
+  r.register_cap = register_cap(r.threads, c.blocks_per_sm, limits);
+  const int row_tiles = c.br / (16 * c.warps);                       // 16-row fragments per warp
+  const int o = row_tiles * padded_dim(t.head_dim_v) / 8 * 4;        // fp32 accumulators
+  const int s = row_tiles * c.bc / 8 * 4 * (c.lookahead ? 2 : 1);
+  const int q = c.q_in_regs ? row_tiles * padded_dim(t.head_dim) / 16 * 4 : row_tiles * 4;
+  const int state = row_tiles * 4;                                   // m and l of two rows
+  constexpr int kAddresses = 34;                                     // pointers, addresses, one operand fragment, counters
+  r.registers = o + s + q + state + kAddresses;
+  return r;
+}
+
+/// The validity predicate of prefill_mma.
+constexpr Rejection rejection_of(const PrefillMmaConfig& c, const KernelTraits& t, const ArchLimits& limits) {
+  const int flags[] = {c.q_in_regs, c.q_smem_reuse, c.lookahead, c.lazy_rescale};
+  for (int flag : flags)
+    if (flag != 0 && flag != 1) return Rejection::kFlagRange;
+  if (c.warps != 1 && c.warps != 2 && c.warps != 4 && c.warps != 8) return Rejection::kWarps;
+  if (c.br < 16 || c.bc < 16 || c.br % (16 * c.warps) != 0 || c.bc % 16 != 0) return Rejection::kTileShape;
+  if (c.k_stages < 1 || c.k_stages > 3 || c.v_stages < 1 || c.v_stages > c.k_stages) return Rejection::kStages;
+  if (c.q_smem_reuse && !c.q_in_regs) return Rejection::kSmemReuse;
+  if (c.smem == SmemLayout::kXor && (t.head_dim % 64 != 0 || t.head_dim_v % 64 != 0)) return Rejection::kXorHeadDim;
+  if (c.order == BlockOrder::kLongestFirst && (!t.causal || t.windowed)) return Rejection::kOrderNeedsCausal;
+  if (c.lookahead && c.k_stages < 2) return Rejection::kLookaheadStages;
+  if (c.blocks_per_sm < 1 || c.blocks_per_sm > limits.max_blocks_per_sm) return Rejection::kThreadsPerSm;
+  const Resources r = resources_of(c, t, limits);
+  if (r.smem_bytes > limits.smem_per_block) return Rejection::kSmemPerBlock;
+  if ((r.smem_bytes + 1024) * c.blocks_per_sm > limits.smem_per_sm) return Rejection::kSmemPerSm;
+  if (r.threads * c.blocks_per_sm > limits.max_threads_per_sm) return Rejection::kThreadsPerSm;
+  // A little over the cap may still be folded by the compiler; its spill count then decides.
+  if (r.registers > r.register_cap + 24) return Rejection::kRegisters;
+  const bool one_more_fits = (r.smem_bytes + 1024) * (c.blocks_per_sm + 1) <= limits.smem_per_sm &&
+                             r.threads * (c.blocks_per_sm + 1) <= limits.max_threads_per_sm;
+  if (one_more_fits && register_cap(r.threads, c.blocks_per_sm + 1, limits) == r.register_cap)
+    return Rejection::kSameBudget;
+  return Rejection::kNone;
+}
+
+}  // namespace flashtune

@@ -1,0 +1,27 @@
+// Predicted time of a candidate on a problem, from resources and counts alone: ranks candidates where there is no GPU, and picks
+// which to try first where there is one.
+#pragma once
+
+#include <vector>
+
+#include "cache/records.h"
+#include "runtime/dispatch/plan.h"
+
+namespace flashtune {
+
+/// A GPU to predict for; the built-in ones come from tuner/data/reference_devices.json (sm_80 = A100-SXM with 108 SMs, ...).
+struct ReferenceDevice {
+  DeviceKey key;
+  double mma_tflops = 0;   // dense 16-bit through mma.sync
+  double memory_gbs = 0;
+  double clock_ghz = 0;
+  double l2_mib = 0;
+};
+/// The reference of an architecture. Throws Error(kInvalidArgument) listing the known ones.
+ReferenceDevice reference_device(int arch);
+std::vector<int> reference_architectures();
+
+/// Microseconds; `facts` may be a prediction (registers from resources_of) or a cubin's.
+double modelled_us(const Candidate& candidate, const Problem& problem, const KernelFacts& facts, const ReferenceDevice& device);
+
+}  // namespace flashtune

@@ -1,0 +1,33 @@
+// Honest device time: cold L2 by rotating inputs, CUDA graphs for short kernels, rounds that interleave the candidates, throttled
+// samples discarded.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "cache/records.h"
+#include "runtime/device/device.h"
+
+namespace flashtune {
+
+/// How times are taken; its text is part of a trial's identity.
+constexpr const char* kTimingPolicy = "cold-graph/1";
+
+/// One thing to time: launches the kernel on input set `set` (0 to sets - 1).
+using TimedLaunch = std::function<void(Stream, int set)>;
+
+struct TimerOptions {
+  int sets = 1;                 // input sets that rotate; together they exceed twice the L2
+  int rounds = 5;               // interleaved rounds at least
+  int max_rounds = 40;
+  double target_spread = 0.01;  // stop when quartile distance over median is below this
+  double graph_below_us = 100;  // ranked inside a graph of `sets` launches below this
+  bool warm = false;            // also time set 0 again and again
+  std::function<bool()> expired;  // the budget ended: stop after this round
+};
+
+/// Samples of each of `launches`, taken in rounds that interleave them; the order rotates from round to round.
+std::vector<Timing> time_interleaved(Device& device, const std::vector<TimedLaunch>& launches, const TimerOptions& options);
+
+}  // namespace flashtune
