@@ -4,48 +4,50 @@
 
 namespace flashtune {
 
-/// Which query tile a block takes: in grid order, or the one with the most keys first (causal tiles differ in length, and
-/// a long one that starts last leaves the other SMs idle).
+/// Which query tile a block takes: in grid order, or the one with the most keys first (causal tiles differ in length,
+/// and a long one that starts last leaves the other SMs idle).
 enum class BlockOrder : int { kGrid = 0, kLongestFirst = 1 };
 constexpr const char* name_of(BlockOrder order) {
   return order == BlockOrder::kGrid ? "grid" : order == BlockOrder::kLongestFirst ? "longest_first" : nullptr;
 }
 
-/// Whether the copy of the next K tile is issued before the softmax (kKFirst: K has longest to arrive) or V's is waited for
-/// only after it (kVFirst: V has longest).
+/// Whether the copy of the next K tile is issued before the softmax (kKFirst: K has longest to arrive) or V's is waited
+/// for only after it (kVFirst: V has longest).
 enum class LoadOrder : int { kKFirst = 0, kVFirst = 1 };
 constexpr const char* name_of(LoadOrder order) {
   return order == LoadOrder::kKFirst ? "k_first" : order == LoadOrder::kVFirst ? "v_first" : nullptr;
 }
 
-/// How rows lie in shared memory so that eight of them meet in no bank: 16-byte chunks XORed with the row (needs a head dim
-/// that is a multiple of 64), or rows padded to an odd number of chunks (any head dim, and every address an immediate).
+/// How rows lie in shared memory so that eight of them meet in no bank: rows of whole 128-byte lines whose 16-byte
+/// chunks are XORed with the row (fast copies; a head dim that is no multiple of 64 wastes the rest of a line), or rows
+/// padded to an odd number of chunks (least memory).
 enum class SmemLayout : int { kXor = 0, kPad = 1 };
 constexpr const char* name_of(SmemLayout layout) {
   return layout == SmemLayout::kXor ? "xor" : layout == SmemLayout::kPad ? "pad" : nullptr;
 }
 
-/// Family prefill_mma: FlashAttention-2's forward on mma.sync (sm_80 and later). Warps split the rows of the query tile.
+/// Family prefill_mma: FlashAttention-2's forward on mma.sync (sm_80 and later). Warps split the rows of the query
+/// tile.
 struct PrefillMmaConfig {
-  int br = 128;            // query rows per block: a multiple of 16 * warps
-  int bc = 64;             // keys per step: a multiple of 16
-  int warps = 4;           // 1 to 8
-  int k_stages = 1;        // K tiles in flight, 1 to 3
-  int v_stages = 1;        // V tiles in flight, 1 to 3
-  int q_in_regs = 0;       // 1: Q's fragments stay in registers; 0: they are read again from shared memory at each step
-  int q_smem_reuse = 0;    // 1: K and V take Q's shared memory once Q is in registers
-  int blocks_per_sm = 2;   // the register budget: __launch_bounds__(32 * warps, blocks_per_sm)
-  int lookahead = 0;       // 1: QK of the next tile is issued beside the softmax of this one
-  int lazy_rescale = 0;    // 1: O is rescaled only when a row's maximum grew by more than 2^8
+  int br = 128;           // query rows per block: a multiple of 16 * warps
+  int bc = 64;            // keys per step: a multiple of 16
+  int warps = 4;          // 1 to 8
+  int k_stages = 1;       // K tiles in flight, 1 to 3
+  int v_stages = 1;       // V tiles in flight, 1 to 3
+  int q_in_regs = 0;      // 1: Q's fragments stay in registers; 0: they are read again from shared memory at each step
+  int q_smem_reuse = 0;   // 1: K and V take Q's shared memory once Q is in registers
+  int blocks_per_sm = 2;  // the register budget: __launch_bounds__(32 * warps, blocks_per_sm)
+  int lazy_rescale = 0;   // 1: O is rescaled only when a row's maximum grew by more than 2^8
   BlockOrder order = BlockOrder::kGrid;
   LoadOrder load = LoadOrder::kKFirst;
   SmemLayout smem = SmemLayout::kXor;
   constexpr bool operator==(const PrefillMmaConfig&) const = default;
 };
 
-/// Calls f(name, field) for each field, in the order of the struct. Codec, space and source generation all go through here.
+/// Calls f(name, field) for each field, in the order of the struct. Codec, space and source generation all go through
+/// here.
 template <class Config, class F>
-  requires requires(Config& c) { c.q_smem_reuse; }
+requires requires(Config& c) { c.q_smem_reuse; }
 constexpr void visit_fields(Config& c, F&& f) {
   f("br", c.br);
   f("bc", c.bc);
@@ -55,7 +57,6 @@ constexpr void visit_fields(Config& c, F&& f) {
   f("q_in_regs", c.q_in_regs);
   f("q_smem_reuse", c.q_smem_reuse);
   f("blocks_per_sm", c.blocks_per_sm);
-  f("lookahead", c.lookahead);
   f("lazy_rescale", c.lazy_rescale);
   f("order", c.order);
   f("load", c.load);

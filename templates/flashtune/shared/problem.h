@@ -26,9 +26,9 @@ struct Strides {
 /// How the tensors of a problem lie in memory. kStrided is whatever the named layouts are not.
 enum class Layout : int { kBshd = 0, kBhsd = 1, kPacked = 2, kStrided = 3 };
 constexpr const char* name_of(Layout layout) {
-  return layout == Layout::kBshd     ? "bshd"
-         : layout == Layout::kBhsd   ? "bhsd"
-         : layout == Layout::kPacked ? "packed"
+  return layout == Layout::kBshd      ? "bshd"
+         : layout == Layout::kBhsd    ? "bhsd"
+         : layout == Layout::kPacked  ? "packed"
          : layout == Layout::kStrided ? "strided"
                                       : nullptr;
 }
@@ -144,8 +144,8 @@ constexpr KernelTraits traits_of(const Problem& p) {
   return {p.dtype, p.head_dim, p.head_dim_v, p.causal, p.window > 0};
 }
 
-/// Floating-point operations by the field's convention: 4 * B * H * Sq * Sk * D, of which a causal mask halves the square
-/// part. Bottom-right alignment: row i sees seq_kv - seq_q + i + 1 keys.
+/// Floating-point operations by the field's convention: 4 * B * H * Sq * Sk * D, of which a causal mask halves the
+/// square part. Bottom-right alignment: row i sees seq_kv - seq_q + i + 1 keys.
 constexpr double flops_of(const Problem& p) {
   const double sq = p.seq_q, sk = p.seq_kv;
   double pairs = sq * sk;
@@ -163,7 +163,8 @@ constexpr double flops_of(const Problem& p) {
 /// Bytes that must move at least once: Q, K, V in, O out.
 constexpr double bytes_of(const Problem& p) {
   return 1.0 * size_of(p.dtype) * p.batch *
-         (1.0 * p.heads * p.seq_q * (p.head_dim + p.head_dim_v) + 1.0 * p.kv_heads * p.seq_kv * (p.head_dim + p.head_dim_v));
+         (1.0 * p.heads * p.seq_q * (p.head_dim + p.head_dim_v) +
+          1.0 * p.kv_heads * p.seq_kv * (p.head_dim + p.head_dim_v));
 }
 
 }  // namespace flashtune

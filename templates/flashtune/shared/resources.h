@@ -10,9 +10,9 @@ namespace flashtune {
 
 /// Hardware limits of one architecture (CUDA C++ programming guide, compute capability tables).
 struct ArchLimits {
-  int arch = 80;                 // 80 for sm_80
-  int smem_per_block = 0;        // bytes a block may ask for (opt-in)
-  int smem_per_sm = 0;           // bytes of an SM, of which each resident block takes 1 KiB more than it asks for
+  int arch = 80;           // 80 for sm_80
+  int smem_per_block = 0;  // bytes a block may ask for (opt-in)
+  int smem_per_sm = 0;     // bytes of an SM, of which each resident block takes 1 KiB more than it asks for
   int registers_per_sm = 65536;
   int max_threads_per_sm = 2048;
   int max_blocks_per_sm = 32;
@@ -47,9 +47,7 @@ enum class Rejection : int {
   kWarps,
   kStages,
   kSmemReuse,
-  kXorHeadDim,
   kOrderNeedsCausal,
-  kLookaheadStages,
   kSmemPerBlock,
   kSmemPerSm,
   kThreadsPerSm,
@@ -66,9 +64,8 @@ constexpr const char* text_of(Rejection r) {
     case Rejection::kWarps: return "warps must be 1, 2, 4 or 8";
     case Rejection::kStages: return "k_stages and v_stages must be 1 to 3, v_stages at most k_stages";
     case Rejection::kSmemReuse: return "q_smem_reuse needs q_in_regs";
-    case Rejection::kXorHeadDim: return "smem=xor needs a head dim that is a multiple of 64";
-    case Rejection::kOrderNeedsCausal: return "order=longest_first needs tiles of unequal length (a causal mask, no window)";
-    case Rejection::kLookaheadStages: return "lookahead needs two K stages";
+    case Rejection::kOrderNeedsCausal:
+      return "order=longest_first needs tiles of unequal length (a causal mask, no window)";
     case Rejection::kSmemPerBlock: return "more shared memory than a block may have";
     case Rejection::kSmemPerSm: return "blocks_per_sm blocks do not fit the shared memory of an SM";
     case Rejection::kThreadsPerSm: return "blocks_per_sm blocks have more threads than an SM holds";
@@ -88,7 +85,7 @@ constexpr int padded_dim(int head_dim) { return round_up(head_dim, 16); }
 /// Bytes of one row of a tile in shared memory.
 constexpr int smem_row_bytes(int head_dim, SmemLayout layout) {
   const int chunks = padded_dim(head_dim) / 8;
-  return 16 * (layout == SmemLayout::kPad ? chunks + 1 : chunks);  // chunks is even, so + 1 makes it odd
+  return 16 * (layout == SmemLayout::kPad ? chunks + 1 : round_up(chunks, 8));  // chunks is even, so + 1 makes it odd
 }
 
 /// Registers per thread under __launch_bounds__(threads, blocks): allocated in units of 8, at most 255.
@@ -101,9 +98,9 @@ constexpr int register_cap(int threads, int blocks_per_sm, const ArchLimits& lim
 
 /// Byte offsets into a block's dynamic shared memory; the kernel and resources_of share them.
 struct PrefillMmaSmem {
-  int q = 0;  // also where O is staged
-  int k = 0;  // k_stages tiles
-  int v = 0;  // v_stages tiles
+  int q = 0;                                  // also where O is staged
+  int k = 0;                                  // k_stages tiles
+  int v = 0;                                  // v_stages tiles
   int q_bytes = 0, k_bytes = 0, v_bytes = 0;  // of one tile
   int total = 0;
 };
@@ -125,28 +122,26 @@ constexpr Resources resources_of(const PrefillMmaConfig& c, const KernelTraits& 
   r.threads = 32 * c.warps;
   r.smem_bytes = smem_of(c, t).total;
   r.register_cap = register_cap(r.threads, c.blocks_per_sm, limits);
-  const int row_tiles = c.br / (16 * c.warps);                       // 16-row fragments per warp
-  const int o = row_tiles * padded_dim(t.head_dim_v) / 8 * 4;        // fp32 accumulators
-  const int s = row_tiles * c.bc / 8 * 4 * (c.lookahead ? 2 : 1);
+  const int row_tiles = c.br / (16 * c.warps);                 // 16-row fragments per warp
+  const int o = row_tiles * padded_dim(t.head_dim_v) / 8 * 4;  // fp32 accumulators
+  const int s = row_tiles * c.bc / 8 * 4;                      // scores, which become P in place
   const int q = c.q_in_regs ? row_tiles * padded_dim(t.head_dim) / 16 * 4 : row_tiles * 4;
-  const int state = row_tiles * 4;                                   // m and l of two rows
-  constexpr int kAddresses = 34;                                     // pointers, addresses, one operand fragment, counters
+  const int state = row_tiles * 4;  // m and l of two rows
+  constexpr int kAddresses = 34;    // pointers, addresses, one operand fragment, counters
   r.registers = o + s + q + state + kAddresses;
   return r;
 }
 
 /// The validity predicate of prefill_mma.
 constexpr Rejection rejection_of(const PrefillMmaConfig& c, const KernelTraits& t, const ArchLimits& limits) {
-  const int flags[] = {c.q_in_regs, c.q_smem_reuse, c.lookahead, c.lazy_rescale};
+  const int flags[] = {c.q_in_regs, c.q_smem_reuse, c.lazy_rescale};
   for (int flag : flags)
     if (flag != 0 && flag != 1) return Rejection::kFlagRange;
   if (c.warps != 1 && c.warps != 2 && c.warps != 4 && c.warps != 8) return Rejection::kWarps;
   if (c.br < 16 || c.bc < 16 || c.br % (16 * c.warps) != 0 || c.bc % 16 != 0) return Rejection::kTileShape;
   if (c.k_stages < 1 || c.k_stages > 3 || c.v_stages < 1 || c.v_stages > c.k_stages) return Rejection::kStages;
   if (c.q_smem_reuse && !c.q_in_regs) return Rejection::kSmemReuse;
-  if (c.smem == SmemLayout::kXor && (t.head_dim % 64 != 0 || t.head_dim_v % 64 != 0)) return Rejection::kXorHeadDim;
   if (c.order == BlockOrder::kLongestFirst && (!t.causal || t.windowed)) return Rejection::kOrderNeedsCausal;
-  if (c.lookahead && c.k_stages < 2) return Rejection::kLookaheadStages;
   if (c.blocks_per_sm < 1 || c.blocks_per_sm > limits.max_blocks_per_sm) return Rejection::kThreadsPerSm;
   const Resources r = resources_of(c, t, limits);
   if (r.smem_bytes > limits.smem_per_block) return Rejection::kSmemPerBlock;

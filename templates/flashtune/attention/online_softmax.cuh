@@ -1,0 +1,105 @@
+// The online softmax of FlashAttention-2 (Dao 2023, algorithm 1): running row maximum m and sum l, and the factor by
+// which what was accumulated so far has to be scaled when m grows.
+#pragma once
+
+#include "flashtune/primitives/math.cuh"
+#include "flashtune/primitives/mma.cuh"
+#include "flashtune/primitives/warp.cuh"
+#include "flashtune/tiles/register_tile.cuh"
+
+namespace flashtune {
+
+/// State of the 2 * kRowTiles rows that a lane shares with the three others of its quad. Scores are in raw units;
+/// `scale` (times log2 e, positive) is folded into the exponent: exp2(s * scale - m * scale).
+template <int kRowTiles, bool kLazy>
+struct OnlineSoftmax {
+  float m[kRowTiles]
+         [2];  // the maximum that the exponentials refer to; the row's true one, or up to 2^8 below it when lazy
+  float l[kRowTiles][2];  // this lane's part of the row sum; the quad's parts are added at the end
+  float scale;
+
+  FT_DEVICE explicit OnlineSoftmax(float positive_scale) : scale(positive_scale) {
+#pragma unroll
+    for (int i = 0; i < kRowTiles; ++i) m[i][0] = m[i][1] = negative_infinity(), l[i][0] = l[i][1] = 0.f;
+  }
+
+  /// A row that has seen no key has m = -inf; its exponent offset is then 0, so that exp2(-inf - 0) = 0 and not NaN.
+  FT_DEVICE float offset(int i, int half) const { return m[i][half] == negative_infinity() ? 0.f : m[i][half] * scale; }
+
+  /// Takes in the row maxima of a tile of scores, and rescales l and the accumulated output by exp2(m_old - m_new).
+  template <int kColTiles, int kOutTiles>
+  FT_DEVICE void raise_maximum(const Accumulator<kRowTiles, kColTiles>& s, Accumulator<kRowTiles, kOutTiles>& o) {
+    float grown[kRowTiles][2];
+    bool rescale = !kLazy;
+#pragma unroll
+    for (int i = 0; i < kRowTiles; ++i)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        float top = m[i][half];
+#pragma unroll
+        for (int n = 0; n < kColTiles; ++n) {
+          top = maximum(top, s.at[i][n][half * 2]);
+          top = maximum(top, s.at[i][n][half * 2 + 1]);
+        }
+        top = maximum(top, shuffle_xor(top, 1));
+        top = maximum(top, shuffle_xor(top, 2));
+        grown[i][half] = top;
+        // Up to 2^8 above the old reference the 16-bit P loses nothing; l and O are fp32.
+        if (kLazy) rescale |= (top - m[i][half]) * scale > 8.f;
+      }
+    if (kLazy && !any_in_warp(rescale)) return;
+#pragma unroll
+    for (int i = 0; i < kRowTiles; ++i)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const float old = m[i][half];
+        m[i][half] = grown[i][half];
+        const float factor = exp2_approx(fused_multiply_add(old, scale, -offset(i, half)));
+        l[i][half] *= factor;
+#pragma unroll
+        for (int n = 0; n < kOutTiles; ++n) {
+          o.at[i][n][half * 2] *= factor;
+          o.at[i][n][half * 2 + 1] *= factor;
+        }
+      }
+  }
+
+  /// P = exp2(scale * (S - m)) of the 16 keys of k-step `step`, added to l and packed as A operands.
+  template <Dtype kDtype, int kColTiles>
+  FT_DEVICE void exponentiate(const Accumulator<kRowTiles, kColTiles>& s, int step, u32 (&p)[kRowTiles][4]) {
+#pragma unroll
+    for (int i = 0; i < kRowTiles; ++i)
+#pragma unroll
+      for (int column = 0; column < 2; ++column)
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const float shift = -offset(i, half);
+          const float low = exp2_approx(fused_multiply_add(s.at[i][step * 2 + column][half * 2], scale, shift));
+          const float high = exp2_approx(fused_multiply_add(s.at[i][step * 2 + column][half * 2 + 1], scale, shift));
+          l[i][half] += low + high;
+          p[i][column * 2 + half] = pack<kDtype>(low, high);
+        }
+  }
+
+  /// Adds up the quad's parts of l; afterwards every lane of the quad holds the row's sum.
+  FT_DEVICE void reduce_sums() {
+#pragma unroll
+    for (int i = 0; i < kRowTiles; ++i)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        l[i][half] += shuffle_xor(l[i][half], 1);
+        l[i][half] += shuffle_xor(l[i][half], 2);
+      }
+  }
+
+  /// 1 / l, or 0 for a row that saw no key: its output is 0.
+  FT_DEVICE float normalizer(int i, int half) const { return l[i][half] > 0.f ? 1.f / l[i][half] : 0.f; }
+
+  /// The natural log-sum-exp of the scaled scores; -inf for a row that saw no key.
+  FT_DEVICE float log_sum_exp(int i, int half) const {
+    constexpr float kLn2 = 0.6931471805599453f;
+    return l[i][half] > 0.f ? (m[i][half] * scale + log2_approx(l[i][half])) * kLn2 : negative_infinity();
+  }
+};
+
+}  // namespace flashtune

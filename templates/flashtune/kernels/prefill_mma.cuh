@@ -1,0 +1,169 @@
+// Family prefill_mma: the FlashAttention-2 forward on mma.sync, sm_80 and later. One block per query tile; warps split
+// the rows, so that a row's softmax never leaves its warp; keys are visited right to left, masked tiles first.
+#pragma once
+
+#include "flashtune/attention/block_order.cuh"
+#include "flashtune/attention/epilogue.cuh"
+#include "flashtune/attention/mask.cuh"
+#include "flashtune/tiles/gemm.cuh"
+
+namespace flashtune {
+
+/// How the copies of a step are grouped, and how many younger groups may still be in flight when a tile is needed. Each
+/// step issues, after its barrier, one group of K (with two or more stages) and one of V, in the order of `load`; with
+/// one K stage the next K follows once all warps have read the current one. Groups past the last tile are empty, so the
+/// counts never change.
+template <PrefillMmaConfig kConfig>
+struct CopySchedule {
+  static constexpr int kKStages = kConfig.k_stages;
+  static constexpr int kVStages = kConfig.v_stages;
+  static constexpr bool kKFirst = kConfig.load == LoadOrder::kKFirst;
+  static constexpr bool kOneK = kKStages == 1;
+  static constexpr bool kOneV = kVStages == 1;
+  static constexpr bool kMiddleBarrier = kOneK || kOneV;
+
+  static constexpr int kPendingForK = kOneK ? 0 : (kKFirst ? 1 : 0) + 2 * (kKStages - 2);
+  static constexpr int kPendingForV = kOneV ? (!kOneK && !kKFirst ? 1 : 0) : (kKFirst ? 0 : 1) + 2 * (kVStages - 2);
+  // With two or more V stages there is no barrier before P V, so V must have landed together with K.
+  static constexpr int kPendingAtTop = kOneV || kPendingForK < kPendingForV ? kPendingForK : kPendingForV;
+};
+
+/// O = softmax(scale * Q K^T) V for one query tile.
+template <PrefillMmaConfig kConfig, KernelTraits kTraits>
+FT_DEVICE void prefill_mma(const PrefillParams& p) {
+  constexpr int kThreads = 32 * kConfig.warps;
+  constexpr int kBr = kConfig.br, kBc = kConfig.bc;
+  constexpr int kRowTiles = kBr / (16 * kConfig.warps);
+  constexpr int kKeySteps = kBc / 16;
+  constexpr int kDimSteps = padded_dim(kTraits.head_dim) / 16;
+  constexpr int kOutTiles = padded_dim(kTraits.head_dim_v) / 8;
+  constexpr bool kQInRegs = kConfig.q_in_regs != 0;
+  constexpr PrefillMmaSmem kSmem = smem_of(kConfig, kTraits);
+  using Schedule = CopySchedule<kConfig>;
+  using QTile = SmemTile<kBr, kTraits.head_dim, kConfig.smem>;
+  using KTile = SmemTile<kBc, kTraits.head_dim, kConfig.smem>;
+  using VTile = SmemTile<kBc, kTraits.head_dim_v, kConfig.smem>;
+  using OTile = SmemTile<kBr, kTraits.head_dim_v, kConfig.smem>;
+
+  const int thread = thread_index(), warp = thread / 32, lane = thread % 32;
+  const QueryTile tile = query_tile<kConfig.order, kBr>(p);
+  const int rows_left = p.seq_q - tile.first_row;
+  const int warp_row = warp * kRowTiles * 16;       // in the tile
+  const int first_row = tile.first_row + warp_row;  // in the sequence
+  const Mask<kTraits> mask(p);
+  const TileRange keys = tiles_of<kBc>(mask, tile.first_row, tile.first_row + min(kBr, rows_left) - 1);
+
+  const u16* q = static_cast<const u16*>(p.q) + tile.batch * p.q_strides.batch + tile.head * p.q_strides.head +
+                 tile.first_row * p.q_strides.row;
+  const u16* k = static_cast<const u16*>(p.k) + tile.batch * p.k_strides.batch + tile.kv_head * p.k_strides.head;
+  const u16* v = static_cast<const u16*>(p.v) + tile.batch * p.v_strides.batch + tile.kv_head * p.v_strides.head;
+
+  const u32 smem = dynamic_smem();
+  const QTile q_tile{smem + kSmem.q};
+  const KTile k_ring{smem + kSmem.k};
+  const VTile v_ring{smem + kSmem.v};
+
+  // Step t visits key tile keys.first + keys.count - 1 - t.
+  const auto first_key = [&](int t) { return (keys.first + keys.count - 1 - t) * kBc; };
+  const auto load_k = [&](int t) {
+    if (t >= 0 && t < keys.count)
+      copy_global_to_shared<kThreads>(k_ring.stage(t % kConfig.k_stages), k + first_key(t) * p.k_strides.row,
+                                      p.k_strides.row, p.seq_kv - first_key(t), thread);
+  };
+  const auto load_v = [&](int t) {
+    if (t >= 0 && t < keys.count)
+      copy_global_to_shared<kThreads>(v_ring.stage(t % kConfig.v_stages), v + first_key(t) * p.v_strides.row,
+                                      p.v_strides.row, p.seq_kv - first_key(t), thread);
+  };
+  // What step t sends off once its barrier has shown that the buffers of step t - 1 are free.
+  const auto issue = [&](int t) {
+    const int next_k = t + kConfig.k_stages - 1, next_v = t + kConfig.v_stages - 1;
+    if constexpr (Schedule::kKFirst && !Schedule::kOneK) load_k(next_k), cp_async_commit();
+    load_v(next_v), cp_async_commit();
+    if constexpr (!Schedule::kKFirst && !Schedule::kOneK) load_k(next_k), cp_async_commit();
+  };
+
+  // A negative scale turns maxima into minima, and 0 * -inf is NaN: such scales are multiplied in before the mask
+  // instead.
+  const bool scale_first = !(p.scale_log2 > 0.f);
+  OnlineSoftmax<kRowTiles, kConfig.lazy_rescale != 0> softmax(scale_first ? 1.f : p.scale_log2);
+  Accumulator<kRowTiles, kOutTiles> o;
+  o.clear();
+
+  if (keys.count > 0) {
+    Operand<kRowTiles, kQInRegs ? kDimSteps : 1> q_regs;
+    const LaneAddress<QTile> q_lane = lanes_by_rows(q_tile, warp_row, lane);
+    const LaneAddress<KTile> k_lane = lanes_by_columns(k_ring, 0, lane);
+    const LaneAddress<VTile> v_lane = lanes_by_rows(v_ring, 0, lane);
+
+    copy_global_to_shared<kThreads>(q_tile, q, p.q_strides.row, rows_left, thread);
+    if constexpr (kConfig.q_smem_reuse != 0) {
+      cp_async_commit();
+      cp_async_wait<0>();
+      sync_block();  // all of Q has landed
+      load_operand(q_regs, q_lane);
+      sync_block();  // all warps hold their Q: K may overwrite it
+    }
+    // The steps before the first: they fill the pipeline in the very order of the loop. Q travels with the first group.
+    if constexpr (Schedule::kOneK) load_k(0), cp_async_commit();
+#pragma unroll
+    for (int t = 1 - kConfig.k_stages; t < 0; ++t) issue(t);
+    if constexpr (kQInRegs && kConfig.q_smem_reuse == 0) {
+      cp_async_wait<Schedule::kPendingAtTop>();
+      sync_block();  // Q, which travelled with K(0), has landed
+      load_operand(q_regs, q_lane);
+    }
+
+    // Between the barriers: K of this step has been read by all (so one-stage K may be refilled), V of this step has
+    // landed.
+    const auto middle_barrier = [&](int t) {
+      if constexpr (Schedule::kOneV) cp_async_wait<Schedule::kPendingForV>();
+      sync_block();
+      if constexpr (Schedule::kOneK) load_k(t + 1), cp_async_commit();
+    };
+
+    for (int t = 0; t < keys.count; ++t) {
+      cp_async_wait<Schedule::kPendingAtTop>();
+      sync_block();  // this step's tiles have landed, and all warps are done with the last step's
+      issue(t);
+
+      // S = Q K^T
+      Accumulator<kRowTiles, kKeySteps * 2> s;
+      s.clear();
+      gemm_qk<kTraits.dtype, kDimSteps, kQInRegs>(s, q_regs, q_lane, k_lane.stage(t % kConfig.k_stages));
+      if (scale_first) scale_elements(s, p.scale_log2);
+      if (mask.cuts(first_row, kRowTiles * 16, first_key(t), kBc))
+        mask.apply(s, first_row + (lane >> 2), first_key(t) + (lane & 3) * 2);
+
+      // m and l; O is scaled to the new m
+      if constexpr (Schedule::kMiddleBarrier && Schedule::kKFirst) middle_barrier(t);
+      softmax.raise_maximum(s, o);
+      if constexpr (Schedule::kMiddleBarrier && !Schedule::kKFirst) middle_barrier(t);
+
+      // P = exp(S - m) and O += P V, 16 keys at a time: the exponentials of one step run beside the products of the
+      // last
+      const LaneAddress<VTile> v_stage = v_lane.stage(t % kConfig.v_stages);
+#pragma unroll
+      for (int step = 0; step < kKeySteps; ++step) {
+        u32 probabilities[kRowTiles][4];
+        softmax.template exponentiate<kTraits.dtype>(s, step, probabilities);
+        gemm_pv_step<kTraits.dtype>(o, probabilities, v_stage, step);
+      }
+    }
+    if constexpr (kConfig.q_smem_reuse != 0) sync_block();  // O is staged where other warps may still read K or V
+  }
+
+  softmax.reduce_sums();
+  if (p.lse != nullptr)
+    write_log_sum_exp(p.lse + (static_cast<i64>(tile.batch) * p.heads + tile.head) * p.seq_q + tile.first_row, softmax,
+                      warp_row, rows_left, lane);
+  // A warp stages O over its own rows of Q, which no other warp reads.
+  const OTile o_tile{smem + kSmem.q};
+  stage_output<kTraits.dtype>(o_tile, o, softmax, warp_row, lane);
+  sync_warp();
+  u16* out = static_cast<u16*>(p.o) + tile.batch * p.o_strides.batch + tile.head * p.o_strides.head +
+             tile.first_row * p.o_strides.row;
+  copy_shared_to_global<kRowTiles * 16>(out, p.o_strides.row, o_tile, warp_row, rows_left, lane);
+}
+
+}  // namespace flashtune

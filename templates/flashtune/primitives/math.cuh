@@ -1,0 +1,24 @@
+// Single floating-point instructions.
+#pragma once
+
+#include "flashtune/primitives/platform.cuh"
+
+namespace flashtune {
+
+/// 2^x by the special-function unit; 0 for -inf.
+FT_DEVICE float exp2_approx(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+FT_DEVICE float log2_approx(float x) {
+  float y;
+  asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+FT_DEVICE float fused_multiply_add(float a, float b, float c) { return __fmaf_rn(a, b, c); }
+FT_DEVICE float maximum(float a, float b) { return fmaxf(a, b); }
+
+}  // namespace flashtune

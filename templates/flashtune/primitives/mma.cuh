@@ -1,0 +1,38 @@
+// mma.sync m16n8k16 on 16-bit operands with fp32 accumulation (sm_80 and later), and packing to 16 bits.
+#pragma once
+
+#include "flashtune/primitives/platform.cuh"
+#include "flashtune/shared/problem.h"
+
+namespace flashtune {
+
+/// d += a * b. Fragment layouts: PTX ISA, "Matrix Fragments for mma.m16n8k16 with floating point type". Lane l holds
+/// rows l / 4 and l / 4 + 8 and columns 2 * (l % 4) and the next of d.
+template <Dtype kDtype>
+FT_DEVICE void mma_m16n8k16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+  if constexpr (kDtype == Dtype::kBf16) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+  } else {
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+  }
+}
+
+/// Two floats rounded to nearest even into one register, `low` in the low half.
+template <Dtype kDtype>
+FT_DEVICE u32 pack(float low, float high) {
+  u32 r;
+  if constexpr (kDtype == Dtype::kBf16) {
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+  } else {
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+  }
+  return r;
+}
+
+}  // namespace flashtune
