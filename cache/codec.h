@@ -1,10 +1,12 @@
-// Values to text and back: configs ("br=128,bc=64,..."), problems ("prefill bf16 b4 h32 ..."), and JSON of all records.
+// Values to text and back: configs ("br=128,bc=64,..."), candidates, problems ("prefill bf16 b4 h32 ..."), devices,
+// enums.
 #pragma once
 
 #include <optional>
 #include <string>
 #include <string_view>
 
+#include "cache/error.h"
 #include "cache/records.h"
 
 namespace flashtune {
@@ -12,8 +14,8 @@ namespace flashtune {
 /// "br=128,bc=64,warps=4,...", every field, in the order of the struct.
 std::string config_to_text(const AnyConfig& config);
 
-/// Fields that are left out keep the value they have in `base`. Throws Error(kInvalidArgument) that names the misspelt key and
-/// lists the right ones, or the value that is no number or enumerator of its field.
+/// Fields that are left out keep the value they have in `base`. Throws Error(kInvalidArgument) that names the misspelt
+/// key and lists the right ones, or the value that is no number or enumerator of its field.
 AnyConfig config_from_text(std::string_view text, const AnyConfig& base);
 
 /// The config of a family with every field at its default.
@@ -23,12 +25,18 @@ AnyConfig default_constructed(Family family);
 std::string candidate_to_text(const Candidate& candidate);
 Candidate candidate_from_text(std::string_view text);
 
-/// "prefill bf16 b4 h32 kv32 q4096 k4096 d128 dv128 causal w0 bshd"; strided problems append their strides.
+/// "prefill bf16 b4 h32 kv32 q4096 k4096 d128 dv128 causal w0 bshd"; strided problems append their strides. Reading
+/// judges the form alone; fault_of() says whether the problem can be computed.
 std::string problem_to_text(const Problem& problem);
 Problem problem_from_text(std::string_view text);
 
 std::string device_to_text(const DeviceKey& device);  // "NVIDIA H200/132/sm_90"
 DeviceKey device_from_text(std::string_view text);
+
+/// Now, as records hold it: "2026-11-20T23:59:59Z".
+std::string utc_now();
+/// Whether `text` has the form that utc_now() writes (so that texts sort as times do).
+bool is_utc_time(std::string_view text);
 
 /// Generic over every enum that has name_of: its token's value, or nothing.
 template <class Enum>
@@ -36,6 +44,23 @@ std::optional<Enum> enum_from_name(std::string_view name) {
   for (int i = 0; name_of(static_cast<Enum>(i)) != nullptr; ++i)
     if (name == name_of(static_cast<Enum>(i))) return static_cast<Enum>(i);
   return std::nullopt;
+}
+
+/// Every token of an enum, for help and errors: "fp16, bf16".
+template <class Enum>
+std::string enum_names() {
+  std::string names;
+  for (int i = 0; name_of(static_cast<Enum>(i)) != nullptr; ++i)
+    names += (i == 0 ? "" : ", ") + std::string(name_of(static_cast<Enum>(i)));
+  return names;
+}
+
+/// enum_from_name, or Error(kInvalidArgument): "unknown dtype 'fp8'; it is one of fp16, bf16".
+template <class Enum>
+Enum require_enum(std::string_view what, std::string_view name) {
+  if (const std::optional<Enum> value = enum_from_name<Enum>(name)) return *value;
+  throw Error(ErrorKind::kInvalidArgument,
+              "unknown " + std::string(what) + " '" + std::string(name) + "'; it is one of " + enum_names<Enum>());
 }
 
 }  // namespace flashtune

@@ -16,8 +16,8 @@ struct ImportCount {
   int bests_added = 0, bests_replaced = 0, bests_kept = 0;
 };
 
-/// Newer `when` wins on equal keys; a measured best is never replaced by a modelled one. Garbage, a truncated text or another
-/// version throws Error(kIo) saying where and why, and changes nothing.
+/// Newer `when` wins on equal keys; a trial in flight never replaces a finished one, nor a modelled best a measured
+/// one. Garbage, a truncated text or another version throws Error(kIo) saying where and why, and changes nothing.
 ImportCount import_json(Database& db, const std::string& text);
 
 /// All records of another database file, by the same rule.

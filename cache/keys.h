@@ -1,7 +1,11 @@
 // Identities: readable text first, hashed second. A problem's bucket is what a database answer is looked up by.
 #pragma once
 
+#include <algorithm>
+#include <bit>
 #include <cstdint>
+#include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -12,19 +16,62 @@ namespace flashtune {
 /// 128-bit xxHash of bytes, as 32 hex digits.
 std::string digest_of(std::string_view bytes);
 
-/// Sizes rounded so that a growing context does not miss at every step: lengths up to the next of 1, 1.25, 1.5, 1.75 times a
-/// power of two (exact below 64), batch to the next power of two, windows like lengths. Everything else is exact; strides
-/// become those of the problem's layout (kStrided keeps none).
-Problem bucket_of(const Problem& problem);
+/// The next of 1, 1.25, 1.5, 1.75 times a power of two; exact up to 64. Saturates.
+constexpr int bucket_of_length(int length) {
+  if (length <= 64) return length;
+  const int step_log2 = std::bit_width(static_cast<unsigned>(length - 1)) - 3;  // a quarter of the power of two below
+  const std::int64_t up = ((static_cast<std::int64_t>(length) - 1) >> step_log2) + 1;
+  return static_cast<int>(std::min<std::int64_t>(up << step_log2, std::numeric_limits<int>::max()));
+}
 
-/// A 64-bit hash of bucket_of(problem) without building it as text: no allocation, a few tens of nanoseconds.
-std::uint64_t bucket_hash(const Problem& problem);
+/// The next power of two. Saturates.
+constexpr int bucket_of_batch(int batch) {
+  if (batch <= 1) return batch;
+  return static_cast<int>(
+      std::min(std::bit_ceil(static_cast<unsigned>(batch)), unsigned{std::numeric_limits<int>::max()}));
+}
+
+/// Sizes rounded so that a growing context does not miss at every step: lengths up to the next of 1, 1.25, 1.5, 1.75
+/// times a power of two (exact below 64), batch to the next power of two, windows like lengths. Everything else is
+/// exact; strides become those of the problem's layout (kStrided keeps none).
+constexpr Problem bucket_of(const Problem& problem) {
+  Problem b = problem;
+  b.batch = bucket_of_batch(problem.batch);
+  b.seq_q = bucket_of_length(problem.seq_q);
+  b.seq_kv = bucket_of_length(problem.seq_kv);
+  b.window = bucket_of_length(problem.window);
+  const Layout layout = layout_of(problem);
+  if (layout != Layout::kStrided) return with_layout(b, layout);
+  b.q = b.k = b.v = b.o = Strides{};
+  return b;
+}
+
+/// A 64-bit hash of bucket_of(problem) without building it as text: no allocation, a few tens of nanoseconds. Good
+/// within one process; what is stored is text.
+constexpr std::uint64_t bucket_hash(const Problem& p) {
+  const auto pair = [](std::int64_t high, std::int64_t low) {
+    return static_cast<std::uint64_t>(high) << 32 | static_cast<std::uint32_t>(low);
+  };
+  const int kinds = static_cast<int>(p.op) << 24 | static_cast<int>(p.dtype) << 16 |
+                    static_cast<int>(layout_of(p)) << 8 | static_cast<int>(p.causal);
+  const std::uint64_t words[] = {
+      pair(kinds, p.head_dim), pair(p.head_dim_v, p.heads), pair(p.kv_heads, bucket_of_batch(p.batch)),
+      pair(bucket_of_length(p.seq_q), bucket_of_length(p.seq_kv)), pair(bucket_of_length(p.window), 0)};
+  // Each step is a bijection of the word for a given state (odd multipliers, xor-shifts), so no field can cancel alone.
+  std::uint64_t hash = 0x9E3779B97F4A7C15u;
+  for (const std::uint64_t word : words) {
+    hash = (hash ^ word) * 0xD6E8FEB86659FD93u;
+    hash ^= hash >> 32;
+  }
+  hash *= 0xD6E8FEB86659FD93u;
+  return hash ^ hash >> 32;
+}
 
 /// Text of everything that identifies a trial; two trials are the same exactly when these are.
 std::string trial_key_text(const TrialKey& key);
 
-/// Distance of two problems that some config could serve alike, in log2 space over batch * heads, lengths, group and window;
-/// nothing when they differ in what a kernel is compiled for.
+/// Distance of two problems that some config could serve alike, in log2 space over batch * heads, lengths, group and
+/// window, and a quarter step more where the layouts differ; nothing when they differ in what a kernel is compiled for.
 std::optional<double> distance(const Problem& a, const Problem& b);
 
 }  // namespace flashtune

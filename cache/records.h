@@ -42,20 +42,20 @@ constexpr const char* name_of(Grade grade) {
 
 /// How a trial ended. Only kMeasured has times; kModelled has the cost model's.
 enum class Outcome : int {
-  kInFlight = 0,     // an attempt was committed and its launch has not come back
-  kMeasured,         // proven right and timed
-  kModelled,         // compiled and ranked by the cost model; no GPU was there
-  kCompileError,     // NVRTC or ptxas refused it
-  kSpills,           // compiled, but spills more than the limit: pruned before timing
-  kOverResources,    // needs more registers or shared memory than the device gives
-  kWrong,            // ran, and its output is not the answer
-  kCrashed,          // an illegal access, or twice found in flight
-  kTimedOut,         // a launch went past the limit
-  kOutOfMemory,      // the problem's tensors do not fit the device
+  kInFlight = 0,   // an attempt was committed and its launch has not come back
+  kMeasured,       // proven right and timed
+  kModelled,       // compiled and ranked by the cost model; no GPU was there
+  kCompileError,   // NVRTC or ptxas refused it
+  kSpills,         // compiled, but spills more than the limit: pruned before timing
+  kOverResources,  // needs more registers or shared memory than the device gives
+  kWrong,          // ran, and its output is not the answer
+  kCrashed,        // an illegal access, or twice found in flight
+  kTimedOut,       // a launch went past the limit
+  kOutOfMemory,    // the problem's tensors do not fit the device
 };
 constexpr const char* name_of(Outcome outcome) {
-  constexpr const char* kNames[] = {"in_flight", "measured", "modelled", "compile_error", "spills",
-                                    "over_resources", "wrong", "crashed", "timed_out", "out_of_memory"};
+  constexpr const char* kNames[] = {"in_flight",      "measured", "modelled", "compile_error", "spills",
+                                    "over_resources", "wrong",    "crashed",  "timed_out",     "out_of_memory"};
   const int i = static_cast<int>(outcome);
   return i >= 0 && i < 10 ? kNames[i] : nullptr;
 }
@@ -63,7 +63,7 @@ constexpr const char* name_of(Outcome outcome) {
 /// What the compiler made of a candidate, read from its cubin.
 struct KernelFacts {
   int registers = 0;
-  int spill_bytes = 0;     // stores plus loads, as ptxas counts them
+  int spill_bytes = 0;  // stores plus loads, as ptxas counts them
   int stack_bytes = 0;
   int smem_static = 0;
   int max_threads = 0;

@@ -3,25 +3,31 @@
 
 #include <functional>
 #include <memory>
-#include <vector>
 
 #include "runtime/jit/kernel_compiler.h"
 
 namespace flashtune {
 
+/// Compiles one candidate; called from many threads at once. KernelCompiler::compile, or a test's own.
+using CompileFn = std::function<Compiled(const KernelSpec&)>;
+
 class CompilePool {
  public:
   /// threads 0: one per core.
-  CompilePool(const KernelCompiler& compiler, int threads);
+  CompilePool(CompileFn compile, int threads);
   ~CompilePool();  // drops what has not started, waits for what has
 
-  /// Queues a compile; returns its ticket. A later ticket may finish earlier.
+  /// Queues a compile; returns its ticket: 0, 1, ... Compiles start in this order; a later ticket may finish earlier.
   int submit(const KernelSpec& spec);
-  /// Blocks until that ticket is done. The exception of a failed NVRTC load comes out here.
+  /// Blocks until that ticket is done. The exception of a failed compile call (NVRTC is missing, ...) comes out here;
+  /// so does Error(kInternal) for a ticket that was cancelled. The reference lives as long as the pool.
   const Compiled& wait(int ticket);
   bool ready(int ticket) const;
-  /// Blocks until some unreported ticket is done and returns it; -1 when none is left.
+  /// Blocks until some ticket that neither wait() nor wait_any() has returned is done, and returns it; -1 when none is
+  /// left.
   int wait_any();
+  /// Frees the cubin of a ticket that is no longer needed.
+  void release(int ticket);
   /// Forgets what has not started.
   void cancel();
 

@@ -16,8 +16,8 @@ struct Suite {
 
 /// quick, standard, gpt2, gpt3, llama3-8b, llama3-70b, course.
 std::vector<std::string> suite_names();
-/// A named suite, or a JSON file when `name` ends in .json or holds a slash. Throws Error(kInvalidArgument) listing the names,
-/// or naming the file, the entry and what is wrong with it.
+/// A named suite, or a JSON file when `name` ends in .json or holds a slash. Throws Error(kInvalidArgument) listing the
+/// names, or naming the file, the entry and what is wrong with it.
 Suite load_suite(const std::string& name);
 
 }  // namespace flashtune

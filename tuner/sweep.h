@@ -13,8 +13,10 @@
 #include "cache/database.h"
 #include "runtime/device/device.h"
 #include "runtime/jit/kernel_compiler.h"
+#include "tuner/compile_pool.h"
 #include "tuner/cost_model.h"
 #include "tuner/space.h"
+#include "tuner/validate.h"
 
 namespace flashtune {
 
@@ -25,6 +27,15 @@ constexpr const char* name_of(Effort effort) {
   return i >= 0 && i < 3 ? kNames[i] : nullptr;
 }
 
+/// What a sweep asks of the compiler. compile_with() makes it of a KernelCompiler; tests bring their own.
+struct SweepCompiler {
+  CompileFn compile;                                // called from many threads at once
+  std::function<Source(const KernelSpec&)> source;  // the kernel's entry and the digest of what it is made of
+  std::string version;                              // "nvrtc 13.0.88", evidence beside each trial
+};
+/// `compiler` must outlive the result. Loads NVRTC: throws Error(kCompile) when there is none.
+SweepCompiler compile_with(const KernelCompiler& compiler);
+
 struct SweepOptions {
   std::vector<Problem> problems;
   Effort effort = Effort::kStandard;
@@ -33,6 +44,9 @@ struct SweepOptions {
   int compile_threads = 0;
   double launch_limit_s = 10;
   bool again = false;  // measure even what is known
+  /// Where no GPU can judge (sweep_modelled): proves a candidate on a problem, on a simulated device for instance. A
+  /// candidate it refuses becomes kWrong. Empty: nothing is proven, which the grade `modelled` says.
+  std::function<Verdict(const Candidate&, const Problem&)> prove;
 };
 
 // --- events, in the order in which they come
@@ -42,7 +56,7 @@ struct ProblemStarted {
   int enumerated = 0, admitted = 0, known = 0;
   std::map<Rejection, int> rejected;
 };
-struct Progress {  // often: what a progress bar shows
+struct Progress {     // often: what a progress bar shows
   std::string stage;  // "compile", "validate", "time 2/4"
   int done = 0, total = 0;
 };
@@ -61,17 +75,24 @@ struct ProblemDone {
 };
 using SweepEvent = std::variant<ProblemStarted, Progress, TrialDone, ProblemDone>;
 
-/// Thrown through run_sweep after its outcome was stored: the process must be replaced before the sweep can go on.
+/// Thrown through a sweep after the outcome was stored: the context is gone, and the process must be replaced before
+/// the sweep can go on. Run it again with the same options: it resumes.
 struct MustRestart : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
+/// What the process exits with when a launch went past launch_limit_s (its outcome is stored first): also "run it
+/// again".
+constexpr int kExitRestart = 75;  // EX_TEMPFAIL
 
-/// On a GPU: compile, validate, time.
-void sweep_on_device(Device& device, const KernelCompiler& compiler, Database& db, const SweepOptions& options,
-                     const std::function<void(const SweepEvent&)>& emit);
+using EmitFn = std::function<void(const SweepEvent&)>;
 
-/// Without one: compile, read resources, prune, rank by the cost model; answers of grade modelled.
-void sweep_modelled(const ReferenceDevice& device, const KernelCompiler& compiler, Database& db, const SweepOptions& options,
-                    const std::function<void(const SweepEvent&)>& emit);
+/// On a GPU: compile, validate, time. Every trial is committed as it ends, so whatever ends the process, the same call
+/// resumes.
+void sweep_on_device(Device& device, const SweepCompiler& compiler, Database& db, const SweepOptions& options,
+                     const EmitFn& emit);
+
+/// Without one: compile, read resources, prune, rank by the cost model; answers of grade modelled for device.key.
+void sweep_modelled(const ReferenceDevice& device, const SweepCompiler& compiler, Database& db,
+                    const SweepOptions& options, const EmitFn& emit);
 
 }  // namespace flashtune

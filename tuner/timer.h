@@ -1,5 +1,5 @@
-// Honest device time: cold L2 by rotating inputs, CUDA graphs for short kernels, rounds that interleave the candidates, throttled
-// samples discarded.
+// Honest device time: cold L2 by rotating inputs, CUDA graphs for short kernels, rounds that interleave the candidates,
+// throttled samples discarded.
 #pragma once
 
 #include <functional>
@@ -18,16 +18,21 @@ constexpr const char* kTimingPolicy = "cold-graph/1";
 using TimedLaunch = std::function<void(Stream, int set)>;
 
 struct TimerOptions {
-  int sets = 1;                 // input sets that rotate; together they exceed twice the L2
-  int rounds = 5;               // interleaved rounds at least
+  int sets = 1;    // input sets that rotate; together they exceed twice the L2
+  int rounds = 5;  // interleaved rounds at least
   int max_rounds = 40;
-  double target_spread = 0.01;  // stop when quartile distance over median is below this
-  double graph_below_us = 100;  // ranked inside a graph of `sets` launches below this
-  bool warm = false;            // also time set 0 again and again
+  double target_spread = 0.01;    // stop when quartile distance over median is below this
+  double graph_below_us = 100;    // ranked inside a graph of `sets` launches below this
+  bool warm = false;              // also time set 0 again and again
   std::function<bool()> expired;  // the budget ended: stop after this round
 };
 
-/// Samples of each of `launches`, taken in rounds that interleave them; the order rotates from round to round.
-std::vector<Timing> time_interleaved(Device& device, const std::vector<TimedLaunch>& launches, const TimerOptions& options);
+/// Samples of each of `launches`, taken in rounds that interleave them; the order rotates from round to round. Before
+/// its samples of a round the device rests as long as they last (0.2 to 20 ms): without pauses a GPU falls to its power
+/// limit within tens of milliseconds, and whoever is measured first wins. What is measured is so the speed of bursts at
+/// full clock. Samples taken while the device throttles are taken again after a longer rest, up to `max_rounds` times
+/// in all; after that they count, as a throttled figure is better than none.
+std::vector<Timing> time_interleaved(Device& device, const std::vector<TimedLaunch>& launches,
+                                     const TimerOptions& options);
 
 }  // namespace flashtune

@@ -1,9 +1,11 @@
-// Is a kernel right: sampled rows against the oracle, then the whole output against that of the validated default. Outputs are
-// poisoned with NaN and fenced by guard bands, fresh for every candidate.
+// Is a kernel right: sampled rows against the oracle, then the whole output against that of the validated default.
+// Outputs are poisoned with NaN and fenced by guard bands, fresh for every candidate.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "runtime/device/device.h"
 #include "runtime/dispatch/plan.h"
@@ -13,23 +15,30 @@ namespace flashtune {
 
 struct Verdict {
   bool ok = false;
-  std::string why;         // "rows 64-127 of batch 0 head 3 were never written", "wrote past the output", ...
-  double max_error = 0;    // against the oracle, over all inputs
-  double bound = 0;        // at the element of the largest error relative to its bound
+  std::string why;       // "rows 64-127 of batch 0 head 3 were never written", "wrote past the output", ...
+  double max_error = 0;  // against the oracle, over all inputs
+  double bound = 0;      // at the element of the largest error relative to its bound
   InputKind worst_input = InputKind::kNormal;
 };
 
-/// Validates candidates for one problem. Construction computes the oracle rows and uploads the inputs; judge() is cheap.
-/// `launch` given to judge runs the kernel once on tensors it is handed.
+/// Small problems with `problem`'s types, group, mask and layout whose lengths stand on and beside the edges of br x bc
+/// tiles: one row, one key, no key at all, more queries than keys.
+std::vector<Problem> edge_problems(const Problem& problem, int br, int bc);
+
+/// Validates candidates for one problem. The oracle's rows and the uploaded inputs are made once; judge() is cheap.
 class Validator {
  public:
   Validator(Device& device, const Problem& problem, float scale, int sampled_rows = 256);
   ~Validator();
 
-  using LaunchFn = std::function<void(const Tensors&)>;
-  /// Runs the kernel on every input kind. Device errors pass through as exceptions. The first candidate judged ok (by rows alone)
-  /// becomes the one whose whole output later ones are compared with; judge the default first.
-  Verdict judge(const LaunchFn& launch);
+  /// Launches the kernel under judgement once. The problem is not always the validator's own (tile edges, shrunken
+  /// copies of a large one) but has the same KernelTraits: make the plan from the one that is given.
+  using LaunchFn = std::function<void(const Problem&, const Tensors&)>;
+
+  /// Runs the kernel on every input kind, then on the edge_problems of its tile (br x bc). Device errors pass through
+  /// as exceptions. The first candidate judged ok (by rows alone) becomes the one whose whole output later ones are
+  /// compared with; judge the default first.
+  Verdict judge(const LaunchFn& launch, int br = 128, int bc = 64);
 
  private:
   struct Impl;

@@ -1,5 +1,5 @@
-// What a deployed process uses: opens a device, knows the tuned answers, prepares kernels, launches. The C API and `flashtune run`
-// are thin over it. Thread-safe but for construction and destruction.
+// What a deployed process uses: opens a device, knows the tuned answers, prepares kernels, launches. The C API and
+// `flashtune run` are thin over it. Thread-safe but for construction and destruction.
 #pragma once
 
 #include <cstddef>
@@ -21,7 +21,10 @@ struct EngineOptions {
   std::optional<std::filesystem::path> database;  // the user's; absent or missing file: defaults only
   std::optional<std::filesystem::path> shipped_database;
   KernelCompiler::Options compiler;
-  std::function<void(const std::string&)> warn;  // one line, once, when a GPU is untuned, naming the command that fixes it
+  std::function<void(const std::string&)>
+      warn;  // one line, once, when a GPU is untuned, naming the command that fixes it
+  /// Instead of `compiler`, for tests: what it returns is loaded under the entry name "kernel".
+  std::function<Compiled(const KernelSpec&)> compile;
 };
 
 class EngineImpl {
@@ -31,16 +34,19 @@ class EngineImpl {
 
   Device& device();
   const Dispatcher& dispatcher() const;
+  const ArchLimits& limits() const;
 
-  /// Compiles or finds, loads and forces the kernels of these problems' decisions; afterwards forward() on problems of the same
-  /// buckets does nothing that is illegal during stream capture.
+  /// Compiles or finds, loads and forces the kernels of these problems' decisions; afterwards forward() on problems of
+  /// the same buckets does nothing that is illegal during stream capture. One problem that is not supported refuses
+  /// them all.
   void prepare(const std::vector<Problem>& problems);
 
   std::size_t workspace_bytes(const Problem& problem) const;
 
-  /// Launches on `stream`. Not prepared: compiles and loads first, unless the stream is capturing: then the best loaded kernel
-  /// that computes the problem runs, or Error(kInvalidArgument) says what to prepare. Checks pointers (16-byte alignment) and
-  /// strides before anything is launched.
+  /// Launches on `stream`. Not prepared: compiles and loads first, unless the stream is capturing: then the best loaded
+  /// kernel that computes the problem runs, or Error(kInvalidArgument) says what to prepare. Checks pointers (16-byte
+  /// alignment) and strides before anything is launched. Prepared, it takes no lock and allocates nothing. Returns what
+  /// ran.
   Decision forward(const Problem& problem, const Tensors& tensors, DevicePtr workspace, Stream stream);
   /// The same with a given candidate instead of the dispatcher's.
   void forward_with(const Candidate& candidate, const Problem& problem, const Tensors& tensors, Stream stream);

@@ -11,28 +11,34 @@
 
 namespace flashtune {
 
-/// The result of compiling: a cubin and its facts, or the log that says why not. A refused source is data, not an exception.
+/// The result of compiling: a cubin and its facts, or the log that says why not. A refused source is data, not an
+/// exception.
 struct Compiled {
   bool ok = false;
   std::string cubin;
   std::string log;
-  std::string digest;  // of the cubin
+  std::string digest;    // of the cubin
+  std::string compiler;  // "nvrtc 13.0.88", the one that made it, today or when it was stored
   KernelFacts facts;
-  double seconds = 0;      // 0 when it came from the store
+  double seconds = 0;  // 0 when it came from the store
   bool from_store = false;
 };
 
 class Nvrtc {
  public:
-  /// Looks in `hint` (a folder or a library file; may be empty), beside the executable's own wheel folder, the loader's path,
-  /// $CUDA_HOME-like folders passed by the caller, and /usr/local/cuda*. `max_major`: newest CUDA major the driver can run, 0 for
-  /// any. Throws Error(kCompile) that lists where it looked and how to install it.
+  /// Looks in each of `hints` (a library file, or a folder: itself, its lib64 and lib, and the folders of the wheels
+  /// below it), the wheels' folder near the executable, the loader's path, and /usr/local/cuda*. `max_major`: newest
+  /// CUDA major the driver can run, 0 for any. Throws Error(kCompile) that lists where it looked and how to install it.
   static std::shared_ptr<const Nvrtc> load(const std::vector<std::filesystem::path>& hints = {}, int max_major = 0);
+  /// The same in these places alone; one without a slash is a name for the loader.
+  static std::shared_ptr<const Nvrtc> load_from(const std::vector<std::filesystem::path>& places, int max_major = 0);
   ~Nvrtc();
 
-  std::string version() const;                  // "nvrtc 13.0.88"
-  std::filesystem::path path() const;           // of the library that was loaded
-  std::vector<int> architectures() const;       // {75, 80, ...}
+  /// "nvrtc 13.0.88". NVRTC adds what stands in $NVRTC_APPEND_FLAGS to every compile, so that is then part of the name:
+  /// no kernel made with such flags is taken for one made without.
+  std::string version() const;
+  std::filesystem::path path() const;      // of the library that was loaded
+  std::vector<int> architectures() const;  // {75, 80, ...}
   Compiled compile(const Source& source, const Templates& templates) const;
 
  private:
@@ -40,5 +46,8 @@ class Nvrtc {
   explicit Nvrtc(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
+
+/// What NVRTC will add to every compile of this process: "", or " NVRTC_APPEND_FLAGS=...".
+std::string ambient_nvrtc_flags();
 
 }  // namespace flashtune

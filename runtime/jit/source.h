@@ -1,11 +1,12 @@
-// A candidate as CUDA source: includes its template, a constexpr config with named fields, static_asserts that host and device
-// agree, and one extern "C" entry.
+// A candidate as CUDA source: includes its template, a constexpr config with named fields, static_asserts that host and
+// device agree, and one extern "C" entry.
 #pragma once
 
 #include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "cache/records.h"
 
@@ -35,11 +36,20 @@ class Templates {
   static Templates from_folder(const std::filesystem::path& root);
   /// Logical path ("flashtune/kernels/prefill_mma.cuh") to text.
   const std::map<std::string, std::string>& files() const { return files_; }
+  /// Of every path and text.
+  const std::string& digest() const { return digest_; }
 
  private:
+  explicit Templates(std::map<std::string, std::string> files);
   std::map<std::string, std::string> files_;
+  std::string digest_;
 };
 
+/// The options of every compile for `target`, but for those that only some compilers know and that change no machine
+/// code.
+std::vector<std::string> compile_options(const std::string& target);
+
+/// Throws Error(kInvalidArgument) with the reason for a config that rejection_of does not admit.
 Source instantiate(const KernelSpec& spec, const Templates& templates);
 
 }  // namespace flashtune

@@ -1,0 +1,55 @@
+// Digests, trial keys and the distance between problems.
+#include "cache/keys.h"
+
+#include <fmt/format.h>
+#include <xxhash.h>
+
+#include <cmath>
+
+#include "cache/codec.h"
+
+namespace flashtune {
+namespace {
+
+/// Free text made safe between the key's bars: two different keys can never have one text.
+std::string escaped(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '|' || c == '\\') out += '\\';
+    out += c;
+  }
+  return out;
+}
+
+double square_of_log2_ratio(double a, double b) {
+  if (a == b) return 0;
+  // Nothing (a length of 0) counts as one.
+  const double log2_ratio = std::log2(std::max(a, 1.0) / std::max(b, 1.0));
+  return log2_ratio * log2_ratio;
+}
+
+}  // namespace
+
+std::string digest_of(std::string_view bytes) {
+  XXH128_canonical_t canonical;
+  XXH128_canonicalFromHash(&canonical, XXH3_128bits(bytes.data(), bytes.size()));
+  return fmt::format("{:02x}", fmt::join(canonical.digest, canonical.digest + sizeof(canonical.digest), ""));
+}
+
+std::string trial_key_text(const TrialKey& key) {
+  return fmt::format("{} | {} | {} | cubin {} | {}", escaped(device_to_text(key.device)),
+                     candidate_to_text(key.candidate), problem_to_text(key.problem), escaped(key.cubin_digest),
+                     escaped(key.policy));
+}
+
+std::optional<double> distance(const Problem& a, const Problem& b) {
+  if (a.op != b.op || traits_of(a) != traits_of(b)) return std::nullopt;
+  const double squares = square_of_log2_ratio(1.0 * a.batch * a.heads, 1.0 * b.batch * b.heads) +
+                         square_of_log2_ratio(a.seq_q, b.seq_q) + square_of_log2_ratio(a.seq_kv, b.seq_kv) +
+                         square_of_log2_ratio(1.0 * a.heads / a.kv_heads, 1.0 * b.heads / b.kv_heads) +
+                         square_of_log2_ratio(a.window, b.window);
+  // Layouts change locality, not shape: enough to prefer the same one among equals.
+  return std::sqrt(squares) + (layout_of(a) == layout_of(b) ? 0.0 : 0.25);
+}
+
+}  // namespace flashtune

@@ -1,0 +1,309 @@
+// The C API: values translated, exceptions turned into statuses, everything else in the engine.
+#include "runtime/api/c_api.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "cache/codec.h"
+#include "cache/cubin_store.h"
+#include "cache/database.h"
+#include "cache/error.h"
+#include "runtime/device/cuda_device.h"
+
+namespace flashtune {
+namespace {
+
+// The C enums are the project's own, value by value.
+static_assert(FT_PREFILL == static_cast<int>(Op::kPrefill));
+static_assert(FT_FP16 == static_cast<int>(Dtype::kFp16) && FT_BF16 == static_cast<int>(Dtype::kBf16));
+static_assert(FT_BSHD == static_cast<int>(Layout::kBshd) && FT_BHSD == static_cast<int>(Layout::kBhsd) &&
+              FT_PACKED == static_cast<int>(Layout::kPacked));
+static_assert(FT_MEASURED == static_cast<int>(Grade::kMeasured) && FT_NEAREST == static_cast<int>(Grade::kNearest) &&
+              FT_STALE == static_cast<int>(Grade::kStale) && FT_OTHER_DEVICE == static_cast<int>(Grade::kOtherDevice) &&
+              FT_MODELLED == static_cast<int>(Grade::kModelled) && FT_DEFAULT == static_cast<int>(Grade::kDefault));
+
+thread_local std::string last_error;
+
+ft_status status_of(ErrorKind kind) {
+  switch (kind) {
+    case ErrorKind::kInvalidArgument: return FT_INVALID_ARGUMENT;
+    case ErrorKind::kNotFound: return FT_NOT_FOUND;
+    case ErrorKind::kIo: return FT_IO;
+    case ErrorKind::kCompile: return FT_COMPILE;
+    case ErrorKind::kDevice: return FT_DEVICE;
+    case ErrorKind::kDeviceLost: return FT_DEVICE_LOST;
+    case ErrorKind::kOutOfMemory: return FT_OUT_OF_MEMORY;
+    case ErrorKind::kInternal: break;
+  }
+  return FT_INTERNAL;
+}
+
+ft_status failed(ft_status status, const char* what) noexcept {
+  try {
+    last_error = what;
+  } catch (const std::bad_alloc&) {
+    last_error.clear();  // no memory is left to say so
+  }
+  return status;
+}
+
+/// Runs `body`; no exception leaves the library.
+template <class Body>
+ft_status guarded(Body&& body) noexcept {
+  try {
+    body();
+    return FT_OK;
+  } catch (const Error& error) {
+    return failed(status_of(error.kind()), error.what());
+  } catch (const std::bad_alloc&) {
+    return failed(FT_INTERNAL, "the host is out of memory");
+  } catch (const std::exception& error) {
+    return failed(FT_INTERNAL, error.what());
+  } catch (...) {
+    return failed(FT_INTERNAL, "an exception of unknown type");
+  }
+}
+
+template <class T>
+T& require(T* pointer, const char* name) {
+  if (pointer == nullptr) throw Error(ErrorKind::kInvalidArgument, fmt::format("{} is a null pointer", name));
+  return *pointer;
+}
+
+template <class Enum>
+Enum enum_of(int value, const char* what) {
+  const Enum result = static_cast<Enum>(value);
+  if (value < 0 || name_of(result) == nullptr)
+    throw Error(ErrorKind::kInvalidArgument,
+                fmt::format("{} {} is unknown; the known ones are {}", what, value, enum_names<Enum>()));
+  return result;
+}
+
+Problem problem_of(const ft_problem* given) {
+  const ft_problem& p = require(given, "problem");
+  const auto strides = [](const ft_strides& s) { return Strides{s.batch, s.head, s.row}; };
+  Problem problem;
+  problem.op = enum_of<Op>(p.op, "op");
+  problem.dtype = enum_of<Dtype>(p.dtype, "dtype");
+  problem.batch = p.batch, problem.heads = p.heads, problem.kv_heads = p.kv_heads;
+  problem.seq_q = p.seq_q, problem.seq_kv = p.seq_kv;
+  problem.head_dim = p.head_dim, problem.head_dim_v = p.head_dim_v;
+  problem.causal = p.causal != 0, problem.window = p.window;
+  problem.q = strides(p.q), problem.k = strides(p.k), problem.v = strides(p.v), problem.o = strides(p.o);
+  return problem;
+}
+
+DevicePtr address_of(const void* ptr) { return reinterpret_cast<DevicePtr>(ptr); }
+
+Tensors tensors_of(const ft_tensors* given, const Problem& problem) {
+  const ft_tensors& t = require(given, "tensors");
+  const float scale = t.scale != 0 ? t.scale : 1.0f / std::sqrt(static_cast<float>(problem.head_dim));
+  return {address_of(t.q), address_of(t.k), address_of(t.v), address_of(t.o), address_of(t.lse), scale};
+}
+
+std::string explanation(const Dispatcher& dispatcher, const Problem& problem) {
+  std::string text;
+  for (const Consideration& line : dispatcher.explain(problem))
+    text += fmt::format("{} {:<12}  {}\n", line.chosen ? '*' : ' ', name_of(line.grade), line.why);
+  return text;
+}
+
+/// Copies what fits, always with the final 0.
+void copy_text(const std::string& text, char* buffer, std::size_t size) {
+  if (size == 0) return;
+  const std::size_t count = std::min(size - 1, text.size());
+  std::memcpy(buffer, text.data(), count);
+  buffer[count] = '\0';
+}
+
+/// An option's path: what is given, nothing for "", else the default.
+template <class Default>
+std::optional<std::filesystem::path> path_of(const char* given, Default&& otherwise) {
+  if (given == nullptr) return otherwise();
+  if (*given == '\0') return std::nullopt;
+  return std::filesystem::path(given);
+}
+
+/// A default place. A service may have no home: then there is none, and nothing is read or kept.
+template <class Place>
+std::optional<std::filesystem::path> place_or_none(Place&& place) {
+  try {
+    return place();
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
+}  // namespace
+
+EngineOptions resolve_options(const ft_options& given, const std::function<const char*(const char*)>& environment) {
+  EngineOptions options;
+  options.database = path_of(given.database, [&] {
+    return place_or_none([&] {
+      return default_database_path(environment("FLASHTUNE_DB"), environment("XDG_DATA_HOME"), environment("HOME"));
+    });
+  });
+  const auto none = [] { return std::optional<std::filesystem::path>(); };
+  options.shipped_database = path_of(given.shipped_database, none);
+  options.compiler.cubin_folder = path_of(given.cubin_folder, [&] {
+    return place_or_none([&] { return default_cubin_folder(environment("XDG_CACHE_HOME"), environment("HOME")); });
+  });
+  options.compiler.template_root = path_of(given.template_root, none);
+  if (given.nvrtc != nullptr && *given.nvrtc != '\0') options.compiler.nvrtc_hints.emplace_back(given.nvrtc);
+  if (given.nvrtc == nullptr)
+    for (const char* name : {"CUDA_HOME", "CUDA_PATH"})
+      if (const char* folder = environment(name); folder != nullptr && *folder != '\0')
+        options.compiler.nvrtc_hints.emplace_back(folder);
+  if (given.warn != nullptr)
+    options.warn = [warn = given.warn, data = given.warn_data](const std::string& line) { warn(line.c_str(), data); };
+  else
+    options.warn = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
+  return options;
+}
+
+ft_engine* make_engine_handle(std::unique_ptr<Device> device, EngineOptions options) {
+  return new ft_engine{EngineImpl(std::move(device), std::move(options))};
+}
+
+}  // namespace flashtune
+
+using namespace flashtune;
+
+const char* ft_version(void) { return FLASHTUNE_VERSION; }
+
+const char* ft_status_text(ft_status status) {
+  switch (status) {
+    case FT_OK: return "ok";
+    case FT_INVALID_ARGUMENT: return "invalid argument";
+    case FT_NOT_FOUND: return "not found";
+    case FT_IO: return "file error";
+    case FT_COMPILE: return "compile error";
+    case FT_DEVICE: return "device error";
+    case FT_DEVICE_LOST: return "device lost";
+    case FT_OUT_OF_MEMORY: return "out of device memory";
+    case FT_INTERNAL: return "internal error";
+  }
+  return "unknown status";
+}
+
+const char* ft_grade_text(ft_grade grade) {
+  const char* name = name_of(static_cast<Grade>(grade));
+  return name != nullptr ? name : "unknown grade";
+}
+
+const char* ft_last_error(void) { return last_error.c_str(); }
+
+void ft_problem_init(ft_problem* problem, ft_dtype dtype, int32_t batch, int32_t heads, int32_t kv_heads, int32_t seq_q,
+                     int32_t seq_kv, int32_t head_dim) {
+  if (problem == nullptr) return;
+  *problem = ft_problem{};
+  problem->op = FT_PREFILL;
+  problem->dtype = dtype;
+  problem->batch = batch, problem->heads = heads, problem->kv_heads = kv_heads;
+  problem->seq_q = seq_q, problem->seq_kv = seq_kv;
+  problem->head_dim = head_dim, problem->head_dim_v = head_dim;
+  ft_problem_set_layout(problem, FT_BSHD);
+}
+
+ft_status ft_problem_set_layout(ft_problem* problem, ft_layout layout) {
+  return guarded([&] {
+    const Layout known = enum_of<Layout>(layout, "layout");
+    if (known == Layout::kStrided)
+      throw Error(ErrorKind::kInvalidArgument, "layout strided has no strides of its own; set them in the problem");
+    const Problem filled = with_layout(problem_of(problem), known);
+    const auto strides = [](const Strides& s) { return ft_strides{s.batch, s.head, s.row}; };
+    problem->q = strides(filled.q), problem->k = strides(filled.k);
+    problem->v = strides(filled.v), problem->o = strides(filled.o);
+  });
+}
+
+int ft_supported(const ft_problem* problem, const char** reason) {
+  ProblemFault fault = ProblemFault::kNone;
+  const ft_status status = guarded([&] { fault = fault_of(problem_of(problem)); });
+  if (reason != nullptr) *reason = status == FT_OK ? text_of(fault) : last_error.c_str();
+  return status == FT_OK && fault == ProblemFault::kNone ? 1 : 0;
+}
+
+void ft_options_init(ft_options* options) {
+  if (options != nullptr) *options = ft_options{};
+}
+
+ft_status ft_engine_create(const ft_options* options, ft_engine** engine) {
+  return guarded([&] {
+    require(engine, "engine") = nullptr;
+    const ft_options chosen = options != nullptr ? *options : ft_options{};
+    EngineOptions resolved = resolve_options(chosen, [](const char* name) { return std::getenv(name); });
+    *engine = make_engine_handle(open_cuda_device(chosen.device), std::move(resolved));
+  });
+}
+
+void ft_engine_destroy(ft_engine* engine) { delete engine; }
+
+ft_status ft_workspace_bytes(ft_engine* engine, const ft_problem* problem, size_t* bytes) {
+  return guarded(
+      [&] { require(bytes, "bytes") = require(engine, "engine").impl.workspace_bytes(problem_of(problem)); });
+}
+
+ft_status ft_prepare(ft_engine* engine, const ft_problem* problems, size_t count) {
+  return guarded([&] {
+    std::vector<Problem> list;
+    for (size_t i = 0; i < count; ++i) list.push_back(problem_of(problems == nullptr ? nullptr : problems + i));
+    require(engine, "engine").impl.prepare(list);
+  });
+}
+
+ft_status ft_forward(ft_engine* engine, const ft_problem* problem, const ft_tensors* tensors, void* workspace,
+                     void* stream) {
+  return guarded([&] {
+    const Problem asked = problem_of(problem);
+    require(engine, "engine").impl.forward(asked, tensors_of(tensors, asked), address_of(workspace), stream);
+  });
+}
+
+ft_status ft_decide(ft_engine* engine, const ft_problem* problem, ft_decision* decision) {
+  return guarded([&] {
+    ft_decision& out = require(decision, "decision");
+    const Decision decided = require(engine, "engine").impl.dispatcher().decide(problem_of(problem));
+    out.grade = static_cast<ft_grade>(decided.grade);
+    out.expected_us = decided.expected_us;
+    copy_text(candidate_to_text(decided.candidate), out.config, sizeof(out.config));
+  });
+}
+
+ft_status ft_explain(ft_engine* engine, const ft_problem* problem, char* buffer, size_t size, size_t* length) {
+  return guarded([&] {
+    if (size > 0) require(buffer, "buffer");
+    const std::string text = explanation(require(engine, "engine").impl.dispatcher(), problem_of(problem));
+    copy_text(text, buffer, size);
+    if (length != nullptr) *length = text.size();
+  });
+}
+
+ft_status ft_allocate(ft_engine* engine, size_t bytes, void** ptr) {
+  return guarded([&] {
+    require(ptr, "ptr") = nullptr;
+    *ptr = reinterpret_cast<void*>(require(engine, "engine").impl.device().allocate(bytes));
+  });
+}
+
+void ft_free(ft_engine* engine, void* ptr) {
+  if (engine != nullptr && ptr != nullptr) engine->impl.device().free(address_of(ptr));
+}
+
+ft_status ft_copy_in(ft_engine* engine, void* device_to, const void* host_from, size_t bytes) {
+  return guarded([&] { require(engine, "engine").impl.device().copy_in(address_of(device_to), host_from, bytes); });
+}
+
+ft_status ft_copy_out(ft_engine* engine, void* host_to, const void* device_from, size_t bytes) {
+  return guarded([&] { require(engine, "engine").impl.device().copy_out(host_to, address_of(device_from), bytes); });
+}
+
+ft_status ft_synchronize(ft_engine* engine) {
+  return guarded([&] { require(engine, "engine").impl.device().synchronize(); });
+}

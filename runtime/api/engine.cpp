@@ -1,0 +1,191 @@
+// The engine: answers from the dispatcher, kernels from the compiler, launches on the device.
+#include "runtime/api/engine.h"
+
+#include <fmt/format.h>
+
+#include <limits>
+#include <mutex>
+#include <system_error>
+#include <utility>
+
+#include "cache/codec.h"
+#include "cache/database.h"
+#include "cache/error.h"
+#include "cache/keys.h"
+#include "runtime/api/tensor_checks.h"
+#include "runtime/dispatch/snapshot_map.h"
+
+namespace flashtune {
+namespace {
+
+/// What a compiled kernel is found by.
+struct KernelKey {
+  Candidate candidate;
+  KernelTraits traits;
+  bool operator==(const KernelKey&) const = default;
+};
+
+struct Kernel {
+  std::unique_ptr<LoadedKernel> loaded;
+  Problem problem;  // the first it was loaded for
+};
+
+std::uint64_t hash_of(const KernelKey& key) {
+  std::uint64_t hash = 0x9E3779B97F4A7C15u;
+  const auto mix = [&hash](int value) {
+    hash = (hash ^ static_cast<std::uint32_t>(value)) * 0xD6E8FEB86659FD93u;
+    hash ^= hash >> 32;
+  };
+  mix(static_cast<int>(key.candidate.family()));
+  std::visit(
+      [&](const auto& config) { visit_fields(config, [&](const char*, const auto& f) { mix(static_cast<int>(f)); }); },
+      key.candidate.config);
+  const KernelTraits& t = key.traits;
+  for (const int part : {static_cast<int>(t.dtype), t.head_dim, t.head_dim_v, int{t.causal}, int{t.windowed}})
+    mix(part);
+  return hash;
+}
+
+std::vector<Best> rows_of(const std::optional<std::filesystem::path>& path) {
+  std::error_code unreadable;  // then opening it says why
+  if (!path || (!std::filesystem::exists(*path, unreadable) && !unreadable)) return {};
+  return Database::open(*path, Database::Mode::kReadOnly).bests();
+}
+
+/// The user's rows first: of two that answer alike, the earlier one wins.
+std::vector<Best> all_rows(const EngineOptions& options) {
+  std::vector<Best> rows = rows_of(options.database);
+  for (Best& row : rows_of(options.shipped_database)) rows.push_back(std::move(row));
+  return rows;
+}
+
+KernelCompiler::Options for_driver(KernelCompiler::Options options, const DeviceInfo& device) {
+  if (options.max_cuda_major == 0) options.max_cuda_major = device.cuda_version / 1000;
+  return options;
+}
+
+}  // namespace
+
+struct EngineImpl::Impl {
+  Impl(std::unique_ptr<Device> opened, EngineOptions engine_options)
+      : device(std::move(opened)),
+        options(std::move(engine_options)),
+        limits(limits_of(device->info().key.arch)),
+        dispatcher(device->info().key, device->info().driver, all_rows(options)) {
+    if (!options.compile) compiler.emplace(for_driver(options.compiler, device->info()));
+    if (options.warn && !dispatcher.tuned())
+      options.warn(fmt::format(
+          "flashtune: {} is untuned; run `flashtune sweep --device {}` once to measure it{}", device->info().key.name,
+          device->info().id,
+          options.database ? fmt::format(" (no measurement of it in {})", options.database->string()) : std::string()));
+  }
+
+  /// The cubin and the name of its entry.
+  std::pair<Compiled, std::string> compile(const KernelSpec& spec) const {
+    if (options.compile) return {options.compile(spec), "kernel"};
+    return {compiler->compile(spec), instantiate(spec, compiler->templates()).entry};
+  }
+
+  /// The kernel, compiled and loaded if it is not yet.
+  const Kernel& load(const KernelKey& key, const Problem& problem) {
+    const std::uint64_t hash = hash_of(key);
+    if (const Kernel* known = kernels.find(hash, key)) return *known;
+    const std::lock_guard lock(loading);  // two threads must not compile one kernel twice
+    if (const Kernel* known = kernels.find(hash, key)) return *known;
+    const KernelSpec spec{key.candidate, key.traits, limits.arch};
+    const auto [compiled, entry] = compile(spec);
+    if (!compiled.ok)
+      throw Error(ErrorKind::kCompile, fmt::format("{} does not compile for sm_{}: {}",
+                                                   candidate_to_text(key.candidate), limits.arch, compiled.log));
+    const auto smem = static_cast<unsigned>(resources_of(key.candidate, key.traits, limits).smem_bytes);
+    return *kernels.insert(hash, key, Kernel{device->load(compiled.cubin, entry, smem), problem}).first;
+  }
+
+  /// While a stream captures nothing can be loaded: of the loaded kernels that compute the problem, the one that was
+  /// loaded for the nearest problem.
+  std::pair<const KernelKey*, const Kernel*> substitute(const Problem& problem) const {
+    std::pair<const KernelKey*, const Kernel*> best{nullptr, nullptr};
+    double least = std::numeric_limits<double>::infinity();
+    kernels.for_each([&](const KernelKey& key, const Kernel& kernel) {
+      if (!(key.traits == traits_of(problem))) return;
+      const auto apart = distance(problem, kernel.problem);
+      if (apart && *apart < least) least = *apart, best = {&key, &kernel};
+    });
+    return best;
+  }
+
+  /// Launches the wanted candidate, or its substitute during capture; returns what ran. Everything is checked before
+  /// that.
+  Candidate launch(const Candidate& wanted, const Problem& problem, const Tensors& tensors, DevicePtr workspace,
+                   Stream stream) {
+    Plan plan = make_plan(wanted, problem, limits);
+    check_tensors(problem, tensors);
+    const KernelKey key{wanted, traits_of(problem)};
+    const Kernel* kernel = kernels.find(hash_of(key), key);
+    Candidate used = wanted;
+    if (kernel == nullptr && device->is_capturing(stream)) {
+      const auto [other, loaded] = substitute(problem);
+      if (loaded == nullptr)
+        throw Error(
+            ErrorKind::kInvalidArgument,
+            fmt::format("no kernel that computes this problem is loaded, and none can be while the stream captures; "
+                        "call prepare() with it before the capture: {}",
+                        problem_to_text(problem)));
+      kernel = loaded;
+      used = other->candidate;
+      plan = make_plan(used, problem, limits);
+    }
+    if (plan.workspace_bytes > 0 && workspace == 0)
+      throw Error(ErrorKind::kInvalidArgument,
+                  fmt::format("this problem needs a workspace of {} bytes, and none was given", plan.workspace_bytes));
+    if (kernel == nullptr) kernel = &load(key, problem);
+    const PrefillParams params = bind(plan, tensors);
+    device->launch(*kernel->loaded,
+                   {{plan.grid[0], plan.grid[1], plan.grid[2]}, plan.block, plan.smem_bytes, &params, stream});
+    return used;
+  }
+
+  std::unique_ptr<Device> device;  // first, so that kernels unload before it goes
+  EngineOptions options;
+  ArchLimits limits;
+  Dispatcher dispatcher;
+  std::optional<KernelCompiler> compiler;
+  std::mutex loading;
+  SnapshotMap<KernelKey, Kernel> kernels;
+};
+
+EngineImpl::EngineImpl(std::unique_ptr<Device> device, EngineOptions options)
+    : impl_(std::make_unique<Impl>(std::move(device), std::move(options))) {}
+EngineImpl::~EngineImpl() = default;
+
+Device& EngineImpl::device() { return *impl_->device; }
+const Dispatcher& EngineImpl::dispatcher() const { return impl_->dispatcher; }
+const ArchLimits& EngineImpl::limits() const { return impl_->limits; }
+
+void EngineImpl::prepare(const std::vector<Problem>& problems) {
+  std::vector<KernelKey> keys;
+  for (const Problem& problem : problems) {
+    const Candidate candidate = impl_->dispatcher.decide(problem).candidate;
+    make_plan(candidate, problem, impl_->limits);  // throws where forward() would
+    keys.push_back({candidate, traits_of(problem)});
+  }
+  for (std::size_t i = 0; i < keys.size(); ++i) impl_->load(keys[i], problems[i]);
+}
+
+std::size_t EngineImpl::workspace_bytes(const Problem& problem) const {
+  return make_plan(impl_->dispatcher.decide(problem).candidate, problem, impl_->limits).workspace_bytes;
+}
+
+Decision EngineImpl::forward(const Problem& problem, const Tensors& tensors, DevicePtr workspace, Stream stream) {
+  const Decision decision = impl_->dispatcher.decide(problem);
+  const Candidate used = impl_->launch(decision.candidate, problem, tensors, workspace, stream);
+  if (used == decision.candidate) return decision;
+  return {used, Grade::kDefault, DecisionReason::kNotPrepared, 0, -1};
+}
+
+void EngineImpl::forward_with(const Candidate& candidate, const Problem& problem, const Tensors& tensors,
+                              Stream stream) {
+  impl_->launch(candidate, problem, tensors, 0, stream);
+}
+
+}  // namespace flashtune

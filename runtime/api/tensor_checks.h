@@ -1,0 +1,12 @@
+// What is checked of a call's tensors before anything is launched on them.
+#pragma once
+
+#include "runtime/dispatch/plan.h"
+
+namespace flashtune {
+
+/// Throws Error(kInvalidArgument) that names the tensor: null or misaligned pointers, an output whose strides make
+/// elements share memory, a softmax scale that is no finite number. K and V may be null where there are no keys.
+void check_tensors(const Problem& problem, const Tensors& tensors);
+
+}  // namespace flashtune

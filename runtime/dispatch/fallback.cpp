@@ -1,0 +1,72 @@
+// The built-in default: a config for every supported problem on every architecture, from a short list of shapes that do
+// well where shared memory allows them. Measured answers replace it; it only has to be right and decent.
+#include <algorithm>
+#include <array>
+#include <optional>
+
+#include "cache/error.h"
+#include "runtime/dispatch/plan.h"
+
+namespace flashtune {
+namespace {
+
+struct Shape {
+  int br, bc, warps, k_stages, v_stages;
+};
+
+// Most wanted first. Small heads leave room for K's next tile; large ones need eight warps to hold the accumulators.
+constexpr std::array kSmallHeads = {Shape{128, 64, 4, 2, 1}, Shape{128, 64, 4, 1, 1}};
+constexpr std::array kMediumHeads = {Shape{128, 64, 4, 1, 1}, Shape{128, 32, 4, 1, 1}};
+constexpr std::array kLargeHeads = {Shape{128, 64, 8, 1, 1}, Shape{64, 64, 4, 1, 1}};
+// Then whatever fits; the last one fits everywhere.
+constexpr std::array kAnyHeads = {Shape{64, 64, 4, 1, 1}, Shape{64, 32, 4, 1, 1}, Shape{32, 32, 2, 1, 1},
+                                  Shape{16, 16, 1, 1, 1}};
+
+/// Longest tiles first spreads a causal problem evenly, but has all heads in flight at once: worth it while their keys
+/// and values stay in the L2.
+BlockOrder order_for(const Problem& p) {
+  constexpr double kResidentBytes = 16 << 20;
+  const double kv_bytes = 1.0 * size_of(p.dtype) * p.batch * p.kv_heads * p.seq_kv * (p.head_dim + p.head_dim_v);
+  return p.causal && p.window == 0 && kv_bytes <= kResidentBytes ? BlockOrder::kLongestFirst : BlockOrder::kGrid;
+}
+
+/// The shape with the most resident blocks whose registers are not expected to spill; nothing when it is not admitted.
+std::optional<Candidate> admitted(const Shape& shape, const Problem& problem, const ArchLimits& limits) {
+  const KernelTraits traits = traits_of(problem);
+  PrefillMmaConfig config;
+  config.br = shape.br, config.bc = shape.bc, config.warps = shape.warps;
+  config.k_stages = shape.k_stages, config.v_stages = shape.v_stages;
+  config.order = order_for(problem);
+  config.smem = problem.head_dim % 64 == 0 && problem.head_dim_v % 64 == 0 ? SmemLayout::kXor : SmemLayout::kPad;
+  std::optional<Candidate> tight;
+  for (int blocks = limits.max_blocks_per_sm; blocks >= 1; --blocks) {
+    config.blocks_per_sm = blocks;
+    if (rejection_of(config, traits, limits) != Rejection::kNone) continue;
+    const Resources resources = resources_of(config, traits, limits);
+    if (resources.registers <= resources.register_cap) return Candidate{config};
+    tight = Candidate{config};
+  }
+  return tight;
+}
+
+template <class Shapes>
+std::optional<Candidate> first_admitted(const Shapes& shapes, const Problem& problem, const ArchLimits& limits) {
+  for (const Shape& shape : shapes)
+    if (const auto candidate = admitted(shape, problem, limits)) return candidate;
+  return std::nullopt;
+}
+
+}  // namespace
+
+Candidate fallback(const Problem& problem, const ArchLimits& limits) {
+  const int dim = std::max(problem.head_dim, problem.head_dim_v);
+  auto candidate = dim <= 64    ? first_admitted(kSmallHeads, problem, limits)
+                   : dim <= 128 ? first_admitted(kMediumHeads, problem, limits)
+                                : first_admitted(kLargeHeads, problem, limits);
+  if (!candidate) candidate = first_admitted(kAnyHeads, problem, limits);
+  if (!candidate)
+    throw Error(ErrorKind::kInternal, "the built-in default is admitted for no shape; please report this");
+  return *candidate;
+}
+
+}  // namespace flashtune

@@ -1,0 +1,200 @@
+/* flashtune's C API: attention kernels that were measured on your GPU, chosen in nanoseconds.
+ *
+ * Conventions
+ * - Problem: what is asked, that is operation, dtype, sizes, mask and the strides of its four tensors. Fill it with
+ *   ft_problem_init(), then change what differs.
+ * - Tensors: Q [batch, seq_q, heads, head_dim], K and V [batch, seq_kv, kv_heads, head_dim], O like Q; device pointers,
+ *   each aligned to 16 bytes, with the innermost dimension contiguous. The optional log-sum-exp is contiguous fp32
+ *   [batch, heads, seq_q], natural logarithm.
+ * - Masks are aligned bottom-right: query row i stands at position i + seq_kv - seq_q. A fully masked row gives O = 0
+ *   and a log-sum-exp of -inf.
+ * - Units: lengths are in tokens, strides in elements, sizes in bytes, times in microseconds.
+ * - Devices: an engine works in its device's primary context, the one that the CUDA runtime and PyTorch use.
+ * - Streams: void* stands for CUstream and cudaStream_t alike; NULL is the default stream. Work is ordered on the
+ *   stream; no call but the copies and ft_synchronize() waits for it.
+ * - Ownership: the caller owns everything it passes in; nothing is kept after a call returns.
+ * - Errors: functions return FT_OK or what kind of thing went wrong; ft_last_error() is the sentence for people.
+ *   A call that fails changes nothing.
+ * - Threads: every function may be called from any thread at any time, also on one engine; only ft_engine_destroy()
+ *   must be alone on its engine. Errors are kept per thread.
+ * - Captures: nothing compiles, loads or tunes on a stream that is being captured into a CUDA graph. ft_prepare()
+ *   first; then ft_forward() may be captured. Without it the best kernel that is loaded runs, or the call fails.
+ * - Environment: read by ft_engine_create() alone, and only for what its options leave out.
+ * - Binary: structs may grow until version 1.0; the library's soname changes whenever they do.
+ */
+#ifndef FLASHTUNE_FLASHTUNE_H
+#define FLASHTUNE_FLASHTUNE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define FT_API __attribute__((visibility("default")))
+#else
+#define FT_API
+#endif
+
+/* NOLINTBEGIN(readability-identifier-naming): C has no namespaces. */
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum ft_status {
+  FT_OK = 0,
+  FT_INVALID_ARGUMENT = 1, /* what was asked is not supported, or a pointer is null or misaligned */
+  FT_NOT_FOUND = 2,        /* no driver, no such device, no such file */
+  FT_IO = 3,               /* the disk, permissions, a corrupt or foreign file */
+  FT_COMPILE = 4,          /* NVRTC is missing or refused a kernel */
+  FT_DEVICE = 5,           /* a CUDA call failed; the engine may still be used */
+  FT_DEVICE_LOST = 6,      /* a CUDA call failed and the context is gone; only ft_engine_destroy() is left */
+  FT_OUT_OF_MEMORY = 7,    /* of the device */
+  FT_INTERNAL = 8
+} ft_status;
+
+typedef enum ft_op { FT_PREFILL = 0 } ft_op;
+typedef enum ft_dtype { FT_FP16 = 0, FT_BF16 = 1 } ft_dtype;
+
+/* [batch, seq, heads, dim]; [batch, heads, seq, dim]; or Q, K and V in one [batch, seq, heads + 2 * kv_heads, dim] with
+ * O as the first. */
+typedef enum ft_layout { FT_BSHD = 0, FT_BHSD = 1, FT_PACKED = 2 } ft_layout;
+
+/* How good the answer is that a kernel was chosen by, best first. */
+typedef enum ft_grade {
+  FT_MEASURED = 0,     /* measured for problems of this size on this device */
+  FT_NEAREST = 1,      /* measured on this device for the nearest problem */
+  FT_STALE = 2,        /* measured on this device under another driver */
+  FT_OTHER_DEVICE = 3, /* measured on another device of this architecture */
+  FT_MODELLED = 4,     /* ranked by a cost model */
+  FT_DEFAULT = 5       /* the built-in default, or a loaded kernel during capture */
+} ft_grade;
+
+/* Distances in elements: multiples of 8, not negative, 0 where an input is broadcast. The innermost is always 1. */
+typedef struct ft_strides {
+  int64_t batch, head, row;
+} ft_strides;
+
+typedef struct ft_problem {
+  ft_op op;
+  ft_dtype dtype;
+  int32_t batch;
+  int32_t heads;    /* of Q and O; a multiple of kv_heads */
+  int32_t kv_heads; /* of K and V */
+  int32_t seq_q;
+  int32_t seq_kv;
+  int32_t head_dim;   /* a multiple of 8 from 8 to 256 */
+  int32_t head_dim_v; /* equal to head_dim */
+  int32_t causal;     /* not 0: a query sees no key after its own position */
+  int32_t window;     /* w > 0: a query sees only keys less than w positions away; 0: no window */
+  ft_strides q, k, v, o;
+} ft_problem;
+
+typedef struct ft_tensors {
+  const void* q;
+  const void* k;
+  const void* v;
+  void* o;
+  float* lse;  /* may be NULL */
+  float scale; /* of the scores; 0 means 1 / sqrt(head_dim) */
+} ft_tensors;
+
+typedef struct ft_options {
+  int32_t device; /* ordinal; 0 */
+
+  /* The tuning database that `flashtune sweep` wrote; one that does not exist yet counts as empty, and built-in
+   * defaults answer. NULL: $FLASHTUNE_DB, else $XDG_DATA_HOME/flashtune/tuning.db, else
+   * ~/.local/share/flashtune/tuning.db; none where there is no home either. "": none. */
+  const char* database;
+  /* A second, read-only database that came with your program; the first one's rows come before its. NULL: none. */
+  const char* shipped_database;
+  /* Where compiled kernels are kept. NULL: $XDG_CACHE_HOME/flashtune/cubins, else ~/.cache/flashtune/cubins. "":
+   * nowhere, so each process compiles what it uses (a fraction of a second per kernel). */
+  const char* cubin_folder;
+  /* NVRTC's library or folder, looked at before the usual places. NULL: $CUDA_HOME and $CUDA_PATH. */
+  const char* nvrtc;
+  /* Kernel templates to read instead of the built-in ones, for edit and run. NULL: the built-in ones. */
+  const char* template_root;
+
+  /* Gets one line, once per engine, when the GPU is untuned. NULL: it goes to stderr; give a function that does nothing
+   * to silence it. */
+  void (*warn)(const char* line, void* warn_data);
+  void* warn_data;
+} ft_options;
+
+/* What the tuning database answers for a problem. */
+typedef struct ft_decision {
+  ft_grade grade;
+  double expected_us; /* of the measurement it rests on; 0 when there is none */
+  char config[512];   /* "prefill_mma br=128,bc=64,..." */
+} ft_decision;
+
+typedef struct ft_engine ft_engine;
+
+/* --- about the library and its answers */
+
+#define FT_VERSION "0.1.0"
+FT_API const char* ft_version(void);
+
+FT_API const char* ft_status_text(ft_status status); /* "invalid argument" */
+FT_API const char* ft_grade_text(ft_grade grade);    /* "measured" */
+
+/* What went wrong in this thread's last call that failed: which value, and what to do. "" when none has. Valid until
+ * the thread's next call that fails. */
+FT_API const char* ft_last_error(void);
+
+/* --- problems */
+
+/* Prefill, no mask, no window, head_dim_v = head_dim, layout FT_BSHD. */
+FT_API void ft_problem_init(ft_problem* problem, ft_dtype dtype, int32_t batch, int32_t heads, int32_t kv_heads,
+                            int32_t seq_q, int32_t seq_kv, int32_t head_dim);
+
+/* Sets all four strides for the sizes that the problem has now; call it again after changing them. */
+FT_API ft_status ft_problem_set_layout(ft_problem* problem, ft_layout layout);
+
+/* Whether any kernel computes the problem: 1, or 0 and *reason (may be NULL) says what is supported. No engine is
+ * needed. */
+FT_API int ft_supported(const ft_problem* problem, const char** reason);
+
+/* --- engines */
+
+/* Device 0 and NULL everywhere else. */
+FT_API void ft_options_init(ft_options* options);
+
+/* Opens a GPU (sm_80 or later) and reads the databases. options may be NULL. *engine is set to NULL on failure.
+ * FT_NOT_FOUND: no driver or no such device. */
+FT_API ft_status ft_engine_create(const ft_options* options, ft_engine** engine);
+/* NULL is allowed. Waits for nothing: no kernel of the engine may still be running. */
+FT_API void ft_engine_destroy(ft_engine* engine);
+
+/* Bytes of device memory that ft_forward() needs beside the tensors; often 0. */
+FT_API ft_status ft_workspace_bytes(ft_engine* engine, const ft_problem* problem, size_t* bytes);
+
+/* Compiles (or finds) and loads the kernels of these problems. Afterwards ft_forward() on them, and on problems of
+ * about their sizes, takes no lock and may be captured. */
+FT_API ft_status ft_prepare(ft_engine* engine, const ft_problem* problems, size_t count);
+
+/* O = softmax(scale * Q K^T + mask) V on `stream`. Not prepared: compiles and loads first, which takes a fraction of a
+ * second. workspace may be NULL where ft_workspace_bytes() is 0. */
+FT_API ft_status ft_forward(ft_engine* engine, const ft_problem* problem, const ft_tensors* tensors, void* workspace,
+                            void* stream);
+
+FT_API ft_status ft_decide(ft_engine* engine, const ft_problem* problem, ft_decision* decision);
+
+/* Which grade answers and why the others do not, a line each. Like snprintf: writes at most `size` bytes with the final
+ * 0 and sets *length (may be NULL) to what the whole text takes without it. buffer may be NULL when size is 0. */
+FT_API ft_status ft_explain(ft_engine* engine, const ft_problem* problem, char* buffer, size_t size, size_t* length);
+
+/* --- device memory, for programs that have no CUDA runtime of their own; not to be called during a capture */
+
+FT_API ft_status ft_allocate(ft_engine* engine, size_t bytes, void** ptr);
+FT_API void ft_free(ft_engine* engine, void* ptr); /* NULL is allowed */
+FT_API ft_status ft_copy_in(ft_engine* engine, void* device_to, const void* host_from, size_t bytes);
+FT_API ft_status ft_copy_out(ft_engine* engine, void* host_to, const void* device_from, size_t bytes);
+/* Waits for everything on the device, and returns the error of a kernel that failed. */
+FT_API ft_status ft_synchronize(ft_engine* engine);
+
+#ifdef __cplusplus
+}
+#endif
+/* NOLINTEND(readability-identifier-naming) */
+
+#endif /* FLASHTUNE_FLASHTUNE_H */

@@ -1,0 +1,167 @@
+// Compiles through the store.
+#include "runtime/jit/kernel_compiler.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <mutex>
+#include <string_view>
+#include <utility>
+
+#include "cache/error.h"
+#include "cache/keys.h"
+#include "runtime/jit/cubin.h"
+#include "runtime/jit/nvrtc_search.h"
+
+namespace flashtune {
+namespace {
+
+std::string kernel_key(const Source& source, const std::string& compiler) {
+  return digest_of(fmt::format("kernel\n{}\n{}", source.digest, compiler));
+}
+
+/// Flags that NVRTC adds by itself are in a compiler's version, and here so that no other process is served with them.
+std::string index_key(const Source& source) {
+  return digest_of(fmt::format("index\n{}\n{}", source.digest, ambient_nvrtc_flags()));
+}
+
+int major_of_version(std::string_view version) {  // 13 of "nvrtc 13.0.88"
+  constexpr std::string_view kPrefix = "nvrtc ";
+  int major = 0;
+  if (version.substr(0, kPrefix.size()) == kPrefix)
+    std::from_chars(version.data() + kPrefix.size(), version.data() + version.size(), major);
+  return major;
+}
+
+std::vector<std::string> lines_of(std::string_view text) {
+  std::vector<std::string> lines;
+  while (!text.empty()) {
+    const std::size_t end = text.find('\n');
+    if (end != 0) lines.emplace_back(text.substr(0, end));
+    text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
+  }
+  return lines;
+}
+
+}  // namespace
+
+struct KernelCompiler::State {
+  Options options;
+  std::optional<Templates> own_templates;
+  std::optional<CubinStore> store;
+
+  mutable std::mutex mutex;  // guards what follows
+  std::shared_ptr<const Nvrtc> loaded;
+  std::string store_problem;
+
+  const Templates& templates() const { return own_templates ? *own_templates : Templates::embedded(); }
+
+  std::shared_ptr<const Nvrtc> nvrtc() {
+    const std::lock_guard lock(mutex);
+    if (!loaded)
+      loaded = Nvrtc::load_from(options.nvrtc_only_in ? *options.nvrtc_only_in : nvrtc_places(options.nvrtc_hints),
+                                options.max_cuda_major);
+    return loaded;
+  }
+
+  void note_store_problem(const std::string& what) {
+    const std::lock_guard lock(mutex);
+    if (store_problem.empty()) store_problem = what;
+  }
+
+  /// Runs `body` on the store, if there is one; a disk that fails costs a compile, never the answer.
+  template <class Body>
+  void with_store(Body&& body) {
+    if (!store) return;
+    try {
+      body(*store);
+    } catch (const Error& error) {
+      note_store_problem(error.what());
+    }
+  }
+
+  std::vector<std::string> compilers_of(const Source& source) {
+    std::vector<std::string> compilers;
+    with_store([&](const CubinStore& s) {
+      if (const auto index = s.get(index_key(source))) compilers = lines_of(index->log);
+    });
+    return compilers;
+  }
+
+  std::optional<Compiled> stored(const Source& source, const std::string& compiler) {
+    std::optional<Compiled> found;
+    with_store([&](const CubinStore& s) {
+      auto entry = s.get(kernel_key(source, compiler));
+      if (!entry) return;
+      Compiled compiled;
+      compiled.facts = facts_of_cubin(entry->cubin, source.entry);
+      compiled.facts.spill_bytes = spill_bytes_of_log(entry->log);
+      compiled.digest = digest_of(entry->cubin);
+      compiled.cubin = std::move(entry->cubin);
+      compiled.log = std::move(entry->log);
+      compiled.compiler = compiler;
+      compiled.ok = compiled.from_store = true;
+      found = std::move(compiled);
+    });
+    return found;
+  }
+
+  /// The kernel of the compiler that built this source last, among those whose code the driver can run.
+  std::optional<Compiled> stored_by_any(const Source& source) {
+    const std::vector<std::string> compilers = compilers_of(source);
+    for (auto it = compilers.rbegin(); it != compilers.rend(); ++it) {
+      const int major = major_of_version(*it);
+      if (major == 0 || (options.max_cuda_major != 0 && major > options.max_cuda_major)) continue;
+      if (auto found = stored(source, *it)) return found;
+    }
+    return std::nullopt;
+  }
+
+  /// The index is an entry without code whose log lists compilers, the last to build at the end. Two processes may race
+  /// for it; the loser's line is missing then, which costs the next one a look with NVRTC loaded, and no more.
+  void remember(const Source& source, const Compiled& compiled) {
+    std::string index;
+    for (const std::string& compiler : compilers_of(source))
+      if (compiler != compiled.compiler) index += compiler + "\n";
+    index += compiled.compiler + "\n";
+    with_store([&](const CubinStore& s) {
+      s.put(kernel_key(source, compiled.compiler), {compiled.cubin, compiled.log});
+      s.put(index_key(source), {"", index});
+    });
+  }
+};
+
+KernelCompiler::KernelCompiler(Options options) : state_(std::make_shared<State>()) {
+  state_->options = std::move(options);
+  const Options& given = state_->options;
+  if (given.template_root) state_->own_templates = Templates::from_folder(*given.template_root);
+  if (!given.cubin_folder) return;
+  try {
+    state_->store.emplace(*given.cubin_folder);
+  } catch (const Error& error) {
+    state_->note_store_problem(error.what());
+  }
+}
+
+Compiled KernelCompiler::compile(const KernelSpec& spec) const {
+  const Source source = instantiate(spec, state_->templates());
+  if (!state_->options.this_compiler_only)
+    if (auto found = state_->stored_by_any(source)) return *std::move(found);
+  const std::shared_ptr<const Nvrtc> nvrtc = state_->nvrtc();
+  if (auto found = state_->stored(source, nvrtc->version())) return *std::move(found);
+  Compiled compiled = nvrtc->compile(source, state_->templates());
+  if (compiled.ok) state_->remember(source, compiled);
+  return compiled;
+}
+
+std::string KernelCompiler::version() const { return state_->nvrtc()->version(); }
+std::filesystem::path KernelCompiler::nvrtc_path() const { return state_->nvrtc()->path(); }
+std::vector<int> KernelCompiler::architectures() const { return state_->nvrtc()->architectures(); }
+const Templates& KernelCompiler::templates() const { return state_->templates(); }
+
+std::string KernelCompiler::store_problem() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->store_problem;
+}
+
+}  // namespace flashtune

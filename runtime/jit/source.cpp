@@ -1,0 +1,131 @@
+// Writes the CUDA source of a candidate. A new family is one more row of kFamilies.
+#include "runtime/jit/source.h"
+
+#include <fmt/format.h>
+
+#include <type_traits>
+#include <variant>
+
+#include "cache/codec.h"
+#include "cache/error.h"
+#include "cache/keys.h"
+#include "flashtune/shared/params.h"
+#include "flashtune/shared/resources.h"
+
+namespace flashtune {
+namespace {
+
+/// What the source of a family is made from, besides its token: that names flashtune/kernels/<token>.cuh and the device
+/// function in it, `template <Config, KernelTraits> void <token>(const Params&)`.
+struct FamilySource {
+  const char* config;
+  const char* params;
+  std::size_t params_bytes;
+  bool needs_a_form;  // uses instructions that only sm_90a, sm_100a, ... have
+};
+constexpr FamilySource kFamilies[] = {
+    {"PrefillMmaConfig", "PrefillParams", sizeof(PrefillParams), false},
+};
+static_assert(std::size(kFamilies) == std::variant_size_v<AnyConfig>, "every family has its row");
+
+void require_admitted(const KernelSpec& spec) {
+  const Rejection rejection = std::visit(
+      [&](const auto& c) { return rejection_of(c, spec.traits, limits_of(spec.arch)); }, spec.candidate.config);
+  if (rejection != Rejection::kNone)
+    throw Error(ErrorKind::kInvalidArgument,
+                fmt::format("{} cannot be compiled for sm_{} and head dim {}: {}", candidate_to_text(spec.candidate),
+                            spec.arch, spec.traits.head_dim, text_of(rejection)));
+}
+
+const char* bool_text(bool value) { return value ? "true" : "false"; }
+
+/// ".br = 128", and for an enumerator its value, checked by the compiler, with its token beside it for people.
+template <class Config>
+std::string config_fields(Config config) {
+  std::string text;
+  visit_fields(config, [&](const char* name, const auto& value) {
+    using Field = std::remove_cvref_t<decltype(value)>;
+    if constexpr (std::is_enum_v<Field>)
+      text += fmt::format("    .{0} = decltype(Config::{0}){{{1}}},  // {2}\n", name, static_cast<int>(value),
+                          name_of(value));
+    else
+      text += fmt::format("    .{} = {},\n", name, value);
+  });
+  return text;
+}
+
+std::string traits_fields(const KernelTraits& traits) {
+  const auto& [dtype, head_dim, head_dim_v, causal, windowed] = traits;  // a new field must be written below as well
+  return fmt::format(
+      "    .dtype = flashtune::Dtype{{{}}},  // {}\n"
+      "    .head_dim = {},\n"
+      "    .head_dim_v = {},\n"
+      "    .causal = {},\n"
+      "    .windowed = {},\n",
+      static_cast<int>(dtype), name_of(dtype), head_dim, head_dim_v, bool_text(causal), bool_text(windowed));
+}
+
+std::string source_text(const FamilySource& family, const KernelSpec& spec, const std::string& entry) {
+  const std::string token = name_of(spec.candidate.family());
+  const std::string config = std::visit([](const auto& c) { return config_fields(c); }, spec.candidate.config);
+  const ArchLimits limits = limits_of(spec.arch);
+  const auto [resources, blocks_per_sm] =
+      std::visit([&](const auto& c) { return std::pair(resources_of(c, spec.traits, limits), c.blocks_per_sm); },
+                 spec.candidate.config);
+  return fmt::format(
+      R"(// {token} for sm_{arch}, written by flashtune.
+#include "flashtune/kernels/{token}.cuh"
+#include "flashtune/shared/params.h"
+#include "flashtune/shared/resources.h"
+
+namespace {{
+using Config = flashtune::{config_type};
+constexpr Config kConfig{{
+{config}}};
+constexpr flashtune::KernelTraits kTraits{{
+{traits}}};
+constexpr flashtune::ArchLimits kLimits = flashtune::limits_of({arch});
+constexpr flashtune::Resources kResources = flashtune::resources_of(kConfig, kTraits, kLimits);
+
+// The host launches by its own reckoning; a compiler that reckons otherwise must not go unnoticed.
+static_assert(flashtune::rejection_of(kConfig, kTraits, kLimits) == flashtune::Rejection::kNone, "not admitted");
+static_assert(kResources.threads == {threads}, "host and device disagree on the threads of a block");
+static_assert(kResources.smem_bytes == {smem}, "host and device disagree on shared memory");
+static_assert(sizeof(flashtune::{params}) == {params_bytes}, "host and device disagree on the parameters");
+}}  // namespace
+
+extern "C" __global__ void __launch_bounds__({threads}, {blocks})
+{entry}(const __grid_constant__ flashtune::{params} params) {{
+  flashtune::{token}<kConfig, kTraits>(params);
+}}
+)",
+      fmt::arg("token", token), fmt::arg("arch", spec.arch), fmt::arg("config_type", family.config),
+      fmt::arg("config", config), fmt::arg("traits", traits_fields(spec.traits)),
+      fmt::arg("threads", resources.threads), fmt::arg("smem", resources.smem_bytes), fmt::arg("params", family.params),
+      fmt::arg("params_bytes", family.params_bytes), fmt::arg("blocks", blocks_per_sm), fmt::arg("entry", entry));
+}
+
+}  // namespace
+
+std::vector<std::string> compile_options(const std::string& target) {
+  return {
+      "--gpu-architecture=" + target,  // sm_, never compute_: only then does ptxas judge the inline PTX
+      "--std=c++20",
+      "-default-device",     // the shared headers' constexpr functions carry no __device__
+      "--ptxas-options=-v",  // the log then says how many bytes spill
+  };
+}
+
+Source instantiate(const KernelSpec& spec, const Templates& templates) {
+  require_admitted(spec);
+  const FamilySource& family = kFamilies[spec.candidate.config.index()];
+  Source source;
+  source.entry = fmt::format("flashtune_{}", name_of(spec.candidate.family()));
+  source.target = fmt::format("sm_{}{}", spec.arch, family.needs_a_form ? "a" : "");
+  source.text = source_text(family, spec, source.entry);
+  const std::string options = fmt::format("{}", fmt::join(compile_options(source.target), " "));
+  source.digest = digest_of(fmt::format("{}\n{}\n{}", options, templates.digest(), source.text));
+  return source;
+}
+
+}  // namespace flashtune

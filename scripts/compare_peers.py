@@ -1,0 +1,392 @@
+#!/usr/bin/env python3
+"""flashtune against torch's attention backends on one GPU, on the 43 prefill shapes of the README.
+
+Both run as CUDA graphs captured and timed by the same torch code on the same stream; the inputs rotate past the L2; the backends
+take turns, each after an idle pause, so that all run at the clock of a burst. Outputs are checked against double precision first.
+
+    cmake --preset release && cmake --build --preset release
+    build/release/flashtune sweep --suite standard          # what is not tuned is dispatched by its grade, which is reported
+    scripts/compare_peers.py --output benchmarks/results/h200-prefill.json
+
+Needs torch with CUDA, and nothing else."""
+import argparse
+import collections
+import ctypes
+import datetime
+import json
+import math
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BACKENDS = {"flash": SDPBackend.FLASH_ATTENTION, "cudnn": SDPBackend.CUDNN_ATTENTION}
+
+
+# --- the shapes: (head_dim, batch, heads, kv_heads, seq, causal)
+
+def all_cells():
+    cells = []
+    for dim, heads in ((64, 32), (128, 16), (256, 8)):
+        for causal in (False, True):
+            cells += [(dim, 16384 // seq, heads, heads, seq, causal) for seq in (512, 1024, 2048, 4096, 8192, 16384)]
+    cells += [(128, 16384 // seq, 32, 8, seq, True) for seq in (1024, 4096, 16384)]
+    cells += [(128, 1, 96, 96, seq, True) for seq in (512, 1024, 2048, 4096)]
+    return cells
+
+
+def name_of(cell):
+    dim, batch, heads, kv_heads, seq, causal = cell
+    return f"d{dim}-b{batch}-h{heads}-{kv_heads}-s{seq}-{'causal' if causal else 'full'}"
+
+
+def flops_of(cell):
+    dim, batch, heads, _, seq, causal = cell
+    return 4.0 * batch * heads * seq * seq * dim * (0.5 if causal else 1.0)
+
+
+# --- the C API (runtime/include/flashtune/flashtune.h)
+
+class Strides(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int64) for name in ("batch", "head", "row")]
+
+
+class Problem(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int32) for name in ("op", "dtype", "batch", "heads", "kv_heads", "seq_q", "seq_kv", "head_dim",
+                                                    "head_dim_v", "causal", "window")]
+    _fields_ += [(name, Strides) for name in ("q", "k", "v", "o")]
+
+
+class Tensors(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_void_p) for name in ("q", "k", "v", "o", "lse")] + [("scale", ctypes.c_float)]
+
+
+class Options(ctypes.Structure):
+    _fields_ = [("device", ctypes.c_int32)]
+    _fields_ += [(name, ctypes.c_char_p) for name in ("database", "shipped_database", "cubin_folder", "nvrtc", "template_root")]
+    _fields_ += [("warn", ctypes.c_void_p), ("warn_data", ctypes.c_void_p)]
+
+
+class Decision(ctypes.Structure):
+    _fields_ = [("grade", ctypes.c_int), ("expected_us", ctypes.c_double), ("config", ctypes.c_char * 512)]
+
+
+class Flashtune:
+    """The library, as a program that links it would use it."""
+
+    def __init__(self, path, database, nvrtc):
+        self.lib = ctypes.CDLL(str(path))
+        for name in ("ft_version", "ft_last_error", "ft_grade_text"):
+            getattr(self.lib, name).restype = ctypes.c_char_p
+        options = Options()
+        self.lib.ft_options_init(ctypes.byref(options))
+        options.device = torch.cuda.current_device()
+        options.database = database.encode() if database else None
+        options.nvrtc = nvrtc.encode() if nvrtc else None
+        self.engine = ctypes.c_void_p()
+        self.require(self.lib.ft_engine_create(ctypes.byref(options), ctypes.byref(self.engine)))
+        self.version = self.lib.ft_version().decode()
+
+    def require(self, status):
+        if status != 0:
+            raise RuntimeError(f"flashtune: {self.lib.ft_last_error().decode()}")
+
+    def problem(self, cell):
+        dim, batch, heads, kv_heads, seq, causal = cell
+        problem = Problem()
+        self.lib.ft_problem_init(ctypes.byref(problem), 1, batch, heads, kv_heads, seq, seq, dim)
+        problem.causal = int(causal)
+        return problem
+
+    def prepare(self, problem):
+        self.require(self.lib.ft_prepare(self.engine, ctypes.byref(problem), ctypes.c_size_t(1)))
+
+    def decide(self, problem):
+        decision = Decision()
+        self.require(self.lib.ft_decide(self.engine, ctypes.byref(problem), ctypes.byref(decision)))
+        return decision.config.decode(), self.lib.ft_grade_text(decision.grade).decode()
+
+    def forward(self, problem, q, k, v, o, lse):
+        tensors = Tensors(q.data_ptr(), k.data_ptr(), v.data_ptr(), o.data_ptr(), lse.data_ptr(), 0.0)
+        stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
+        self.require(self.lib.ft_forward(self.engine, ctypes.byref(problem), ctypes.byref(tensors), None, stream))
+
+
+def find_library(given):
+    places = [pathlib.Path(given)] if given else sorted(ROOT.glob("build/*/**/libflashtune.so")) + sorted(ROOT.glob("build/**/libflashtune.so"))
+    for place in places:
+        if place.is_file():
+            return place
+    sys.exit("libflashtune.so was not found; build it (cmake --preset release && cmake --build --preset release) or pass --library")
+
+
+def torch_nvrtc():
+    """The folder of the NVRTC that torch brought, if it did."""
+    for entry in sys.path:
+        for folder in pathlib.Path(entry or ".").glob("nvidia/*/lib"):
+            if any(folder.glob("libnvrtc.so.*")):
+                return str(folder)
+    return None
+
+
+# --- inputs, and who runs on them
+
+def make_sets(cell, l2_bytes):
+    """As many (q, k, v) as together exceed twice the L2, at least two; [batch, seq, heads, dim]."""
+    dim, batch, heads, kv_heads, seq, _ = cell
+    set_bytes = 2 * batch * seq * dim * (2 * heads + 2 * kv_heads)
+    count = max(2, math.ceil(2 * l2_bytes / set_bytes) + 1)
+
+    def random(n):
+        return torch.randn(batch, seq, n, dim, device="cuda", dtype=torch.bfloat16)
+
+    return [(random(heads), random(kv_heads), random(kv_heads)) for _ in range(count)]
+
+
+def peer_call(backend, causal, grouped):
+    def call(q, k, v):
+        with sdpa_kernel(backend):
+            out = torch.nn.functional.scaled_dot_product_attention(
+                q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), is_causal=causal, enable_gqa=grouped)
+        return out.transpose(1, 2)
+
+    return call
+
+
+def our_call(flashtune, cell, sets):
+    dim, batch, heads, _, seq, _ = cell
+    problem = flashtune.problem(cell)
+    flashtune.prepare(problem)
+    outputs = {id(s[0]): (torch.empty_like(s[0]), torch.empty(batch, heads, seq, device="cuda")) for s in sets}
+
+    def call(q, k, v):
+        o, lse = outputs[id(q)]
+        flashtune.forward(problem, q, k, v, o, lse)
+        return o
+
+    return call, problem
+
+
+# --- right, before fast
+
+def exact_rows(q, k, v, causal, rows, batch, head):
+    """Some rows of one head in double precision."""
+    group = q.shape[2] // k.shape[2]
+    qd, kd, vd = q[batch, rows, head].double(), k[batch, :, head // group].double(), v[batch, :, head // group].double()
+    scores = qd @ kd.T / math.sqrt(q.shape[3])
+    if causal:
+        scores.masked_fill_(torch.arange(k.shape[1], device="cuda")[None, :] > rows[:, None], -math.inf)
+    return torch.softmax(scores, dim=1) @ vd
+
+
+def check_agreement(cell, inputs, ours, peers):
+    """Ours is as near to double precision as twice the worst peer, plus a unit in the last place; and near the peer everywhere."""
+    q, k, v = inputs
+    _, batch, heads, _, seq, causal = cell
+    out = ours(q, k, v).clone()
+    others = {name: call(q, k, v) for name, call in peers.items()}
+    rows = torch.unique(torch.cat([torch.randint(seq, (62,), device="cuda"), torch.tensor([0, seq - 1], device="cuda")]))
+    worst = {name: 0.0 for name in ("ours", *others)}
+    scale = 0.0
+    for b, h in {(0, 0), (batch - 1, heads - 1)}:
+        exact = exact_rows(q, k, v, causal, rows, b, h)
+        scale = max(scale, exact.abs().max().item())
+        for name, tensor in (("ours", out), *others.items()):
+            worst[name] = max(worst[name], (tensor[b, rows, h].double() - exact).abs().max().item())
+    unit = scale * 2.0 ** -8
+    bound = 2 * max([worst[name] for name in others], default=unit) + unit
+    if not worst["ours"] <= bound:
+        raise RuntimeError(f"{name_of(cell)}: our largest error {worst['ours']:.3g} is above {bound:.3g}")
+    for name, tensor in others.items():
+        apart = (out.float() - tensor.float()).abs().max().item()
+        if not apart <= 4 * max(unit, tensor.float().abs().max().item() * 2.0 ** -8):
+            raise RuntimeError(f"{name_of(cell)}: ours and {name} are {apart:.3g} apart somewhere")
+    return worst["ours"]
+
+
+# --- time
+
+class Contender:
+    """A captured graph that goes round the input sets."""
+
+    def __init__(self, call, sets, launches):
+        self.launches = launches
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for s in sets[:2]:
+                call(*s)
+        torch.cuda.current_stream().wait_stream(stream)
+        self.graph = torch.cuda.CUDAGraph()
+        held = collections.deque(maxlen=len(sets))  # so that torch's outputs rotate past the L2 too
+        with torch.cuda.graph(self.graph):
+            for i in range(launches):
+                held.append(call(*sets[i % len(sets)]))
+        self.samples = []
+
+    def sample(self, idle_s):
+        torch.cuda.synchronize()
+        time.sleep(idle_s)
+        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        begin.record()
+        self.graph.replay()
+        end.record()
+        end.synchronize()
+        self.samples.append(begin.elapsed_time(end) * 1000.0 / self.launches)
+
+    def result(self, cell):
+        quartiles = statistics.quantiles(self.samples, n=4)
+        median = statistics.median(self.samples)
+        return {"median_us": round(median, 3), "spread_us": round(quartiles[2] - quartiles[0], 3), "samples": len(self.samples),
+                "tflops": round(flops_of(cell) / median / 1e6, 1)}
+
+
+def compare(cell, flashtune, backends, arguments, l2_bytes):
+    torch.manual_seed(1)
+    sets = make_sets(cell, l2_bytes)
+    ours, problem = our_call(flashtune, cell, sets)
+    calls, missing = {}, {}
+    for name in backends:
+        call = peer_call(BACKENDS[name], cell[5], cell[2] != cell[3])
+        try:
+            call(*sets[0])
+            calls[name] = call
+        except RuntimeError as error:  # this backend does not do this shape
+            missing[name] = str(error).splitlines()[0]
+    error = check_agreement(cell, sets[0], ours, calls)
+
+    # One replay lasts about 2 ms at 300 TFLOP/s: long beside what an event costs, short beside a power limit's reaction.
+    launches = max(len(sets), min(200, math.ceil(2e-3 / (flops_of(cell) / 300e12))))
+    contenders = {name: Contender(call, sets, launches) for name, call in (("flashtune", ours), *calls.items())}
+    for contender in contenders.values():
+        contender.graph.replay()
+    order = list(contenders.values())
+    for repeat in range(arguments.repeats):
+        for contender in order[repeat % len(order):] + order[:repeat % len(order)]:
+            contender.sample(arguments.idle_ms / 1000.0)
+
+    dim, batch, heads, kv_heads, seq, causal = cell
+    config, grade = flashtune.decide(problem)
+    record = {"head_dim": dim, "batch": batch, "heads": heads, "kv_heads": kv_heads, "seq": seq, "causal": causal, "config": config,
+              "grade": grade, "max_error": error}
+    record.update({name: contender.result(cell) for name, contender in contenders.items()})
+    record.update({name: {"missing": why} for name, why in missing.items()})
+    return record
+
+
+# --- the report
+
+def ratios(cells, peer, grade=None):
+    return [c[peer]["median_us"] / c["flashtune"]["median_us"] for c in cells
+            if "median_us" in c.get(peer, {}) and (grade is None or c["grade"] == grade)]
+
+
+def summary_of(cells, backends):
+    summary = {}
+    for peer in backends:
+        for grade in (None, *sorted({c["grade"] for c in cells})):
+            values = ratios(cells, peer, grade)
+            if values:
+                summary[f"vs_{peer}" + (f"_{grade}" if grade else "")] = {
+                    "cells": len(values), "geomean": round(statistics.geometric_mean(values), 4), "least": round(min(values), 4)}
+    return summary
+
+
+def driver_version():
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        return subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()[0].strip()
+    except (OSError, subprocess.CalledProcessError, IndexError):
+        return ""
+
+
+def line_of(record, backends):
+    text = f"{name_of(cell_of(record)):<28} {record['grade']:<12} {record['flashtune']['tflops']:7.1f}"
+    for peer in backends:
+        found = record.get(peer, {})
+        text += f"  {peer} {found['tflops']:7.1f} ({found['median_us'] / record['flashtune']['median_us']:.3f}x)" if "tflops" in found else f"  {peer} -"
+    return text
+
+
+def cell_of(record):
+    return tuple(record[key] for key in ("head_dim", "batch", "heads", "kv_heads", "seq", "causal"))
+
+
+def chosen_cells(text):
+    cells = all_cells()
+    if not text:
+        return cells
+    chosen = [cell for cell in cells if any(part in name_of(cell) for part in text.split(","))]
+    if not chosen:
+        sys.exit(f"--cells {text}: no such cell; they are: " + " ".join(name_of(cell) for cell in cells))
+    return chosen
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cells", default="", help="only cells whose name contains one of these, comma-separated: d128,s512-causal")
+    parser.add_argument("--backend", default="flash,cudnn", help="torch backends, comma-separated: flash, cudnn")
+    parser.add_argument("--db", default="", help="tuning database (default: flashtune's own)")
+    parser.add_argument("--library", default="", help="libflashtune.so (default: the one below build/)")
+    parser.add_argument("--nvrtc", default="", help="NVRTC library or folder (default: flashtune's places, then torch's)")
+    parser.add_argument("--repeats", type=int, default=9, help="samples of each backend per cell, at least 7 (default 9)")
+    parser.add_argument("--idle-ms", type=float, default=40.0, help="pause before each sample (default 40)")
+    parser.add_argument("--output", default="", help="write results as JSON here")
+    arguments = parser.parse_args()
+    if arguments.repeats < 7:
+        parser.error(f"--repeats {arguments.repeats}: at least 7")
+    if arguments.idle_ms < 0:
+        parser.error(f"--idle-ms {arguments.idle_ms}: not negative")
+    for name in arguments.backend.split(","):
+        if name not in BACKENDS:
+            parser.error(f"--backend {name}: supported: {', '.join(BACKENDS)}")
+    return arguments
+
+
+def main():
+    arguments = parse_arguments()
+    cells, backends = chosen_cells(arguments.cells), arguments.backend.split(",")
+    if not torch.cuda.is_available():
+        sys.exit("torch sees no GPU here")
+    torch.cuda.init()
+    torch.zeros(1, device="cuda")  # the primary context that the engine shares
+    properties = torch.cuda.get_device_properties(0)
+    flashtune = Flashtune(find_library(arguments.library), arguments.db, arguments.nvrtc or os.environ.get("CUDA_HOME") or torch_nvrtc())
+
+    started = time.time()
+    records = []
+    for cell in cells:
+        records.append(compare(cell, flashtune, backends, arguments, properties.L2_cache_size))
+        print(line_of(records[-1], backends), flush=True)
+        torch.cuda.empty_cache()
+    summary = summary_of(records, backends)
+    for key, value in summary.items():
+        print(f"{key}: geometric mean {value['geomean']:.3f}, least {value['least']:.3f}, {value['cells']} cells")
+    print(f"{time.time() - started:.0f} s")
+
+    if arguments.output:
+        report = {
+            "what": "prefill bf16, device time of one call, against torch's attention backends in the same run",
+            "device": properties.name, "sms": properties.multi_processor_count, "arch": f"sm_{properties.major}{properties.minor}",
+            "driver": driver_version(), "flashtune": flashtune.version, "torch": torch.__version__, "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version(),
+            "when": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "protocol": {"timed": "events around a CUDA graph that goes round the input sets", "inputs": "normal, together twice the L2",
+                         "idle_ms": arguments.idle_ms, "repeats": arguments.repeats, "order": "interleaved, rotating"},
+            "summary": summary, "cells": records}
+        path = pathlib.Path(arguments.output)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(path.name + ".new")
+        temporary.write_text(json.dumps(report, indent=1) + "\n")
+        temporary.replace(path)
+        print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,223 @@
+// The real NVRTC: what it makes of good and bad sources, and what is said where it is not found.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "cache/error.h"
+#include "flashtune/shared/config.h"
+#include "runtime/jit/cubin.h"
+#include "runtime/jit/nvrtc.h"
+#include "runtime/jit/nvrtc_search.h"
+
+namespace flashtune {
+namespace {
+
+namespace fs = std::filesystem;
+
+const Nvrtc& nvrtc() {
+  static const std::shared_ptr<const Nvrtc> loaded = Nvrtc::load();
+  return *loaded;
+}
+
+Source source(const std::string& text, const std::string& target = "sm_80") {
+  return {text, "kernel", target, "digest"};
+}
+
+Compiled compile(const std::string& text, const std::string& target = "sm_80") {
+  return nvrtc().compile(source(text, target), Templates::embedded());
+}
+
+bool holds(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+std::string why_not_loaded(const std::vector<fs::path>& places, int max_major = 0) {
+  try {
+    Nvrtc::load_from(places, max_major);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kCompile);
+    return error.what();
+  }
+  return {};
+}
+
+constexpr const char* kScale = R"(
+extern "C" __global__ void __launch_bounds__(96) kernel(float* x) {
+  __shared__ float shared[512];
+  shared[threadIdx.x] = x[threadIdx.x];
+  __syncthreads();
+  x[threadIdx.x] = 2.0f * shared[threadIdx.x ^ 1];
+}
+)";
+
+/// Keeps 200 sums alive in 96 threads of 40 registers.
+constexpr const char* kSpills = R"(
+extern "C" __global__ void __launch_bounds__(256, 6) kernel(float* x) {
+  float sums[200];
+#pragma unroll
+  for (int i = 0; i < 200; ++i) sums[i] = x[i * 256 + threadIdx.x];
+  for (int turn = 0; turn < 10; ++turn)
+#pragma unroll
+    for (int i = 0; i < 200; ++i) sums[i] = sums[i] * sums[(i + 7) % 200] + x[turn];
+#pragma unroll
+  for (int i = 0; i < 200; ++i) x[i * 256 + threadIdx.x] = sums[i];
+}
+)";
+
+TEST(Nvrtc, TellsItsFullVersionAndWhereItLies) {
+  const std::string version = nvrtc().version();
+  EXPECT_EQ(version.rfind("nvrtc ", 0), 0u) << version;
+  EXPECT_GE(std::count(version.begin(), version.end(), '.'), 2) << version;
+  EXPECT_TRUE(fs::exists(nvrtc().path())) << nvrtc().path();
+}
+
+TEST(Nvrtc, ListsTheArchitecturesItKnows) {
+  const std::vector<int> archs = nvrtc().architectures();
+  for (const int arch : {80, 86, 89, 90}) EXPECT_EQ(std::count(archs.begin(), archs.end(), arch), 1) << arch;
+}
+
+TEST(Nvrtc, MakesACubinWithItsFacts) {
+  for (const char* target : {"sm_80", "sm_90"}) {
+    const Compiled compiled = compile(kScale, target);
+    ASSERT_TRUE(compiled.ok) << compiled.log;
+    EXPECT_EQ(compiled.compiler, nvrtc().version());
+    EXPECT_GT(compiled.seconds, 0);
+    EXPECT_GT(compiled.facts.registers, 0);
+    EXPECT_EQ(compiled.facts.smem_static, 2048) << target;
+    EXPECT_EQ(compiled.facts.max_threads, 96);
+    EXPECT_EQ(compiled.facts.spill_bytes, 0);
+    EXPECT_TRUE(holds(compiled.log, "spill stores")) << compiled.log;
+  }
+}
+
+TEST(Nvrtc, CountsSpillsInTheLogTheStackAndTheCode) {
+  const Compiled compiled = compile(kSpills);
+  ASSERT_TRUE(compiled.ok) << compiled.log;
+  EXPECT_GT(compiled.facts.spill_bytes, 0);
+  EXPECT_GT(compiled.facts.stack_bytes, 0);
+  EXPECT_LE(compiled.facts.registers, 40);
+  const auto mix = instruction_mix(compiled.cubin, "kernel");
+  EXPECT_GT(mix.count("STL"), 0u);
+  EXPECT_GT(mix.count("LDL"), 0u);
+}
+
+TEST(Nvrtc, RefusesABadSourceAsDataWithFileAndLine) {
+  const Compiled compiled = compile("extern \"C\" __global__ void kernel() {\n  undeclared = 1;\n}\n");
+  EXPECT_FALSE(compiled.ok);
+  EXPECT_TRUE(compiled.cubin.empty());
+  EXPECT_TRUE(holds(compiled.log, "kernel.cu(2)")) << compiled.log;
+  EXPECT_TRUE(holds(compiled.log, "undeclared")) << compiled.log;
+}
+
+TEST(Nvrtc, RefusesWrongInlinePtxAsData) {
+  const Compiled compiled = compile("extern \"C\" __global__ void kernel() { asm volatile(\"nosuch.f32;\"); }\n");
+  EXPECT_FALSE(compiled.ok);
+  EXPECT_TRUE(holds(compiled.log, "nosuch")) << compiled.log;
+}
+
+TEST(Nvrtc, NamesTheArchitecturesItKnowsWhenAskedForAnother) {
+  const Compiled compiled = compile(kScale, "sm_55");
+  EXPECT_FALSE(compiled.ok);
+  EXPECT_TRUE(holds(compiled.log, "sm_55")) << compiled.log;
+  EXPECT_TRUE(holds(compiled.log, "sm_80")) << compiled.log;
+}
+
+TEST(Nvrtc, CompilesTheDefaultCandidate) {
+  KernelSpec spec;
+  spec.traits = {Dtype::kFp16, 64, 64, false, false};
+  const Source instance = instantiate(spec, Templates::embedded());
+  const Compiled compiled = nvrtc().compile(instance, Templates::embedded());
+  ASSERT_TRUE(compiled.ok) << compiled.log;
+  EXPECT_EQ(compiled.facts.max_threads, 32 * PrefillMmaConfig().warps);
+  EXPECT_LE(compiled.facts.registers, 255);
+  EXPECT_GT(instruction_mix(compiled.cubin, instance.entry).count("HMMA"), 0u);
+}
+
+TEST(Nvrtc, RefusesASourceInWhichHostAndDeviceDisagree) {
+  Source instance = instantiate(KernelSpec{}, Templates::embedded());
+  const std::string agreed = "kResources.smem_bytes == ";
+  ASSERT_TRUE(holds(instance.text, agreed)) << instance.text;
+  instance.text.insert(instance.text.find(agreed) + agreed.size(), "1");
+  const Compiled compiled = nvrtc().compile(instance, Templates::embedded());
+  EXPECT_FALSE(compiled.ok);
+  EXPECT_TRUE(holds(compiled.log, "host and device disagree on shared memory")) << compiled.log;
+}
+
+TEST(Nvrtc, MakesTheSameCubinInEveryThread) {
+  const std::string expected = compile(kSpills).cubin;
+  std::atomic<int> different{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) threads.emplace_back([&] { different += compile(kSpills).cubin != expected; });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(different, 0);
+}
+
+TEST(Nvrtc, KeepsACubinThroughAChangedComment) {
+  EXPECT_EQ(compile(kScale).digest, compile(std::string("// a comment\n") + kScale).digest);
+}
+
+TEST(Nvrtc, CarriesFlagsOfTheEnvironmentInItsName) {
+  const std::string plain = nvrtc().version();
+  setenv("NVRTC_APPEND_FLAGS", "-lineinfo", 1);
+  const std::string flagged = Nvrtc::load()->version();
+  unsetenv("NVRTC_APPEND_FLAGS");
+  EXPECT_EQ(flagged, plain + " NVRTC_APPEND_FLAGS=-lineinfo");
+}
+
+TEST(Cubin, OfTheCompilerSurvivesCutsAndWrongBytes) {
+  const std::string cubin = compile(kScale, "sm_90").cubin;
+  const auto read = [](const std::string& bytes) {
+    try {
+      facts_of_cubin(bytes, "kernel");
+      instruction_mix(bytes, "kernel");
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kInternal) << error.what();
+    }
+  };
+  for (std::size_t size = 0; size < cubin.size(); size += 3) read(std::string(cubin, 0, size));
+  for (std::size_t at = 0; at < cubin.size(); ++at) {
+    std::string damaged = cubin;
+    damaged[at] = static_cast<char>(~damaged[at]);
+    read(damaged);
+  }
+}
+
+TEST(MissingNvrtc, IsReportedWithEveryPlaceAndHowToInstallIt) {
+  const std::string why = why_not_loaded({"/nonexistent/lib", "/tmp", "libnvrtc-not-here.so.13"});
+  EXPECT_TRUE(holds(why, "/nonexistent/lib: not there")) << why;
+  EXPECT_TRUE(holds(why, "/tmp: holds no libnvrtc.so")) << why;
+  EXPECT_TRUE(holds(why, "libnvrtc-not-here.so.13: ")) << why;
+  EXPECT_TRUE(holds(why, "scripts/setup")) << why;
+  EXPECT_TRUE(holds(why, "CUDA toolkit")) << why;
+}
+
+TEST(MissingNvrtc, IsNotReplacedByOneTooNewForTheDriver) {
+  const std::string why = why_not_loaded({nvrtc().path()}, 11);
+  EXPECT_TRUE(holds(why, "driver")) << why;
+  EXPECT_TRUE(holds(why_not_loaded({nvrtc().path().parent_path()}, 11), "holds only libnvrtc.so")) << why;
+}
+
+TEST(MissingNvrtc, IsNotReplacedByAnotherLibrary) {
+  EXPECT_TRUE(holds(why_not_loaded({"libm.so.6"}), "is no NVRTC")) << why_not_loaded({"libm.so.6"});
+}
+
+TEST(NvrtcPlaces, BeginWithTheHints) {
+  const std::vector<fs::path> places = nvrtc_places({"", "/opt/one", "/opt/two"});
+  ASSERT_GE(places.size(), 2u);
+  EXPECT_EQ(places[0], "/opt/one");
+  EXPECT_EQ(places[1], "/opt/two");
+  EXPECT_NE(std::find(places.begin(), places.end(), "libnvrtc.so.13"), places.end());
+}
+
+TEST(NvrtcPlaces, IncludeTheFoldersOfAToolkitNamedAsAHint) {
+  const std::vector<fs::path> places = nvrtc_places({nvrtc().path().parent_path().parent_path()});
+  EXPECT_NE(std::find(places.begin(), places.end(), nvrtc().path().parent_path()), places.end())
+      << "a hint may be the toolkit's folder, not only the one of its libraries";
+}
+
+}  // namespace
+}  // namespace flashtune

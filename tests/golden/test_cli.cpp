@@ -1,0 +1,215 @@
+// The command line from outside: help, errors and exit codes, to the letter. Nothing here needs a GPU, and nothing
+// leaves a trace.
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "tests/support/golden.h"
+#include "tests/support/run_program.h"
+
+namespace flashtune {
+namespace {
+
+using Arguments = std::vector<std::string>;
+
+std::string replaced(std::string text, const std::string& what, const std::string& by) {
+  for (std::size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + by.size()))
+    text.replace(at, what.size(), by);
+  return text;
+}
+
+class CommandLine : public testing::Test {
+ protected:
+  ProgramResult run(const Arguments& arguments) const {
+    Arguments all = {FLASHTUNE_CLI};
+    all.insert(all.end(), arguments.begin(), arguments.end());
+    return run_program(all, {{"HOME", home_.path()}, {"PATH", "/usr/bin:/bin"}, {"LC_ALL", "C.UTF-8"}});
+  }
+
+  /// What a person sees, with the home folder's name taken out.
+  std::string seen(const Arguments& arguments, const ProgramResult& result) const {
+    std::string line = "$ flashtune";
+    for (const std::string& argument : arguments) line += " " + argument;
+    const std::string text =
+        line + "\n" + result.out + result.err + "exit code " + std::to_string(result.exit_code) + "\n\n";
+    return replaced(text, home_.path(), "$HOME");
+  }
+
+  /// All of `lines` in one expected file; each must exit with `code` and leave the home folder as it is.
+  void expect(const std::string& name, const std::vector<Arguments>& lines, int code) const {
+    const auto before = home_.contents();
+    std::string text;
+    for (const Arguments& line : lines) {
+      const ProgramResult result = run(line);
+      EXPECT_EQ(result.exit_code, code) << seen(line, result);
+      text += seen(line, result);
+    }
+    EXPECT_EQ(home_.contents(), before);
+    expect_golden("cli/" + name + ".txt", text);
+  }
+
+  std::string write(const std::string& name, const std::string& bytes) const {
+    const std::filesystem::path path = home_.path() / name;
+    std::ofstream(path, std::ios::binary) << bytes;
+    return path;
+  }
+
+  ScratchFolder home_;
+};
+
+Arguments with_problem(Arguments command, const Arguments& changes = {}) {
+  for (const char* argument : {"--heads", "32", "--seq-q", "4096"}) command.emplace_back(argument);
+  if (changes.empty()) command.insert(command.end(), {"--head-dim", "128"});
+  command.insert(command.end(), changes.begin(), changes.end());
+  return command;
+}
+
+TEST_F(CommandLine, HelpOfEachCommandHasAnExample) {
+  const std::vector<Arguments> lines = {{"--help"},
+                                        {"devices", "--help"},
+                                        {"sweep", "--help"},
+                                        {"run", "--help"},
+                                        {"query", "--help"},
+                                        {"explain", "--help"},
+                                        {"db", "--help"},
+                                        {"db", "info", "--help"},
+                                        {"db", "check", "--help"},
+                                        {"db", "export", "--help"},
+                                        {"db", "import", "--help"},
+                                        {"db", "merge", "--help"},
+                                        {"db", "prune", "--help"}};
+  for (const Arguments& line : lines)
+    EXPECT_NE(run(line).out.find("Example:\n  flashtune "), std::string::npos) << line.front();
+  expect("help", lines, 0);
+}
+
+TEST_F(CommandLine, MisspeltCommandsAndFlagsAreMisuse) {
+  expect("misspelt",
+         {{},
+          {"swep"},
+          {"db"},
+          {"db", "shrink"},
+          {"sweep", "--bugdet", "90s"},
+          {"explain", "--heads"},
+          {"explain", "--heads", "8", "--heads", "16"},
+          {"query", "extra"},
+          {"db", "import"},
+          {"devices", "--format", "yaml"},
+          {"sweep", "--format", "csv"}},
+         2);
+}
+
+TEST_F(CommandLine, ProblemsThatNoKernelComputesAreMisuse) {
+  std::vector<Arguments> lines;
+  for (const char* command : {"sweep", "run", "explain"}) lines.push_back(with_problem({command}, {"--head-dim", "7"}));
+  for (const Arguments& changes : std::vector<Arguments>{{"--head-dim", "264"},
+                                                         {"--head-dim", "128", "--kv-heads", "5"},
+                                                         {"--head-dim", "128", "--kv-heads", "0"},
+                                                         {"--head-dim", "128", "--batch", "0"},
+                                                         {"--head-dim", "128", "--seq-kv", "-1"},
+                                                         {"--head-dim", "128", "--window", "-5"},
+                                                         {"--head-dim", "128", "--dtype", "fp32"},
+                                                         {"--head-dim", "128", "--op", "decode"},
+                                                         {"--head-dim", "128", "--layout", "sbhd"},
+                                                         {"--head-dim", "128", "--layout", "packed", "--seq-kv", "64"},
+                                                         {"--head-dim", "many"},
+                                                         {"--head-dim", "99999999999"}})
+    lines.push_back(with_problem({"sweep"}, changes));
+  lines.push_back({"sweep", "--heads", "32", "--seq-q", "0", "--head-dim", "128"});
+  lines.push_back({"sweep", "--heads", "32", "--seq-q", "-4", "--head-dim", "128"});
+  lines.push_back({"sweep", "--heads", "32", "--seq-q", "1024,,2048", "--head-dim", "128"});
+  lines.push_back({"run", "--seq-q", "1024", "--head-dim", "128"});
+  lines.push_back({"explain", "--heads", "32", "--seq-q", "1024,2048", "--head-dim", "128"});
+  expect("bad_problem", lines, 2);
+}
+
+TEST_F(CommandLine, UnknownNamesAreMisuseAndListTheKnownOnes) {
+  expect("unknown_names",
+         {with_problem({"explain", "--arch", "sm_81"}),
+          with_problem({"sweep", "--arch", "hopper"}),
+          with_problem({"sweep", "--device", "gpu0"}),
+          with_problem({"run", "--device", "cuda:"}),
+          with_problem({"explain", "--arch", "sm_80", "--device", "cuda:0"}),
+          {"sweep", "--suite", "gpt5"},
+          with_problem({"sweep", "--suite", "quick"}),
+          {"sweep", "--effort", "extreme"},
+          {"sweep", "--budget", "10x"},
+          {"sweep", "--budget", "0s"},
+          {"sweep", "--compile-threads", "0"},
+          with_problem({"run", "--config", "brr=64"}),
+          with_problem({"run", "--config", "br=big"}),
+          with_problem({"run", "--config", "br=64", "--untuned"}),
+          with_problem({"run", "--scale", "half"}),
+          {"query", "--outcome", "measured"},
+          {"query", "--best", "--trials"},
+          {"query", "--trials", "--outcome", "sad"},
+          {"query", "--head-dim", "7"},
+          {"query", "--arch", "90"},
+          {"db", "prune"},
+          {"db", "prune", "--older-than", "yesterday"}},
+         2);
+}
+
+TEST_F(CommandLine, SizesDoNotGoWithAnInputFile) {
+  expect("input_flags",
+         {{"run", "--input", "x.safetensors", "--heads", "8"},
+          {"run", "--input", "x.safetensors", "--layout", "packed"},
+          {"run", "--input", "x.safetensors", "--window", "-1"}},
+         2);
+}
+
+TEST_F(CommandLine, TheSimulatedDeviceIsSaidToBeMissing) {
+  expect("sim",
+         {with_problem({"run", "--device", "sim"}), with_problem({"sweep", "--device", "sim"}),
+          with_problem({"run", "--arch", "sm_80"})},
+         1);
+}
+
+TEST_F(CommandLine, MissingAndForeignFilesFailAndChangeNothing) {
+  const std::string garbage = write("garbage.db", std::string(4096, 'x'));
+  const std::string json = write("garbage.json", "{\"format\": \"somebody else's\"");
+  const std::string tensors = write("short.safetensors", "abc");
+  const std::string header = write("header.safetensors", std::string("\x10\0\0\0\0\0\0\0", 8) + "{\"q\": {\"dtype\"  ");
+  std::vector<Arguments> lines = {{"query", "--db", home_.path() / "none.db"},
+                                  {"query"},
+                                  {"query", "--db", garbage},
+                                  {"db", "info", "--db", home_.path() / "none.db"},
+                                  {"db", "check", "--db", garbage},
+                                  {"db", "export", "--db", home_.path() / "none.db"},
+                                  {"db", "import", home_.path() / "none.json"},
+                                  {"db", "merge", home_.path() / "none.db"},
+                                  {"db", "merge", garbage},
+                                  {"db", "prune", "--arch", "sm_90"},
+                                  with_problem({"explain", "--arch", "sm_80", "--db", home_.path() / "none.db"}),
+                                  {"sweep", "--arch", "sm_80", "--suite", "./none.json"},
+                                  {"run", "--input", home_.path() / "none.safetensors"},
+                                  {"run", "--input", tensors},
+                                  {"run", "--input", header}};
+  expect("bad_files", lines, 1);
+  // What the JSON reader says of garbage is its own business; that it fails and keeps the database as it was is ours.
+  EXPECT_EQ(run({"db", "import", json}).exit_code, 1);
+}
+
+TEST_F(CommandLine, ExplainWithoutADatabaseAnswersWithTheDefault) {
+  const ProgramResult text = run(with_problem({"explain", "--arch", "sm_80", "--causal"}));
+  EXPECT_EQ(text.exit_code, 0) << text.err;
+  EXPECT_NE(text.out.find("\n->  default "), std::string::npos) << text.out;
+  EXPECT_NE(text.out.find("flashtune sweep --arch sm_80 "), std::string::npos) << text.out;
+  const ProgramResult json = run(with_problem({"explain", "--arch", "sm_90", "--format", "json"}));
+  EXPECT_EQ(nlohmann::json::parse(json.out).at("grade"), "default");
+  EXPECT_EQ(nlohmann::json::parse(json.out).at("device"), "model:H200/132/sm_90");
+  EXPECT_TRUE(home_.contents().empty());
+}
+
+TEST_F(CommandLine, DevicesWorksWithAndWithoutADriver) {
+  const ProgramResult text = run({"devices"});
+  EXPECT_EQ(text.exit_code, 0) << text.err;
+  EXPECT_TRUE(text.out.find("No GPU here: ") == 0 || text.out.find("cuda:0") != std::string::npos) << text.out;
+  const ProgramResult json = run({"devices", "--format", "json"});
+  EXPECT_EQ(json.exit_code, 0);
+  EXPECT_EQ(json.out.front(), '{');
+}
+
+}  // namespace
+}  // namespace flashtune

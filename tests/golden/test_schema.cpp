@@ -1,0 +1,157 @@
+// Files of every schema version: older ones are migrated beside a backup, newer ones refused and left alone.
+#include "cache/schema.h"
+
+#include <gtest/gtest.h>
+
+#include "cache/codec.h"
+#include "cache/database.h"
+#include "tests/support/cache_fixtures.h"
+
+namespace flashtune {
+namespace {
+
+using testing::caught;
+using testing::contains;
+using testing::read_file;
+using testing::TempFolder;
+
+std::filesystem::path make_v1(const TempFolder& folder) {
+  const std::filesystem::path path = folder / "tuning.db";
+  Sqlite::open(path, Sqlite::Access::kReadWrite).script(read_file(FLASHTUNE_SOURCE_DIR "/tests/golden/schema_v1.sql"));
+  return path;
+}
+
+/// What the records of the golden file are today.
+void expect_migrated(const Database& db) {
+  EXPECT_EQ(db.info().schema_version, kSchemaVersion);
+  EXPECT_EQ(db.check(), std::vector<std::string>{});
+  const std::vector<Trial> trials = db.trials();
+  ASSERT_EQ(trials.size(), 2u);
+  const Trial& measured = trials[0];
+  EXPECT_EQ(measured.key.device, (DeviceKey{"NVIDIA H200", 132, 90}));
+  EXPECT_EQ(measured.key.candidate, candidate_from_text("prefill_mma br=64,bc=32,warps=4,k_stages=2,v_stages=1"));
+  EXPECT_EQ(measured.key.problem, testing::sample_problem());
+  EXPECT_EQ(measured.outcome, Outcome::kMeasured);
+  EXPECT_EQ(measured.attempts, 0);
+  EXPECT_EQ(measured.facts, (KernelFacts{168, 0, 0, 0, 128}));
+  EXPECT_EQ(measured.timing, (Timing{412.5, 1.25, 0, 40, 1980}));
+  EXPECT_EQ(measured.when, "2026-10-01T08:00:00Z");
+  EXPECT_EQ(db.find(measured.key), measured) << "its key is today's";
+  EXPECT_EQ(trials[1].outcome, Outcome::kInFlight);
+  EXPECT_EQ(trials[1].attempts, 1) << "a launch was begun: the next attempt is the second";
+  EXPECT_EQ(trials[1].key.problem.q.row, 520);
+
+  const std::vector<Best> bests = db.bests();
+  ASSERT_EQ(bests.size(), 2u) << "two that share a bucket became one";
+  for (const Best& best : bests) {
+    const bool of_shared_bucket = best.problem.seq_q != 4096;
+    EXPECT_EQ(best.problem.seq_q, of_shared_bucket ? 1000 : 4096) << "the newer one stays";
+    EXPECT_EQ(best.default_us, of_shared_bucket ? 40.0 : 450.0);
+  }
+}
+
+TEST(Schema, MigratesVersion1BesideABackup) {
+  const TempFolder folder;
+  const std::filesystem::path path = make_v1(folder);
+  const std::string before = read_file(path);
+  expect_migrated(Database::open(path));
+  expect_migrated(Database::open(path));
+  EXPECT_EQ(testing::files_of(folder.path()), "tuning.db tuning.db.v1.bak");
+  const Sqlite backup = Sqlite::open(folder / "tuning.db.v1.bak", Sqlite::Access::kImmutable);
+  EXPECT_EQ(schema_version_of(backup), 1);
+  EXPECT_EQ(backup.number("SELECT count(*) FROM bests"), 3);
+  EXPECT_EQ(read_file(folder / "tuning.db.v1.bak").size(), before.size());
+}
+
+TEST(Schema, GivesAMigratedFileTheTablesOfANewOne) {
+  const TempFolder folder;
+  const std::filesystem::path path = make_v1(folder);
+  Database::open(path);
+  Database::open(folder / "new.db");
+  const char* sql = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name";
+  EXPECT_EQ(Sqlite::open(path, Sqlite::Access::kReadOnly).query(sql),
+            Sqlite::open(folder / "new.db", Sqlite::Access::kReadOnly).query(sql));
+}
+
+TEST(Schema, NeverOverwritesAnEarlierBackup) {
+  const TempFolder folder;
+  const std::filesystem::path path = make_v1(folder);
+  testing::write_file(folder / "tuning.db.v1.bak", "precious");
+  Database::open(path);
+  EXPECT_EQ(read_file(folder / "tuning.db.v1.bak"), "precious");
+  EXPECT_EQ(schema_version_of(Sqlite::open(folder / "tuning.db.v1.bak.2", Sqlite::Access::kImmutable)), 1);
+}
+
+TEST(Schema, ReadsVersion1WithoutChangingTheFile) {
+  const TempFolder folder;
+  const std::filesystem::path path = make_v1(folder);
+  const std::string before = read_file(path);
+  {
+    Database db = Database::open(path, Database::Mode::kReadOnly);
+    expect_migrated(db);
+    EXPECT_THROW(db.finish(testing::sample_trial()), Error);
+  }
+  EXPECT_EQ(read_file(path), before);
+  EXPECT_FALSE(std::filesystem::exists(folder / "tuning.db.v1.bak"));
+}
+
+TEST(Schema, LeavesAFileWhoseRowsCannotBeReadAsItWas) {
+  const TempFolder folder;
+  const std::filesystem::path path = make_v1(folder);
+  Sqlite::open(path, Sqlite::Access::kReadWrite).script("UPDATE trials SET problem = 'a riddle' WHERE id = 2");
+  const std::string before = read_file(path);
+  const Error e = caught([&] { Database::open(path); });
+  EXPECT_EQ(e.kind(), ErrorKind::kIo);
+  EXPECT_TRUE(contains(e.what(), "trial 2") && contains(e.what(), "left as it was")) << e.what();
+  EXPECT_EQ(read_file(path), before);
+  EXPECT_EQ(testing::files_of(folder.path()), "tuning.db") << "no backup of a file that did not change";
+}
+
+TEST(Schema, TwoProcessesMigrateOnce) {
+  const TempFolder folder;
+  const std::filesystem::path path = make_v1(folder);
+  const auto open = [&] {
+    return testing::start_child([&] { return Database::open(path).info().schema_version == kSchemaVersion; });
+  };
+  const pid_t a = open(), b = open();
+  EXPECT_TRUE(testing::ended_well(a));
+  EXPECT_TRUE(testing::ended_well(b));
+  expect_migrated(Database::open(path));
+  EXPECT_EQ(testing::files_of(folder.path()), "tuning.db tuning.db.v1.bak");
+}
+
+TEST(Schema, RefusesANewerFileAndLeavesItAsItWas) {
+  for (const Database::Mode mode : {Database::Mode::kReadWrite, Database::Mode::kReadOnly}) {
+    const TempFolder folder;
+    const std::filesystem::path path = make_v1(folder);
+    Sqlite::open(path, Sqlite::Access::kReadWrite)
+        .script("PRAGMA user_version = 99; ALTER TABLE bests ADD COLUMN colour TEXT");
+    const std::string before = read_file(path);
+    const Error e = caught([&] { Database::open(path, mode); });
+    EXPECT_EQ(e.kind(), ErrorKind::kIo);
+    EXPECT_TRUE(contains(e.what(), path.string()) && contains(e.what(), "schema 99") && contains(e.what(), "up to 2") &&
+                contains(e.what(), "update"))
+        << e.what();
+    EXPECT_EQ(read_file(path), before);
+    EXPECT_EQ(testing::files_of(folder.path()), "tuning.db");
+  }
+}
+
+TEST(Schema, SaysWhenTheBackupCannotBeWritten) {
+  const TempFolder folder;
+  std::filesystem::create_directory(folder / "shut");
+  const std::filesystem::path path = folder / "shut/tuning.db";
+  std::filesystem::rename(make_v1(folder), path);
+  Sqlite::open(path, Sqlite::Access::kReadWrite).query("PRAGMA journal_mode = DELETE");
+  std::filesystem::permissions(path, std::filesystem::perms(0666));
+  std::filesystem::permissions(folder / "shut", std::filesystem::perms(0555));
+  const std::string before = read_file(path);
+  EXPECT_TRUE(testing::as_ordinary_user([&] {
+    const Error e = caught([&] { Database::open(path); });
+    return e.kind() == ErrorKind::kIo && contains(e.what(), path.string());
+  }));
+  EXPECT_EQ(read_file(path), before);
+}
+
+}  // namespace
+}  // namespace flashtune

@@ -1,0 +1,90 @@
+// Plain attention, one row at a time, in the order of the formula.
+#include "tests/support/host_attention.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "tuner/dtype_bits.h"
+
+namespace flashtune {
+namespace {
+
+const std::uint16_t* at(DevicePtr base, const Strides& s, int batch, int row, int head) {
+  return reinterpret_cast<const std::uint16_t*>(base) + batch * s.batch + row * s.row + head * s.head;
+}
+
+/// Cuts a float's mantissa, rounding to nearest.
+float cut(float x, int bits) {
+  if (bits >= 23) return x;
+  const std::uint32_t half = 1u << (22 - bits), mask = ~((1u << (23 - bits)) - 1u);
+  return std::bit_cast<float>((std::bit_cast<std::uint32_t>(x) + half) & mask);
+}
+
+struct Row {
+  std::vector<float> o;
+  float lse = -std::numeric_limits<float>::infinity();
+};
+
+Row attend(const HostKernel& kernel, const Problem& p, const Tensors& t, int batch, int head, int row) {
+  const int kv_head = kernel.kv_head ? kernel.kv_head(p, head) : head / (p.heads / p.kv_heads);
+  const std::uint16_t* q = at(t.q, p.q, batch, row, head);
+  std::vector<int> keys;
+  for (int j = 0; j < p.seq_kv; ++j)
+    if (kernel.mask(p, row, j)) keys.push_back(j);
+
+  Row out{std::vector<float>(static_cast<std::size_t>(p.head_dim_v), kernel.masked_value)};
+  if (keys.empty()) return out;
+  std::vector<float> scores;
+  for (int j : keys) {
+    const std::uint16_t* k = at(t.k, p.k, batch, j, kv_head);
+    float sum = 0;
+    for (int c = 0; c < p.head_dim; ++c) sum += to_float(q[c], p.dtype) * to_float(k[c], p.dtype);
+    scores.push_back(std::min(sum * t.scale * kernel.scale_factor, kernel.largest_score));
+  }
+  scores.insert(scores.end(), static_cast<std::size_t>(kernel.phantom_keys), 0.0f);
+  const float largest =
+      kernel.subtract_max ? std::max(kernel.smallest_max, *std::max_element(scores.begin(), scores.end())) : 0.0f;
+  float sum = 0;
+  std::fill(out.o.begin(), out.o.end(), 0.0f);
+  for (std::size_t n = 0; n < scores.size(); ++n) {
+    const float weight = std::exp(scores[n] - largest);
+    sum += weight;
+    if (n >= keys.size()) continue;
+    const float p_rounded = to_float(from_float(cut(weight, kernel.p_mantissa_bits), p.dtype), p.dtype);
+    const std::uint16_t* v = at(t.v, p.v, batch, keys[n], kv_head);
+    for (std::size_t c = 0; c < out.o.size(); ++c) out.o[c] += p_rounded * to_float(v[c], p.dtype);
+  }
+  for (float& x : out.o) x /= sum;
+  out.lse = (largest + std::log(sum)) * kernel.lse_factor;
+  return out;
+}
+
+}  // namespace
+
+bool admits(const Problem& problem, int i, int j) {
+  const int p = i + problem.seq_kv - problem.seq_q;
+  if (problem.causal && !(j <= p)) return false;
+  if (problem.window > 0 && !(j > p - problem.window)) return false;
+  if (problem.window > 0 && !problem.causal && !(j < p + problem.window)) return false;
+  return true;
+}
+
+void HostKernel::operator()(const Problem& p, const Tensors& t) const {
+  if (needs_lse && t.lse == 0) return;
+  for (int b = 0; b < p.batch; ++b)
+    for (int h = 0; h < p.heads; ++h)
+      for (int r = 0; r < p.seq_q; ++r) {
+        if (writes && !writes(p, b, h, r)) continue;
+        const Row row = attend(*this, p, t, b, h, r);
+        auto* o = const_cast<std::uint16_t*>(at(t.o, p.o, b, r, h));
+        for (int c = 0; c < std::min(written_dims, p.head_dim_v); ++c)
+          o[c] = from_float(row.o[static_cast<std::size_t>(c)], p.dtype);
+        if (t.lse != 0)
+          reinterpret_cast<float*>(t.lse)[(static_cast<long long>(b) * p.heads + h) * p.seq_q + r] = row.lse;
+      }
+}
+
+}  // namespace flashtune

@@ -1,0 +1,312 @@
+// The C API and the C++ wrapper on it, on a host device: values across, statuses and sentences back.
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <map>
+#include <thread>
+
+#include "cache/error.h"
+#include "flashtune/flashtune.h"
+#include "flashtune/flashtune.hpp"
+#include "runtime/api/c_api.h"
+#include "tests/support/fake_device.h"
+
+namespace flashtune {
+namespace {
+
+/// A handle on an engine whose one kernel notes its parameters.
+class CApi : public testing::Test {
+ protected:
+  void SetUp() override {
+    auto owned = std::make_unique<FakeDevice>();
+    device = owned.get();
+    device->register_kernel("attention", [this](const Launch& launch) {
+      params = *static_cast<const PrefillParams*>(launch.params);
+      stream = launch.stream;
+      ++launches;
+    });
+    EngineOptions options;
+    options.compile = [](const KernelSpec&) {
+      Compiled compiled;
+      compiled.ok = true;
+      compiled.cubin = "attention";
+      return compiled;
+    };
+    engine = make_engine_handle(std::move(owned), std::move(options));
+    ft_problem_init(&problem, FT_FP16, 2, 8, 4, 100, 200, 64);
+  }
+  void TearDown() override { ft_engine_destroy(engine); }
+
+  static ft_tensors tensors() {
+    const auto at = [](std::uintptr_t address) { return reinterpret_cast<void*>(address); };
+    return {at(0x1000), at(0x2000), at(0x3000), at(0x4000), nullptr, 0};
+  }
+
+  FakeDevice* device = nullptr;
+  ft_engine* engine = nullptr;
+  ft_problem problem;
+  PrefillParams params{};
+  Stream stream = nullptr;
+  int launches = 0;
+};
+
+TEST_F(CApi, SaysItsVersionAsTheHeaderDoes) { EXPECT_STREQ(ft_version(), FT_VERSION); }
+
+TEST_F(CApi, StartsAProblemAsContiguousUnmaskedPrefill) {
+  EXPECT_EQ(problem.op, FT_PREFILL);
+  EXPECT_EQ(problem.causal, 0);
+  EXPECT_EQ(problem.window, 0);
+  EXPECT_EQ(problem.head_dim_v, 64);
+  EXPECT_EQ(problem.q.batch, 100 * 8 * 64);
+  EXPECT_EQ(problem.q.row, 8 * 64);
+  EXPECT_EQ(problem.k.batch, 200 * 4 * 64);
+  EXPECT_EQ(problem.v.head, 64);
+  EXPECT_EQ(problem.o.row, 8 * 64);
+}
+
+TEST_F(CApi, SetsTheStridesOfALayout) {
+  ASSERT_EQ(ft_problem_set_layout(&problem, FT_BHSD), FT_OK);
+  EXPECT_EQ(problem.k.head, 200 * 64);
+  EXPECT_EQ(problem.k.row, 64);
+  EXPECT_EQ(ft_problem_set_layout(&problem, static_cast<ft_layout>(9)), FT_INVALID_ARGUMENT);
+  EXPECT_STREQ(ft_last_error(), "layout 9 is unknown; the known ones are bshd, bhsd, packed, strided");
+  EXPECT_EQ(problem.k.head, 200 * 64) << "a call that fails changes nothing";
+}
+
+TEST_F(CApi, TellsWhetherAProblemIsSupportedAndWhyNot) {
+  const char* reason = nullptr;
+  EXPECT_EQ(ft_supported(&problem, &reason), 1);
+  problem.head_dim = problem.head_dim_v = 264;
+  EXPECT_EQ(ft_supported(&problem, &reason), 0);
+  EXPECT_STREQ(reason, text_of(ProblemFault::kHeadDim));
+  problem.dtype = static_cast<ft_dtype>(7);
+  EXPECT_EQ(ft_supported(&problem, &reason), 0);
+  EXPECT_STREQ(reason, "dtype 7 is unknown; the known ones are fp16, bf16");
+  EXPECT_EQ(ft_supported(nullptr, nullptr), 0);
+}
+
+TEST_F(CApi, LaunchesWithTheCallersPointersAndStream) {
+  problem.causal = 5;  // anything but 0
+  problem.window = 30;
+  ft_tensors t = tensors();
+  t.scale = 0.5f;
+  int some_stream = 0;
+  ASSERT_EQ(ft_forward(engine, &problem, &t, nullptr, &some_stream), FT_OK) << ft_last_error();
+  EXPECT_EQ(launches, 1);
+  EXPECT_EQ(stream, &some_stream);
+  EXPECT_EQ(params.q, t.q);
+  EXPECT_EQ(params.o, t.o);
+  EXPECT_EQ(params.lse, nullptr);
+  EXPECT_EQ(params.kv_heads, 4);
+  EXPECT_EQ(params.window, 30);
+  EXPECT_FLOAT_EQ(params.scale_log2, 0.5f * 1.44269504f);
+}
+
+TEST_F(CApi, TakesAScaleOfZeroAsTheUsualOne) {
+  const ft_tensors t = tensors();
+  ASSERT_EQ(ft_forward(engine, &problem, &t, nullptr, nullptr), FT_OK);
+  EXPECT_FLOAT_EQ(params.scale_log2, 1.44269504f / 8);
+}
+
+TEST_F(CApi, RefusesMisalignedTensorsWithASentence) {
+  ft_tensors t = tensors();
+  t.q = reinterpret_cast<const void*>(std::uintptr_t{0x1002});
+  EXPECT_EQ(ft_forward(engine, &problem, &t, nullptr, nullptr), FT_INVALID_ARGUMENT);
+  EXPECT_NE(std::string(ft_last_error()).find("q = 0x1002"), std::string::npos) << ft_last_error();
+  EXPECT_EQ(launches, 0);
+}
+
+TEST_F(CApi, NamesTheArgumentThatIsNull) {
+  const ft_tensors t = tensors();
+  const auto says = [](ft_status status, const char* sentence) {
+    EXPECT_EQ(status, FT_INVALID_ARGUMENT);
+    EXPECT_STREQ(ft_last_error(), sentence);
+  };
+  says(ft_forward(nullptr, &problem, &t, nullptr, nullptr), "engine is a null pointer");
+  says(ft_forward(engine, nullptr, &t, nullptr, nullptr), "problem is a null pointer");
+  says(ft_forward(engine, &problem, nullptr, nullptr, nullptr), "tensors is a null pointer");
+  says(ft_workspace_bytes(engine, &problem, nullptr), "bytes is a null pointer");
+  says(ft_decide(engine, &problem, nullptr), "decision is a null pointer");
+  says(ft_explain(engine, &problem, nullptr, 10, nullptr), "buffer is a null pointer");
+  says(ft_prepare(engine, nullptr, 1), "problem is a null pointer");
+  says(ft_engine_create(nullptr, nullptr), "engine is a null pointer");
+  says(ft_allocate(engine, 16, nullptr), "ptr is a null pointer");
+}
+
+TEST_F(CApi, PreparesSoThatACaptureNeedsNothing) {
+  ASSERT_EQ(ft_prepare(engine, &problem, 1), FT_OK);
+  EXPECT_EQ(device->loads, 1);
+  int some_stream = 0;
+  device->capturing.insert(&some_stream);
+  const ft_tensors t = tensors();
+  EXPECT_EQ(ft_forward(engine, &problem, &t, nullptr, &some_stream), FT_OK);
+  EXPECT_EQ(device->captured.size(), 1u);
+  problem.head_dim = problem.head_dim_v = 128;
+  ASSERT_EQ(ft_problem_set_layout(&problem, FT_BSHD), FT_OK);
+  EXPECT_EQ(ft_forward(engine, &problem, &t, nullptr, &some_stream), FT_INVALID_ARGUMENT);
+  EXPECT_NE(std::string(ft_last_error()).find("prepare"), std::string::npos);
+}
+
+TEST_F(CApi, DecidesAndExplains) {
+  ft_decision decision;
+  ASSERT_EQ(ft_decide(engine, &problem, &decision), FT_OK);
+  EXPECT_EQ(decision.grade, FT_DEFAULT);
+  EXPECT_STREQ(ft_grade_text(decision.grade), "default");
+  EXPECT_EQ(std::string(decision.config).rfind("prefill_mma br=", 0), 0u) << decision.config;
+
+  std::size_t length = 0;
+  ASSERT_EQ(ft_explain(engine, &problem, nullptr, 0, &length), FT_OK);
+  std::string text(length + 1, 'x');
+  ASSERT_EQ(ft_explain(engine, &problem, text.data(), text.size(), nullptr), FT_OK);
+  EXPECT_EQ(std::strlen(text.c_str()), length);
+  EXPECT_NE(text.find("* default"), std::string::npos) << text;
+  EXPECT_NE(text.find("  measured"), std::string::npos) << text;
+  char little[5];
+  ASSERT_EQ(ft_explain(engine, &problem, little, sizeof(little), &length), FT_OK);
+  EXPECT_EQ(text.substr(0, 4), little);
+  EXPECT_EQ(length + 1, text.size());
+}
+
+TEST_F(CApi, KeepsErrorsPerThread) {
+  EXPECT_EQ(ft_forward(nullptr, &problem, nullptr, nullptr, nullptr), FT_INVALID_ARGUMENT);
+  const std::string here = ft_last_error();
+  std::string there = "unset";
+  std::thread([&] { there = ft_last_error(); }).join();
+  EXPECT_EQ(there, "");
+  EXPECT_EQ(here, ft_last_error());
+}
+
+TEST_F(CApi, MovesMemoryToTheDeviceAndBack) {
+  void* ptr = nullptr;
+  ASSERT_EQ(ft_allocate(engine, 64, &ptr), FT_OK);
+  char out[64], in[64];
+  std::memset(in, 7, sizeof(in));
+  EXPECT_EQ(ft_copy_in(engine, ptr, in, 64), FT_OK);
+  EXPECT_EQ(ft_synchronize(engine), FT_OK);
+  EXPECT_EQ(ft_copy_out(engine, out, ptr, 64), FT_OK);
+  EXPECT_EQ(std::memcmp(in, out, 64), 0);
+  ft_free(engine, ptr);
+  ft_free(engine, nullptr);
+  EXPECT_EQ(device->allocated_bytes(), 0u);
+  EXPECT_EQ(ft_allocate(engine, std::size_t{1} << 40, &ptr), FT_OUT_OF_MEMORY);
+  EXPECT_EQ(ptr, nullptr);
+}
+
+TEST_F(CApi, HasAStatusForEachKindOfError) {
+  const std::map<ErrorKind, ft_status> statuses = {
+      {ErrorKind::kNotFound, FT_NOT_FOUND},     {ErrorKind::kIo, FT_IO},
+      {ErrorKind::kCompile, FT_COMPILE},        {ErrorKind::kDevice, FT_DEVICE},
+      {ErrorKind::kDeviceLost, FT_DEVICE_LOST}, {ErrorKind::kOutOfMemory, FT_OUT_OF_MEMORY},
+      {ErrorKind::kInternal, FT_INTERNAL}};
+  const ft_tensors t = tensors();
+  for (const auto& [kind, status] : statuses) {
+    device->register_kernel("attention", [kind = kind](const Launch&) { throw Error(kind, "as asked"); });
+    EXPECT_EQ(ft_forward(engine, &problem, &t, nullptr, nullptr), status);
+    EXPECT_STREQ(ft_last_error(), "as asked");
+    EXPECT_STRNE(ft_status_text(status), "unknown status");
+  }
+  device->register_kernel("attention", [](const Launch&) { throw std::bad_alloc(); });
+  EXPECT_EQ(ft_forward(engine, &problem, &t, nullptr, nullptr), FT_INTERNAL);
+  device->register_kernel("attention", [](const Launch&) { throw 7; });
+  EXPECT_EQ(ft_forward(engine, &problem, &t, nullptr, nullptr), FT_INTERNAL);
+}
+
+TEST_F(CApi, FailsWithAReasonForADeviceThatIsNotThere) {
+  ft_options options;
+  ft_options_init(&options);
+  options.device = 9999;
+  ft_engine* none = engine;
+  EXPECT_EQ(ft_engine_create(&options, &none), FT_NOT_FOUND);
+  EXPECT_EQ(none, nullptr);
+  EXPECT_GT(std::strlen(ft_last_error()), 10u);
+}
+
+/// What an environment of these variables makes of options.
+EngineOptions resolved(const ft_options& options, std::map<std::string, std::string> variables) {
+  return resolve_options(options, [&](const char* name) {
+    const auto found = variables.find(name);
+    return found == variables.end() ? nullptr : found->second.c_str();
+  });
+}
+
+TEST(Options, LeftOutAreTakenFromTheEnvironment) {
+  const ft_options none{};
+  EXPECT_EQ(resolved(none, {{"FLASHTUNE_DB", "/a.db"}, {"HOME", "/h"}}).database, "/a.db");
+  EXPECT_EQ(resolved(none, {{"XDG_DATA_HOME", "/x"}, {"HOME", "/h"}}).database, "/x/flashtune/tuning.db");
+  EXPECT_EQ(resolved(none, {{"HOME", "/h"}}).database, "/h/.local/share/flashtune/tuning.db");
+  const EngineOptions options = resolved(none, {{"HOME", "/h"}, {"CUDA_HOME", "/cuda"}});
+  EXPECT_EQ(options.compiler.cubin_folder, "/h/.cache/flashtune/cubins");
+  EXPECT_EQ(options.compiler.nvrtc_hints, std::vector<std::filesystem::path>{"/cuda"});
+  EXPECT_EQ(options.shipped_database, std::nullopt);
+}
+
+TEST(Options, GivenWinOverTheEnvironmentAndEmptyMeansNone) {
+  ft_options given{};
+  given.database = "/mine.db";
+  given.shipped_database = "/shipped.db";
+  given.cubin_folder = "";
+  given.nvrtc = "/opt/nvrtc";
+  given.template_root = "/templates";
+  EngineOptions options = resolved(given, {{"FLASHTUNE_DB", "/a.db"}, {"CUDA_HOME", "/cuda"}, {"HOME", "/h"}});
+  EXPECT_EQ(options.database, "/mine.db");
+  EXPECT_EQ(options.shipped_database, "/shipped.db");
+  EXPECT_EQ(options.compiler.cubin_folder, std::nullopt);
+  EXPECT_EQ(options.compiler.nvrtc_hints, std::vector<std::filesystem::path>{"/opt/nvrtc"});
+  EXPECT_EQ(options.compiler.template_root, "/templates");
+  given.database = "";
+  EXPECT_EQ(resolved(given, {{"FLASHTUNE_DB", "/a.db"}}).database, std::nullopt);
+}
+
+TEST(Options, HaveNoPlacesWhereThereIsNoHome) {
+  const EngineOptions options = resolved(ft_options{}, {{"HOME", ""}});
+  EXPECT_EQ(options.database, std::nullopt);
+  EXPECT_EQ(options.compiler.cubin_folder, std::nullopt);
+}
+
+TEST(Options, SendWarningsWhereTheyAreTold) {
+  std::string heard;
+  ft_options given{};
+  given.warn = [](const char* line, void* data) { *static_cast<std::string*>(data) = line; };
+  given.warn_data = &heard;
+  resolved(given, {}).warn("untuned");
+  EXPECT_EQ(heard, "untuned");
+  testing::internal::CaptureStderr();
+  resolved(ft_options{}, {}).warn("untuned");
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "untuned\n");
+}
+
+TEST_F(CApi, CppWrapperOwnsTheEngineAndThrows) {
+  api::Engine wrapped(std::exchange(engine, nullptr));
+  const ft_problem causal = make_problem(FT_BF16, 1, 4, 4, 64, 64, 128, true, FT_BHSD);
+  EXPECT_EQ(causal.causal, 1);
+  EXPECT_EQ(causal.q.row, 128);
+  wrapped.prepare({causal});
+  EXPECT_EQ(wrapped.workspace_bytes(causal), 0u);
+  EXPECT_EQ(wrapped.decide(causal).grade, FT_DEFAULT);
+  EXPECT_NE(wrapped.explain(causal).find("* default"), std::string::npos);
+  EXPECT_EQ(wrapped.explain(causal).back(), '\n');
+  wrapped.forward(causal, tensors());
+  EXPECT_EQ(launches, 1);
+  {
+    api::Memory first(wrapped, 32), second = std::move(first);
+    first = api::Memory(wrapped, 16);
+    EXPECT_EQ(second.size(), 32u);
+    EXPECT_EQ(device->allocated_bytes(), 48u);
+  }
+  EXPECT_EQ(device->allocated_bytes(), 0u);
+  api::Engine moved = std::move(wrapped);
+  ft_problem bad = causal;
+  bad.head_dim = 7;
+  EXPECT_EQ(why_unsupported(bad), text_of(ProblemFault::kHeadDim));
+  EXPECT_EQ(why_unsupported(causal), "");
+  try {
+    moved.decide(bad);
+    FAIL() << "decided a head dim of 7";
+  } catch (const Failure& failure) {
+    EXPECT_EQ(failure.status(), FT_INVALID_ARGUMENT);
+    EXPECT_NE(std::string(failure.what()).find("head-dim"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace flashtune

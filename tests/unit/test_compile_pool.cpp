@@ -1,0 +1,162 @@
+// The compile pool: order, exceptions, cancelling, many threads.
+#include "tuner/compile_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <future>
+#include <set>
+#include <thread>
+
+#include "cache/error.h"
+
+namespace flashtune {
+namespace {
+
+KernelSpec spec_with(int br) {
+  KernelSpec spec;
+  PrefillMmaConfig config;
+  config.br = br;
+  spec.candidate.config = config;
+  return spec;
+}
+int br_of(const KernelSpec& spec) { return std::get<PrefillMmaConfig>(spec.candidate.config).br; }
+
+Compiled echo(const KernelSpec& spec) {
+  Compiled compiled;
+  compiled.ok = true;
+  compiled.cubin = std::to_string(br_of(spec));
+  return compiled;
+}
+
+TEST(CompilePool, ReturnsEachTicketsOwnResult) {
+  CompilePool pool(echo, 4);
+  for (int i = 0; i < 200; ++i) EXPECT_EQ(pool.submit(spec_with(i)), i);
+  for (int i = 199; i >= 0; --i) EXPECT_EQ(pool.wait(i).cubin, std::to_string(i));
+}
+
+TEST(CompilePool, StartsInTheOrderOfSubmission) {
+  std::vector<int> started;  // one worker: no race
+  {
+    CompilePool pool(
+        [&](const KernelSpec& spec) {
+          started.push_back(br_of(spec));
+          return Compiled{};
+        },
+        1);
+    for (int i = 0; i < 20; ++i) pool.submit(spec_with(i));
+    pool.wait(19);
+  }
+  std::vector<int> expected(20);
+  for (int i = 0; i < 20; ++i) expected[static_cast<std::size_t>(i)] = i;
+  EXPECT_EQ(started, expected);
+}
+
+TEST(CompilePool, WaitAnyReportsEveryTicketOnceAndThenMinusOne) {
+  CompilePool pool(echo, 3);
+  for (int i = 0; i < 50; ++i) pool.submit(spec_with(i));
+  pool.wait(7);  // so wait_any() must not report it again
+  std::set<int> seen;
+  for (int ticket = pool.wait_any(); ticket != -1; ticket = pool.wait_any()) EXPECT_TRUE(seen.insert(ticket).second);
+  EXPECT_EQ(seen.size(), 49u);
+  EXPECT_EQ(seen.count(7), 0u);
+  EXPECT_EQ(pool.wait_any(), -1);
+}
+
+TEST(CompilePool, CarriesAnExceptionToWhoeverWaits) {
+  CompilePool pool(
+      [](const KernelSpec& spec) {
+        if (br_of(spec) == 1) throw Error(ErrorKind::kCompile, "no NVRTC here");
+        return echo(spec);
+      },
+      2);
+  const int good = pool.submit(spec_with(0)), bad = pool.submit(spec_with(1));
+  EXPECT_EQ(pool.wait(good).cubin, "0");
+  try {
+    pool.wait(bad);
+    FAIL() << "the exception was swallowed";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kCompile);
+    EXPECT_STREQ(error.what(), "no NVRTC here");
+  }
+}
+
+TEST(CompilePool, CancelDropsWhatHasNotStartedAndKeepsWhatHas) {
+  std::promise<void> gate;
+  std::shared_future<void> opened = gate.get_future().share();
+  std::atomic<int> runs{0};
+  CompilePool pool(
+      [&](const KernelSpec& spec) {
+        ++runs;
+        opened.wait();
+        return echo(spec);
+      },
+      1);
+  const int first = pool.submit(spec_with(0)), second = pool.submit(spec_with(1));
+  while (runs == 0) std::this_thread::yield();
+  pool.cancel();
+  gate.set_value();
+  EXPECT_EQ(pool.wait(first).cubin, "0");
+  EXPECT_THROW(pool.wait(second), Error);
+  EXPECT_EQ(pool.wait_any(), -1);
+  const int third = pool.submit(spec_with(2));  // the pool goes on after a cancel
+  EXPECT_EQ(pool.wait(third).cubin, "2");
+  EXPECT_EQ(runs, 2);
+}
+
+TEST(CompilePool, DestructionDoesNotRunTheQueue) {
+  std::promise<void> gate;
+  std::shared_future<void> opened = gate.get_future().share();
+  std::atomic<int> runs{0};
+  {
+    auto pool = std::make_unique<CompilePool>(
+        [&](const KernelSpec& spec) {
+          ++runs;
+          opened.wait();
+          return echo(spec);
+        },
+        1);
+    for (int i = 0; i < 100; ++i) pool->submit(spec_with(i));
+    while (runs == 0) std::this_thread::yield();
+    std::thread opener([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      gate.set_value();
+    });
+    pool.reset();  // while the one that runs is still held
+    opener.join();
+  }
+  EXPECT_EQ(runs, 1);
+}
+
+TEST(CompilePool, UsesItsThreadsAtOnce) {
+  std::atomic<int> inside{0};
+  CompilePool pool(
+      [&](const KernelSpec& spec) {
+        ++inside;
+        const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+        while (inside < 3 && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+        return inside >= 3 ? echo(spec) : Compiled{};
+      },
+      3);
+  for (int i = 0; i < 3; ++i) pool.submit(spec_with(i));
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(pool.wait(i).ok);
+}
+
+TEST(CompilePool, ReleaseFreesTheCubinOnly) {
+  CompilePool pool(echo, 1);
+  const int ticket = pool.submit(spec_with(5));
+  EXPECT_EQ(pool.wait(ticket).cubin, "5");
+  pool.release(ticket);
+  EXPECT_TRUE(pool.wait(ticket).cubin.empty());
+  EXPECT_TRUE(pool.wait(ticket).ok);
+}
+
+TEST(CompilePool, RefusesATicketThatWasNeverGiven) {
+  CompilePool pool(echo, 1);
+  EXPECT_THROW(pool.wait(0), Error);
+  EXPECT_THROW(pool.ready(-1), Error);
+}
+
+}  // namespace
+}  // namespace flashtune

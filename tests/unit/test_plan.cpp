@@ -1,0 +1,121 @@
+// Launch plans: how many blocks, with what, and what is refused before a launch.
+#include "runtime/dispatch/plan.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <string>
+
+#include "cache/error.h"
+
+namespace flashtune {
+namespace {
+
+constexpr ArchLimits kLimits = limits_of(80);
+
+Problem problem_of(int batch, int heads, int seq_q) {
+  Problem p;
+  p.batch = batch, p.heads = heads, p.kv_heads = 1;
+  p.seq_q = seq_q, p.seq_kv = 512;
+  p.head_dim = p.head_dim_v = 64;
+  return with_layout(p, Layout::kBshd);
+}
+
+Candidate candidate_of(int br) {
+  PrefillMmaConfig config;
+  config.br = br;
+  return {config};
+}
+
+/// The message of the Error that make_plan throws; "" when it throws none.
+std::string refusal(const Candidate& candidate, const Problem& problem) {
+  try {
+    make_plan(candidate, problem, kLimits);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kInvalidArgument);
+    return error.what();
+  }
+  return {};
+}
+
+TEST(Plan, HasOneBlockForEachQueryTileHeadAndBatch) {
+  const Plan plan = make_plan(candidate_of(64), problem_of(3, 5, 130), kLimits);
+  EXPECT_EQ(plan.grid[0], 3u * 5u * 3u);  // 130 rows are three tiles of 64
+  EXPECT_EQ(plan.grid[1], 1u);
+  EXPECT_EQ(plan.grid[2], 1u);
+}
+
+TEST(Plan, TakesThreadsAndSharedMemoryFromTheResources) {
+  const Candidate candidate = candidate_of(64);
+  const Problem problem = problem_of(1, 1, 64);
+  const Plan plan = make_plan(candidate, problem, kLimits);
+  const Resources resources = resources_of(candidate, traits_of(problem), kLimits);
+  EXPECT_EQ(plan.block, 128u);
+  EXPECT_EQ(plan.smem_bytes, static_cast<unsigned>(resources.smem_bytes));
+  EXPECT_EQ(plan.workspace_bytes, 0u);
+}
+
+TEST(Plan, AllowsMoreHeadsAndBatchesThanTheOtherAxesOfAGridHold) {
+  EXPECT_EQ(make_plan(candidate_of(64), problem_of(70000, 2, 64), kLimits).grid[0], 140000u);
+  EXPECT_EQ(make_plan(candidate_of(64), problem_of(2, 70000, 64), kLimits).grid[0], 140000u);
+}
+
+TEST(Plan, RefusesMoreBlocksThanOneLaunchHas) {
+  EXPECT_EQ(make_plan(candidate_of(64), problem_of(1, 1, 2147483647), kLimits).grid[0], 33554432u);
+  const std::string why = refusal(candidate_of(64), problem_of(65536, 32768, 64));
+  EXPECT_NE(why.find("2^31"), std::string::npos) << why;
+  EXPECT_NE(why.find("batch 65536 x heads 32768"), std::string::npos) << why;
+  // Overflows 64 bits.
+  EXPECT_NE(refusal(candidate_of(64), problem_of(2147483647, 2147483647, 2147483647)), "");
+}
+
+TEST(Plan, CarriesSizesStridesAndWindowToTheKernel) {
+  Problem problem = problem_of(2, 4, 100);
+  problem.kv_heads = 2, problem.window = 17;
+  problem = with_layout(problem, Layout::kBhsd);
+  const PrefillParams params = make_plan(candidate_of(64), problem, kLimits).params;
+  EXPECT_EQ(params.batch, 2);
+  EXPECT_EQ(params.heads, 4);
+  EXPECT_EQ(params.kv_heads, 2);
+  EXPECT_EQ(params.seq_q, 100);
+  EXPECT_EQ(params.seq_kv, 512);
+  EXPECT_EQ(params.window, 17);
+  EXPECT_EQ(params.q_strides, problem.q);
+  EXPECT_EQ(params.k_strides, problem.k);
+  EXPECT_EQ(params.v_strides, problem.v);
+  EXPECT_EQ(params.o_strides, problem.o);
+}
+
+TEST(Plan, BindsPointersAndTurnsTheScaleIntoBaseTwo) {
+  const Plan plan = make_plan(candidate_of(64), problem_of(1, 1, 64), kLimits);
+  const PrefillParams params = bind(plan, {0x10, 0x20, 0x30, 0x40, 0x50, 0.125f});
+  EXPECT_EQ(reinterpret_cast<DevicePtr>(params.q), 0x10u);
+  EXPECT_EQ(reinterpret_cast<DevicePtr>(params.k), 0x20u);
+  EXPECT_EQ(reinterpret_cast<DevicePtr>(params.v), 0x30u);
+  EXPECT_EQ(reinterpret_cast<DevicePtr>(params.o), 0x40u);
+  EXPECT_EQ(reinterpret_cast<DevicePtr>(params.lse), 0x50u);
+  EXPECT_FLOAT_EQ(params.scale_log2, 0.125f / std::log(2.0f));
+  EXPECT_EQ(params.seq_kv, 512);
+}
+
+TEST(Plan, SaysWhatIsWrongWithAProblemThatNoFamilyComputes) {
+  Problem problem = problem_of(1, 1, 64);
+  problem.head_dim = problem.head_dim_v = 7;
+  EXPECT_NE(refusal(candidate_of(64), problem).find(text_of(ProblemFault::kHeadDim)), std::string::npos);
+}
+
+TEST(Plan, SaysWhyAConfigIsNotAdmitted) {
+  PrefillMmaConfig config;
+  config.warps = 3;
+  EXPECT_NE(refusal({config}, problem_of(1, 1, 64)).find(text_of(Rejection::kWarps)), std::string::npos);
+  // Legal as such, but not for this problem and this architecture.
+  PrefillMmaConfig ordered;
+  ordered.br = 64;
+  ordered.order = BlockOrder::kLongestFirst;
+  const std::string why = refusal({ordered}, problem_of(1, 1, 64));
+  EXPECT_NE(why.find(text_of(Rejection::kOrderNeedsCausal)), std::string::npos) << why;
+  EXPECT_NE(why.find("head-dim 64 on sm_80"), std::string::npos) << why;
+}
+
+}  // namespace
+}  // namespace flashtune

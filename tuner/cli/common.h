@@ -1,0 +1,39 @@
+// What several subcommands share: --db, --format, and the flags of the compiler.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "cache/database.h"
+#include "tuner/cli/environment.h"
+#include "tuner/cli/output.h"
+
+namespace CLI {
+class App;
+}
+
+namespace flashtune {
+
+struct CommonFlags {
+  std::string db, format;
+};
+enum class Csv { kNo, kYes };
+void add_format_flag(CLI::App& app, CommonFlags& flags, Csv csv = Csv::kNo);
+void add_db_flag(CLI::App& app, CommonFlags& flags);
+void add_compiler_flags(CLI::App& app, CompilerFlags& flags);
+
+Format format_of(const CommonFlags& flags, Csv csv = Csv::kNo);
+
+/// The database to read. Throws Error(kNotFound) that says how to make one when the file is not there.
+Database open_existing(const std::string& flag);
+
+/// The database's path for commands that go on without one: nothing when the default file is not there; a file that
+/// --db names must be.
+std::optional<std::filesystem::path> optional_database(const std::string& flag);
+
+/// Prints to stdout; a full disk or a closed pipe shows when the program ends.
+void print(const std::string& text);
+/// A remark for people, on stderr.
+void remark(const std::string& text);
+
+}  // namespace flashtune

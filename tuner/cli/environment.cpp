@@ -1,0 +1,42 @@
+// Reads the environment for the command line.
+#include "tuner/cli/environment.h"
+
+#include <cstdlib>
+
+#include "cache/cubin_store.h"
+#include "cache/database.h"
+
+namespace flashtune {
+
+namespace fs = std::filesystem;
+
+fs::path database_path(const std::string& flag) {
+  if (!flag.empty()) return flag;
+  return default_database_path(std::getenv("FLASHTUNE_DB"), std::getenv("XDG_DATA_HOME"), std::getenv("HOME"));
+}
+
+std::vector<fs::path> nvrtc_hints() {
+  std::vector<fs::path> hints;
+  for (const char* variable : {"CUDA_HOME", "CUDA_PATH"})
+    if (const char* home = std::getenv(variable); home != nullptr && *home != '\0')
+      hints.push_back(fs::path(home) / "lib64");
+  // build/release/flashtune of a checkout stands two or three folders below the .cuda that scripts/setup filled.
+  std::error_code error;
+  fs::path folder = fs::read_symlink("/proc/self/exe", error).parent_path();
+  for (int depth = 0; depth < 4 && folder.has_relative_path(); ++depth, folder = folder.parent_path())
+    if (fs::is_directory(folder / ".cuda" / "lib", error)) hints.push_back(folder / ".cuda" / "lib");
+  return hints;
+}
+
+KernelCompiler::Options compiler_options(const CompilerFlags& flags, int max_cuda_major) {
+  KernelCompiler::Options options;
+  options.nvrtc_hints = nvrtc_hints();
+  options.max_cuda_major = max_cuda_major;
+  options.cubin_folder = flags.cubin_cache.empty()
+                             ? default_cubin_folder(std::getenv("XDG_CACHE_HOME"), std::getenv("HOME"))
+                             : fs::path(flags.cubin_cache);
+  if (!flags.template_root.empty()) options.template_root = flags.template_root;
+  return options;
+}
+
+}  // namespace flashtune

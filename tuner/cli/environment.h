@@ -1,0 +1,27 @@
+// The one place that reads the environment: where the database, the cubin cache and NVRTC are when no flag says so.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "runtime/jit/kernel_compiler.h"
+
+namespace flashtune {
+
+/// The flags that say how kernels are compiled; empty texts take what the environment says.
+struct CompilerFlags {
+  std::string template_root;
+  std::string cubin_cache;
+};
+
+/// `flag`, else $FLASHTUNE_DB, else the user's data folder.
+std::filesystem::path database_path(const std::string& flag);
+
+/// Cubin cache, template root, and every folder in which scripts/setup or a toolkit may have put NVRTC.
+KernelCompiler::Options compiler_options(const CompilerFlags& flags, int max_cuda_major = 0);
+
+/// $CUDA_HOME, $CUDA_PATH, and the .cuda folder of a checkout that this program was built in.
+std::vector<std::filesystem::path> nvrtc_hints();
+
+}  // namespace flashtune

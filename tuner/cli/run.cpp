@@ -1,0 +1,248 @@
+// flashtune run: one attention call on generated or given tensors, with what the dispatcher chose or a config by hand:
+// its time, and its error.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <cmath>
+#include <cstring>
+
+#include "runtime/api/engine.h"
+#include "runtime/device/cuda_device.h"
+#include "tuner/cli/command.h"
+#include "tuner/cli/common.h"
+#include "tuner/cli/flags.h"
+#include "tuner/cli/problem_flags.h"
+#include "tuner/cli/run_data.h"
+#include "tuner/cli/target.h"
+#include "tuner/fence.h"
+#include "tuner/output_check.h"
+#include "tuner/timer.h"
+#include "tuner/timing_inputs.h"
+
+namespace flashtune {
+namespace {
+
+struct Flags {
+  ProblemFlags problem;
+  TargetFlags target;
+  CommonFlags common;
+  CompilerFlags compiler;
+  std::string input, output, config, scale;
+  bool untuned = false, check = false;
+};
+
+struct Request {
+  Flags flags;
+  std::optional<Problem> problem;  // absent: of the file
+  Target target;
+  Format format = Format::kTable;
+  std::optional<float> scale;
+};
+
+Request judge(const Flags& flags) {
+  Request request{flags, std::nullopt, target_of(flags.target), format_of(flags.common), std::nullopt};
+  if (flags.input.empty())
+    request.problem = problem_of(flags.problem);
+  else
+    judge_for_file(flags.problem);
+  if (flags.untuned && !flags.config.empty()) refuse("--config", flags.config, "give --config or --untuned, not both");
+  if (!flags.config.empty()) {
+    try {
+      config_from_text(flags.config, default_constructed(Family::kPrefillMma));
+    } catch (const Error& error) {
+      refuse("--config", flags.config, error.what());
+    }
+  }
+  if (!flags.scale.empty()) {
+    float scale = 0;
+    const char* end = flags.scale.data() + flags.scale.size();
+    const auto result = std::from_chars(flags.scale.data(), end, scale);
+    if (result.ec != std::errc() || result.ptr != end || !std::isfinite(scale))
+      refuse("--scale", flags.scale, "not a number");
+    request.scale = scale;
+  }
+  return request;
+}
+
+/// What runs, and what the dispatcher thought of it.
+struct Choice {
+  Candidate candidate;
+  std::string grade;
+};
+
+Choice choose(const Request& request, const Problem& problem, const EngineImpl& engine) {
+  const Candidate fallback_candidate = fallback(problem, engine.limits());
+  if (request.flags.untuned) return {fallback_candidate, name_of(Grade::kDefault)};
+  if (request.flags.config.empty()) {
+    const Decision decision = engine.dispatcher().decide(problem);
+    return {decision.candidate, name_of(decision.grade)};
+  }
+  const Candidate candidate{config_from_text(request.flags.config, fallback_candidate.config)};
+  if (const Rejection why = rejection_of(candidate, traits_of(problem), engine.limits()); why != Rejection::kNone)
+    throw Error(ErrorKind::kInvalidArgument,
+                fmt::format("--config {}: on sm_{} this problem cannot use it: {}", config_to_text(candidate.config),
+                            engine.limits().arch, text_of(why)));
+  return {candidate, "by hand"};
+}
+
+/// The call's tensors on the device; inputs and outputs stand between guard bands.
+struct DeviceTensors {
+  FencedBuffer q, k, v, o, lse;
+  Tensors tensors;
+};
+
+std::size_t o_bytes(const Problem& p) { return 2 * span_of(p.o, p.batch, p.seq_q, p.heads, p.head_dim_v); }
+std::size_t lse_bytes(const Problem& p) {
+  return sizeof(float) * static_cast<std::size_t>(p.batch) * p.heads * p.seq_q;
+}
+
+DeviceTensors upload(Device& device, const QkvInput& data, float scale) {
+  DeviceTensors t;
+  const auto input = [&device](const std::vector<std::uint16_t>& host) {
+    FencedBuffer buffer(device, host.size() * 2);
+    buffer.upload(host.data(), host.size() * 2);
+    return buffer;
+  };
+  t.q = input(data.inputs.q);
+  t.k = input(data.inputs.k);
+  t.v = input(data.inputs.v);
+  t.o = FencedBuffer(device, o_bytes(data.problem));
+  t.o.arm(o_bytes(data.problem));
+  t.lse = FencedBuffer(device, lse_bytes(data.problem));
+  t.lse.arm(lse_bytes(data.problem));
+  t.tensors = {t.q.get(), t.k.get(), t.v.get(), t.o.get(), t.lse.get(), scale};
+  return t;
+}
+
+/// The output as it came back, and what a guard band says of the kernel that wrote it.
+struct Returned {
+  std::vector<std::uint16_t> o;
+  std::vector<float> lse;
+  std::string breach;
+};
+
+Returned download(const Problem& problem, const DeviceTensors& t) {
+  Returned returned;
+  std::vector<char> bytes;
+  t.o.download(bytes);
+  returned.breach = breach_of(bytes, "the output");
+  returned.o.resize(o_bytes(problem) / 2);
+  std::memcpy(returned.o.data(), inside_of(bytes), o_bytes(problem));
+  t.lse.download(bytes);
+  if (returned.breach.empty()) returned.breach = breach_of(bytes, "the log-sum-exp");
+  returned.lse.resize(lse_bytes(problem) / sizeof(float));
+  std::memcpy(returned.lse.data(), inside_of(bytes), lse_bytes(problem));
+  return returned;
+}
+
+/// One launch on the tensors of `data`.
+Returned compute(Device& device, const QkvInput& data, float scale,
+                 const std::function<void(const Tensors&, Stream)>& launch) {
+  const DeviceTensors tensors = upload(device, data, scale);
+  launch(tensors.tensors, nullptr);
+  device.synchronize();
+  return download(data.problem, tensors);
+}
+
+/// Against double precision, on sampled rows; and every row is looked at for what needs no oracle.
+OracleResult check(const QkvInput& data, float scale, const Returned& returned) {
+  const auto rows = reference_rows(data.problem, data.inputs, scale, sample_rows(data.problem, 256, 1));
+  const ErrorBounds bounds(data.problem, rows);
+  const OutputView view{returned.o.data(), returned.lse.data()};
+  OracleResult result = compare_with_oracle(data.problem, view, rows, bounds);
+  const OutputFault fault = scan_output(data.problem, view, {}, bounds);
+  if (!returned.breach.empty())
+    result.why = returned.breach;
+  else if (fault.found)
+    result.why = fault.why;
+  return result;
+}
+
+/// Cold: the launches go round sets of tensors that together exceed the L2.
+Timing measure(Device& device, const Problem& problem, float scale,
+               const std::function<void(const Tensors&, Stream)>& launch) {
+  const TimingInputs inputs(device, problem, scale);
+  TimerOptions options;
+  options.sets = inputs.sets();
+  const TimedLaunch one = [&](Stream stream, int set) { launch(inputs.set(set), stream); };
+  return time_interleaved(device, {one}, options).front();
+}
+
+std::unique_ptr<Device> open_device(const Target& target) {
+  if (target.kind == Target::Kind::kModel)
+    throw Error(ErrorKind::kNotFound, fmt::format("--arch sm_{}: run computes, and {}", target.arch, kNoSimulator));
+  const FoundTarget found = find_target(target);
+  if (!found.gpu)
+    throw Error(ErrorKind::kNotFound, found.note.substr(0, found.note.find('\n')) + "\nAnd " + kNoSimulator + ".");
+  return open_cuda_device(found.ordinal);
+}
+
+int run(const Request& request) {
+  std::optional<QkvInput> given;  // a bad file is heard of before a device is opened
+  if (!request.problem) given = load_input(request.flags.input, request.flags.problem);
+  std::unique_ptr<Device> owner = open_device(request.target);
+  const int driver_major = owner->info().cuda_version / 1000;
+  EngineOptions options;
+  options.database = optional_database(request.flags.common.db);
+  options.compiler = compiler_options(request.flags.compiler, driver_major);
+  options.warn = [](const std::string& line) { remark(line); };
+  const QkvInput data = given ? std::move(*given) : generate_input(*request.problem);
+  const Problem& problem = data.problem;
+  const float scale = request.scale.value_or(1.0f / std::sqrt(static_cast<float>(problem.head_dim)));
+
+  Device& device = *owner;
+  EngineImpl engine(std::move(owner), options);
+  const Choice choice = choose(request, problem, engine);
+  const auto launch = [&](const Tensors& tensors, Stream stream) {
+    engine.forward_with(choice.candidate, problem, tensors, stream);
+  };
+  const Returned returned = compute(device, data, scale, launch);
+  if (!request.flags.output.empty()) write_output(request.flags.output, problem, returned.o, returned.lse);
+  const Timing timing = measure(device, problem, scale, launch);
+
+  const bool json = request.format == Format::kJson;
+  Record record = {{"problem", problem_to_text(problem)},
+                   {"device", device_to_text(device.info().key)},
+                   {"candidate", candidate_to_text(choice.candidate)},
+                   {"grade", choice.grade},
+                   {json ? "median_us" : "time", json ? Cell(timing.median_us) : Cell(human_time(timing.median_us))},
+                   {json ? "spread_us" : "spread", json ? Cell(timing.spread_us) : Cell(human_time(timing.spread_us))},
+                   {"tflops", flops_of(problem) / timing.median_us / 1e6}};
+  std::string wrong;
+  if (request.flags.check) {
+    const OracleResult result = check(data, scale, returned);
+    wrong = result.why;
+    record.insert(record.end(), {{"max_error", result.error},
+                                 {"bound", result.bound},
+                                 {"check", std::string(wrong.empty() ? "right" : "WRONG: " + wrong)}});
+  }
+  print(render(record, request.format));
+  return wrong.empty() ? kExitDone : kExitFailed;
+}
+
+}  // namespace
+
+Command add_run(CLI::App& program) {
+  CLI::App* app = program.add_subcommand(
+      "run", "Compute one attention with the tuned kernel: its time, and with --check its error");
+  auto flags = std::make_shared<Flags>();
+  app->add_option("--input", flags->input, "q, k and v (or qkv) from this safetensors file, not generated")
+      ->type_name("FILE");
+  app->add_option("--output", flags->output, "write o and lse to this safetensors file")->type_name("FILE");
+  app->add_option("--config", flags->config,
+                  "this config instead of the tuned one; fields left out are the default's: br=64,bc=32")
+      ->type_name("K=V,...");
+  app->add_flag("--untuned", flags->untuned, "the built-in default instead of the tuned config");
+  app->add_flag("--check", flags->check, "compare with double precision; exit code 1 when the output is wrong");
+  app->add_option("--scale", flags->scale, "softmax scale (default: 1/sqrt(head-dim))")->type_name("X");
+  add_target_flags(*app, flags->target);
+  add_db_flag(*app, flags->common);
+  add_format_flag(*app, flags->common);
+  add_compiler_flags(*app, flags->compiler);
+  add_problem_flags(*app, flags->problem, Lists::kRefused);
+  app->footer("Example:\n  flashtune run --heads 32 --kv-heads 8 --seq-q 4096 --head-dim 128 --causal --check");
+  return {app, [flags]() -> Work { return [request = judge(*flags)] { return run(request); }; }};
+}
+
+}  // namespace flashtune

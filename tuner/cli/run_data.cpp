@@ -1,0 +1,96 @@
+// Makes or reads the tensors of flashtune run.
+#include "tuner/cli/run_data.h"
+
+#include <cstring>
+#include <limits>
+
+#include "tuner/cli/flags.h"
+#include "tuner/safetensors.h"
+
+namespace flashtune {
+namespace {
+
+/// The flags' problem; what a file says stands in it as placeholders.
+Problem with_placeholders(ProblemFlags flags) {
+  if (flags.heads.empty()) flags.heads = flags.kv_heads = "1";
+  flags.seq_q = "1";
+  flags.head_dim = "64";
+  return problem_of(flags);
+}
+
+/// Q, K and V as three views of one tensor; `problem` says how its heads divide.
+QkvInput read_packed(const std::filesystem::path& path, Problem problem) {
+  const HostTensor qkv = read_tensor(index_safetensors(path), "qkv");
+  const int all_heads = problem.heads + 2 * problem.kv_heads;
+  const auto refuse_shape = [&](const std::string& why) {
+    throw Error(ErrorKind::kInvalidArgument, fmt::format("qkv is {} {}; {}", qkv.dtype, text_of_shape(qkv.shape), why));
+  };
+  if (qkv.shape.size() != 4) refuse_shape("four sizes [batch, seq, heads + 2 * kv_heads, dim] are wanted");
+  for (std::int64_t side : qkv.shape)
+    if (side < 1 || side > std::numeric_limits<int>::max())
+      refuse_shape("every size must be at least 1 and fit 32 bits");
+  if (qkv.shape[2] != all_heads)
+    refuse_shape(fmt::format("--heads {} and --kv-heads {} want {} heads", problem.heads, problem.kv_heads, all_heads));
+  if (qkv.dtype != "F16" && qkv.dtype != "BF16") refuse_shape("F16 and BF16 are supported");
+  problem.dtype = qkv.dtype == "F16" ? Dtype::kFp16 : Dtype::kBf16;
+  problem.batch = static_cast<int>(qkv.shape[0]);
+  problem.seq_q = problem.seq_kv = static_cast<int>(qkv.shape[1]);
+  problem.head_dim = problem.head_dim_v = static_cast<int>(qkv.shape[3]);
+  problem = with_layout(problem, Layout::kPacked);
+  if (const ProblemFault fault = fault_of(problem); fault != ProblemFault::kNone) refuse_shape(text_of(fault));
+
+  const auto view = [&](int first_head, int heads, const Strides& strides) {
+    std::vector<std::uint16_t> bits(span_of(strides, problem.batch, problem.seq_q, heads, problem.head_dim));
+    std::memcpy(
+        bits.data(),
+        qkv.bytes.data() + 2 * static_cast<std::size_t>(first_head) * static_cast<std::size_t>(problem.head_dim),
+        2 * bits.size());
+    return bits;
+  };
+  return {problem,
+          {view(0, problem.heads, problem.q), view(problem.heads, problem.kv_heads, problem.k),
+           view(problem.heads + problem.kv_heads, problem.kv_heads, problem.v)}};
+}
+
+QkvInput read(const std::filesystem::path& path, const ProblemFlags& flags) {
+  const Problem mask = with_placeholders(flags);
+  const Layout layout = layout_of_flag(flags.layout);
+  if (layout == Layout::kPacked) return read_packed(path, mask);
+  const std::optional<Dtype> dtype = flags.dtype.empty() ? std::nullopt : std::optional(mask.dtype);
+  QkvInput input = read_qkv(path, layout, dtype);
+  input.problem.causal = mask.causal;
+  input.problem.window = mask.window;
+  return input;
+}
+
+}  // namespace
+
+void judge_for_file(const ProblemFlags& flags) {
+  const bool packed = flags.layout == name_of(Layout::kPacked);
+  for (const std::string& name : given(flags)) {
+    const bool of_mask = name == "--op" || name == "--causal" || name == "--window" || name == "--layout";
+    const bool of_type = name == "--dtype" && !packed;
+    const bool of_heads = packed && (name == "--heads" || name == "--kv-heads");
+    if (!of_mask && !of_type && !of_heads)
+      throw Error(ErrorKind::kInvalidArgument,
+                  fmt::format("{}: --input has sizes and types of its own; leave this out", name));
+  }
+  if (packed && flags.heads.empty())
+    throw Error(ErrorKind::kInvalidArgument,
+                "--layout packed: say how the heads of qkv divide, by --heads and --kv-heads");
+  with_placeholders(flags);
+}
+
+QkvInput load_input(const std::filesystem::path& path, const ProblemFlags& flags) {
+  try {
+    return read(path, flags);
+  } catch (const Error& error) {
+    const std::string what = error.what();
+    if (what.find(path.string()) != std::string::npos) throw;
+    throw Error(error.kind(), fmt::format("{}: {}", path.string(), what));
+  }
+}
+
+QkvInput generate_input(const Problem& problem) { return {problem, make_inputs(problem, InputKind::kNormal, 1)}; }
+
+}  // namespace flashtune

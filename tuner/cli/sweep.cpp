@@ -1,0 +1,240 @@
+// flashtune sweep: measures (or models) candidates for problems and remembers the best.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdio>
+
+#include "runtime/device/cuda_device.h"
+#include "tuner/cli/command.h"
+#include "tuner/cli/common.h"
+#include "tuner/cli/flags.h"
+#include "tuner/cli/problem_flags.h"
+#include "tuner/cli/progress.h"
+#include "tuner/cli/supervise.h"
+#include "tuner/cli/target.h"
+#include "tuner/report.h"
+#include "tuner/suites.h"
+#include "tuner/sweep.h"
+
+namespace flashtune {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+struct Flags {
+  ProblemFlags problem;
+  TargetFlags target;
+  CommonFlags common;
+  CompilerFlags compiler;
+  std::string suite, effort, budget, compile_threads;
+  bool again = false, no_supervisor = false;
+};
+
+/// A judged command line.
+struct Request {
+  std::vector<Problem> problems;  // of flags or a named suite
+  std::string suite;              // its name; a file is read when the work begins
+  Target target;
+  Format format = Format::kTable;
+  SweepOptions options;
+  std::optional<Clock::time_point> deadline;
+  std::string db;
+  CompilerFlags compiler;
+};
+
+/// Thrown out of the sweep between two steps when a signal asked for an end.
+struct Stopped {};
+
+bool is_file(const std::string& suite) { return suite.ends_with(".json") || suite.find('/') != std::string::npos; }
+
+Request judge(const Flags& flags) {
+  Request request;
+  const std::vector<std::string> shape = given(flags.problem);
+  if (!shape.empty() && !flags.suite.empty())
+    refuse("--suite", flags.suite, fmt::format("give a suite or problem flags ({}), not both", shape.front()));
+  request.suite = shape.empty() && flags.suite.empty() ? "quick" : flags.suite;
+  if (!shape.empty())
+    request.problems = problems_of(flags.problem);
+  else if (!is_file(request.suite))
+    request.problems = load_suite(request.suite).problems;
+  request.target = target_of(flags.target);
+  request.format = format_of(flags.common);
+  if (!flags.effort.empty()) request.options.effort = enum_of_flag<Effort>("--effort", flags.effort);
+  if (!flags.budget.empty())
+    request.options.budget = std::chrono::duration<double>(seconds_of_flag("--budget", flags.budget));
+  if (!flags.compile_threads.empty()) {
+    request.options.compile_threads = int_of_flag("--compile-threads", flags.compile_threads);
+    if (request.options.compile_threads < 1)
+      refuse("--compile-threads", flags.compile_threads, "at least 1; leave it out for one per core");
+  }
+  request.options.again = flags.again;
+  request.db = flags.common.db;
+  request.compiler = flags.compiler;
+  return request;
+}
+
+/// Prints events as they come, and keeps what the end of the sweep reports.
+class Printer {
+ public:
+  Printer(Format format, SharedProgress& progress)
+      : json_(format == Format::kJson), progress_(progress), display_(isatty(STDERR_FILENO) == 1 && !json_) {}
+
+  void operator()(SweepEvent event) {
+    if (auto* started = std::get_if<ProblemStarted>(&event)) {  // a restarted process was given the rest alone
+      started->index += before_;
+      started->count += before_;
+    }
+    if (json_) {
+      fmt::print("{}\n", event_json(event));
+      std::fflush(stdout);
+    }
+    std::visit([this](const auto& one) { take(one); }, event);
+    if (stop_requested()) throw Stopped{};
+  }
+
+  void clear() { display_.clear(); }
+  const std::vector<ProblemDone>& done() const { return done_; }
+
+ private:
+  void take(const ProblemStarted& started) {
+    if (!json_) display_.show(started);
+  }
+  void take(const Progress& step) {
+    if (!json_) display_.show(step);
+  }
+  void take(const TrialDone& trial) {
+    if (!trial.known) ++progress_.trials_done;
+  }
+  void take(const ProblemDone& problem) {
+    if (!json_) {
+      display_.finish(problem);
+      print(ranked_table(problem) + "\n");
+      std::fflush(stdout);
+    }
+    done_.push_back(problem);
+    ++progress_.problems_done;
+  }
+
+  bool json_;
+  SharedProgress& progress_;
+  ProgressDisplay display_;
+  int before_ = progress_.problems_done;
+  std::vector<ProblemDone> done_;
+};
+
+/// Of what earlier processes of this sweep left undone.
+SweepOptions remaining(const Request& request, const SharedProgress& progress) {
+  SweepOptions options = request.options;
+  options.problems = request.problems;
+  options.problems.erase(
+      options.problems.begin(),
+      options.problems.begin() + std::min<long>(progress.problems_done, static_cast<long>(options.problems.size())));
+  if (progress.starts > 1) options.again = false;  // or a crash would start the measuring over
+  if (request.deadline)
+    options.budget =
+        std::max(std::chrono::duration<double>(*request.deadline - Clock::now()), std::chrono::duration<double>(1e-3));
+  return options;
+}
+
+void sweep(const Request& request, const FoundTarget& found, SharedProgress& progress, Printer& printer) {
+  const int driver_major = found.gpu ? found.gpu->cuda_version / 1000 : 0;
+  const KernelCompiler compiler(compiler_options(request.compiler, driver_major));
+  const SweepCompiler compile = compile_with(compiler);
+  Database db = Database::open(database_path(request.db));
+  const SweepOptions options = remaining(request, progress);
+  const auto emit = [&printer](const SweepEvent& event) { printer(event); };
+  if (found.model) {
+    sweep_modelled(*found.model, compile, db, options, emit);
+  } else {
+    const std::unique_ptr<Device> device = open_cuda_device(found.ordinal);
+    sweep_on_device(*device, compile, db, options, emit);
+  }
+  if (const std::string problem = compiler.store_problem(); !problem.empty()) remark("warning: " + problem);
+}
+
+void say_what_next(const Request& request, const Printer& printer) {
+  if (request.format != Format::kTable || printer.done().empty()) return;
+  if (request.suite == "course") print(speedup_table(course_speedups(printer.done())) + "\n");
+  remark(fmt::format("Remembered in {}. See it again: flashtune query", database_path(request.db).string()));
+}
+
+int work(const Request& request, SharedProgress& progress) {
+  watch_for_stop();
+  Printer printer(request.format, progress);
+  try {
+    const FoundTarget found = find_target(request.target);
+    if (!found.note.empty() && progress.starts <= 1) remark(found.note);
+    sweep(request, found, progress, printer);
+    say_what_next(request, printer);
+    return kExitDone;
+  } catch (const Stopped&) {
+    printer.clear();
+    remark("Stopped. Everything finished is kept; the same command goes on from here.");
+    return kExitFailed;
+  } catch (const MustRestart& restart) {
+    printer.clear();
+    remark(restart.what());
+    return kExitRestart;
+  } catch (const std::exception& error) {
+    printer.clear();
+    remark(fmt::format("flashtune sweep: {}", error.what()));
+    return kExitFailed;
+  }
+}
+
+Work plan(const Flags& flags) {
+  Request request = judge(flags);
+  const bool alone = flags.no_supervisor || request.target.kind == Target::Kind::kModel;
+  return [request, alone]() mutable {
+    if (request.problems.empty()) request.problems = load_suite(request.suite).problems;
+    if (request.options.budget)
+      request.deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(*request.options.budget);
+    SharedProgress progress;
+    if (alone) return work(request, progress) == kExitDone ? kExitDone : kExitFailed;
+    Supervision supervision;
+    supervision.work = [&request](SharedProgress& shared) { return work(request, shared); };
+    supervision.remark = [](const std::string& line) { remark("flashtune sweep: " + line); };
+    supervision.restart_code = kExitRestart;
+    return supervise(supervision);
+  };
+}
+
+std::string suite_help() {
+  return fmt::format("a named set of problems or a JSON file (default: quick): {}", fmt::join(suite_names(), ", "));
+}
+
+}  // namespace
+
+Command add_sweep(CLI::App& program) {
+  CLI::App* app =
+      program.add_subcommand("sweep", "Measure which kernels are fastest for some problems, and remember it");
+  auto flags = std::make_shared<Flags>();
+  app->add_option("--suite", flags->suite, suite_help())->type_name("NAME|FILE");
+  app->add_option(
+         "--effort", flags->effort,
+         "quick: the default and the best few by the cost model; standard (default): successive halving over all "
+         "candidates; exhaustive: all of them to the end")
+      ->type_name("NAME");
+  app->add_option("--budget", flags->budget, "end by then with the best so far: 90s, 10m, 1h")->type_name("TIME");
+  app->add_flag("--again", flags->again, "measure even what the database knows");
+  add_target_flags(*app, flags->target);
+  add_db_flag(*app, flags->common);
+  add_format_flag(*app, flags->common);
+  app->add_option("--compile-threads", flags->compile_threads, "compile on this many threads (default: one per core)")
+      ->type_name("N")
+      ->group("Compiling");
+  add_compiler_flags(*app, flags->compiler);
+  app->add_flag("--no-supervisor", flags->no_supervisor,
+                "work in this process, for debuggers; a crash then ends the sweep");
+  add_problem_flags(*app, flags->problem, Lists::kAllowed);
+  app->footer(
+      "Without a GPU, or with --arch, kernels are compiled and ranked by a cost model (grade: modelled).\n"
+      "A sweep that was stopped, by whatever means, goes on where it was when it is started again.\n\n"
+      "Example:\n"
+      "  flashtune sweep --heads 32 --kv-heads 8 --seq-q 1024,4096 --head-dim 128 --causal=false,true --budget 10m");
+  return {app, [flags] { return plan(*flags); }};
+}
+
+}  // namespace flashtune

@@ -1,0 +1,50 @@
+// --arch and --device: which GPU a command is about, real or modelled.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "runtime/device/device.h"
+#include "tuner/cost_model.h"
+
+namespace CLI {
+class App;
+}
+
+namespace flashtune {
+
+struct TargetFlags {
+  std::string arch, device;
+};
+void add_target_flags(CLI::App& app, TargetFlags& flags);
+
+/// What the flags ask for, before any device was looked for.
+struct Target {
+  enum class Kind { kAuto, kCuda, kSim, kModel } kind = Kind::kAuto;  // kAuto: cuda:0, else a modelled GPU
+  int ordinal = 0;                                                    // of kAuto and kCuda
+  int arch = 80;                                                      // of kModel, and of kAuto without a GPU
+};
+
+/// Throws Error(kInvalidArgument) for what is misspelt or contradictory.
+Target target_of(const TargetFlags& flags);
+
+/// What was found: a GPU of this machine, or a reference device to model, and a sentence for people about the latter.
+struct FoundTarget {
+  std::optional<DeviceInfo> gpu;
+  std::optional<ReferenceDevice> model;  // exactly when there is no gpu
+  int ordinal = 0;
+  std::string note;
+
+  const DeviceKey& key() const { return gpu ? gpu->key : model->key; }
+  std::string driver() const { return gpu ? gpu->driver : ""; }
+};
+
+/// Asks the driver unless the target is a modelled one. Throws Error(kNotFound) for a GPU that is not there.
+FoundTarget find_target(const Target& target);
+
+/// Why the simulated device cannot be had.
+inline constexpr const char* kNoSimulator =
+    "the simulated device is not built into this version of flashtune; a GPU of sm_80 or later is needed here";
+
+}  // namespace flashtune

@@ -1,0 +1,261 @@
+// Judging one output on the host. Every comparison is written so that a NaN fails it.
+#include "tuner/output_check.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cmath>
+
+#include "tuner/fence.h"
+#include "tuner/parallel.h"
+
+namespace flashtune {
+namespace {
+
+constexpr std::uint16_t kPoisonElement = kPoison & 0xffffu;
+constexpr double kLseSlack = 1.0 / 16384;  // relative, of fp32 sums over any number of keys and of the hardware's exp2
+
+enum class RowState {
+  kGood,
+  kUnwritten,
+  kPartlyUnwritten,
+  kNan,
+  kMaskedOutput,
+  kLseUnwritten,
+  kLseNan,
+  kMaskedLse,
+  kDiffers,
+  kLseDiffers,
+};
+
+/// The sentence about rows in that state; {} stands for "rows a-b of batch x head y".
+const char* text_of(RowState state) {
+  switch (state) {
+    case RowState::kGood: return "{} are right";
+    case RowState::kUnwritten: return "{} never written";
+    case RowState::kPartlyUnwritten: return "{} only partly written";
+    case RowState::kNan: return "{} not a number (NaN)";
+    case RowState::kMaskedOutput: return "{} fully masked but not 0";
+    case RowState::kLseUnwritten: return "the log-sum-exp: {} never written";
+    case RowState::kLseNan: return "the log-sum-exp: {} not a number (NaN)";
+    case RowState::kMaskedLse: return "the log-sum-exp: {} fully masked but not -inf";
+    case RowState::kDiffers: return "{} different from the validated default's output by more than twice the bound";
+    case RowState::kLseDiffers:
+      return "the log-sum-exp: {} different from the validated default's by more than twice the bound";
+  }
+  return "{} wrong";
+}
+
+/// Where the log-sum-exp of a row lies.
+std::size_t lse_at(const Problem& p, const RowIndex& r) {
+  const auto heads = static_cast<std::size_t>(p.heads), rows = static_cast<std::size_t>(p.seq_q);
+  return (static_cast<std::size_t>(r.batch) * heads + static_cast<std::size_t>(r.head)) * rows +
+         static_cast<std::size_t>(r.row);
+}
+
+std::size_t row_count(const Problem& p) { return lse_at(p, {p.batch - 1, p.heads - 1, p.seq_q - 1}) + 1; }
+
+/// What a row is judged by.
+struct Scan {
+  const Problem& problem;
+  const OutputView& output;
+  const OutputView& accepted;
+  const ErrorBounds& bounds;
+
+  RowIndex row_at(std::size_t i) const {
+    const auto rows = static_cast<std::size_t>(problem.seq_q), heads = static_cast<std::size_t>(problem.heads);
+    return {static_cast<int>(i / rows / heads), static_cast<int>(i / rows % heads), static_cast<int>(i % rows)};
+  }
+  /// The n-th row as it lies in memory, where heads are the inner ones: walking gigabytes a page apart takes several
+  /// times longer.
+  std::size_t in_memory_order(std::size_t n) const {
+    if (problem.o.row <= problem.o.head) return n;
+    const auto rows = static_cast<std::size_t>(problem.seq_q), heads = static_cast<std::size_t>(problem.heads);
+    return (n / heads / rows * heads + n % heads) * rows + n / heads % rows;
+  }
+};
+
+/// In blocks of eight, as dims come: fixed trip counts are what the compiler turns into vectors.
+template <Dtype kDtype>
+bool row_differs(const std::uint16_t* a, const std::uint16_t* b, int dim, double tolerance) {
+  const auto limit = static_cast<float>(tolerance);
+  int within = 0;
+  for (int c = 0; c < dim; c += 8)
+    for (int i = c; i < c + 8; ++i) within += std::abs(to_float<kDtype>(a[i]) - to_float<kDtype>(b[i])) <= limit;
+  return within != dim;
+}
+
+/// The largest magnitude of a row: bits without their sign order like the numbers they stand for.
+unsigned largest_magnitude(const std::uint16_t* row, int dim) {
+  std::int16_t largest[8] = {};
+  for (int c = 0; c < dim; c += 8)
+    for (int i = 0; i < 8; ++i) largest[i] = std::max(largest[i], static_cast<std::int16_t>(row[c + i] & 0x7fff));
+  return static_cast<unsigned>(*std::max_element(largest, largest + 8));
+}
+
+RowState judge_lse(const Scan& scan, std::size_t i, int keys) {
+  const float value = scan.output.lse[i];
+  if (std::bit_cast<std::uint32_t>(value) == kPoison) return RowState::kLseUnwritten;
+  if (std::isnan(value)) return RowState::kLseNan;
+  if (keys == 0) return std::isinf(value) && value < 0 ? RowState::kGood : RowState::kMaskedLse;
+  if (scan.accepted.lse == nullptr) return RowState::kGood;
+  const double right = scan.accepted.lse[i];
+  return std::abs(value - right) <= 2 * scan.bounds.lse(keys, right) ? RowState::kGood : RowState::kLseDiffers;
+}
+
+RowState judge_row(const Scan& scan, std::size_t i) {
+  const Problem& p = scan.problem;
+  const RowIndex at = scan.row_at(i);
+  const int dim = p.head_dim_v, keys = visible_keys(p, at.row).count();
+  const std::size_t offset = offset_of(p.o, at.batch, at.row, at.head);
+  const std::uint16_t* row = scan.output.o + offset;
+  const unsigned infinity = p.dtype == Dtype::kBf16 ? 0x7f80u : 0x7c00u;
+
+  const unsigned largest = largest_magnitude(row, dim);
+  if (largest > infinity) {  // some NaN
+    const auto poisoned = std::count(row, row + dim, kPoisonElement);
+    return poisoned == dim ? RowState::kUnwritten : poisoned > 0 ? RowState::kPartlyUnwritten : RowState::kNan;
+  }
+  if (keys == 0 && largest != 0) return RowState::kMaskedOutput;
+  if (scan.output.lse != nullptr) {
+    const RowState lse = judge_lse(scan, i, keys);
+    if (lse != RowState::kGood) return lse;
+  }
+  if (scan.accepted.o == nullptr || keys == 0) return RowState::kGood;
+  const std::uint16_t* right = scan.accepted.o + offset;
+  const double scale = to_float(static_cast<std::uint16_t>(largest_magnitude(right, dim)), p.dtype);
+  const double tolerance = 2 * scan.bounds.output(keys, scale);
+  const bool differs = p.dtype == Dtype::kBf16 ? row_differs<Dtype::kBf16>(row, right, dim, tolerance)
+                                               : row_differs<Dtype::kFp16>(row, right, dim, tolerance);
+  return differs ? RowState::kDiffers : RowState::kGood;
+}
+
+std::string describe(const Scan& scan, std::size_t first) {
+  const RowState state = judge_row(scan, first);
+  const RowIndex at = scan.row_at(first);
+  int last = at.row;
+  while (last + 1 < scan.problem.seq_q && judge_row(scan, first + static_cast<std::size_t>(last + 1 - at.row)) == state)
+    ++last;
+  const std::string rows = last == at.row
+                               ? fmt::format("row {} of batch {} head {} is", at.row, at.batch, at.head)
+                               : fmt::format("rows {}-{} of batch {} head {} are", at.row, last, at.batch, at.head);
+  return fmt::format(fmt::runtime(text_of(state)), rows);
+}
+
+}  // namespace
+
+ErrorBounds::ErrorBounds(const Problem& problem, const std::vector<ReferenceRow>& rows) : dtype_(problem.dtype) {
+  for (const ReferenceRow& row : rows) {
+    const int keys = visible_keys(problem, row.index.row).count();
+    if (keys == 0) continue;
+    Errors& octave = octaves_[static_cast<std::size_t>(std::bit_width(static_cast<unsigned>(keys)) - 1)];
+    octave.output = std::max(octave.output, row.unfused_error);
+    octave.lse = std::max(octave.lse, row.unfused_lse_error);
+  }
+}
+
+ErrorBounds::Errors ErrorBounds::near(int keys) const {
+  const int octave = std::bit_width(static_cast<unsigned>(std::max(keys, 1))) - 1;
+  Errors found;
+  // The octave and its neighbours, so that luck in a few rows does not set the bound; wider only where nothing was
+  // sampled.
+  for (int reach = 1; reach < 32 && found.output < 0; ++reach)
+    for (int i = std::max(0, octave - reach); i <= std::min(31, octave + reach); ++i) {
+      found.output = std::max(found.output, octaves_[static_cast<std::size_t>(i)].output);
+      found.lse = std::max(found.lse, octaves_[static_cast<std::size_t>(i)].lse);
+    }
+  return {std::max(found.output, 0.0), std::max(found.lse, 0.0)};
+}
+
+double ErrorBounds::output(int keys, double row_scale) const {
+  if (keys == 0) return 0;
+  return 2 * near(keys).output + ulp_at(row_scale, dtype_);
+}
+
+double ErrorBounds::lse(int keys, double value) const {
+  if (keys == 0) return 0;
+  return 2 * near(keys).lse + kLseSlack * (1 + std::abs(value));
+}
+
+OutputFault scan_output(const Problem& problem, const OutputView& output, const OutputView& accepted,
+                        const ErrorBounds& bounds) {
+  const Scan scan{problem, output, accepted, bounds};
+  const std::size_t rows = row_count(problem);
+  std::atomic<std::size_t> first{rows};
+  parallel_for(rows, 1024, 0, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t n = begin; n < end; ++n) {
+      const std::size_t i = scan.in_memory_order(n);
+      if (i >= first.load(std::memory_order_relaxed) || judge_row(scan, i) == RowState::kGood) continue;
+      for (std::size_t known = first; i < known && !first.compare_exchange_weak(known, i);) {
+      }
+    }
+  });
+  if (first == rows) return {};
+  const RowState state = judge_row(scan, first);
+  return {true, state == RowState::kDiffers || state == RowState::kLseDiffers, describe(scan, first)};
+}
+
+std::string gap_fault(const Problem& p, const std::uint16_t* o) {
+  const auto dim = static_cast<std::size_t>(p.head_dim_v);
+  const std::size_t span = span_of(p.o, p.batch, p.seq_q, p.heads, p.head_dim_v);
+  const std::size_t rows = row_count(p);
+  if (rows * dim == span) return {};
+  std::vector<std::size_t> begins;
+  begins.reserve(rows);
+  for (int b = 0; b < p.batch; ++b)
+    for (int r = 0; r < p.seq_q; ++r)
+      for (int h = 0; h < p.heads; ++h) begins.push_back(offset_of(p.o, b, r, h));
+  if (!std::is_sorted(begins.begin(), begins.end())) std::sort(begins.begin(), begins.end());
+  std::size_t end = 0;  // of the row before
+  for (std::size_t begin : begins) {
+    for (std::size_t i = end; i < begin; ++i)
+      if (o[i] != kPoisonElement)
+        return fmt::format("wrote into a gap between the output's rows, at element {} from its first", i);
+    end = begin + dim;
+  }
+  return {};
+}
+
+OracleResult compare_with_oracle(const Problem& p, const OutputView& output, const std::vector<ReferenceRow>& rows,
+                                 const ErrorBounds& bounds) {
+  OracleResult worst;
+  double worst_ratio = -1;
+  const auto take = [&](double error, double bound, const auto& describe_it) {
+    const bool wrong = !(error <= bound);
+    const double ratio = std::isnan(error) ? HUGE_VAL : bound > 0 ? error / bound : wrong ? HUGE_VAL : 0;
+    if (ratio <= worst_ratio) return;
+    worst_ratio = ratio;
+    worst.error = error, worst.bound = bound;
+    if (wrong) worst.why = describe_it();
+  };
+  for (const ReferenceRow& row : rows) {
+    const RowIndex& at = row.index;
+    const int keys = visible_keys(p, at.row).count();
+    double scale = 0;
+    for (double x : row.o) scale = std::max(scale, std::abs(x));
+    const double bound = bounds.output(keys, scale);
+    const std::uint16_t* got = output.o + offset_of(p.o, at.batch, at.row, at.head);
+    for (std::size_t c = 0; c < row.o.size(); ++c) {
+      const double value = to_float(got[c], p.dtype);
+      take(std::abs(value - row.o[c]), bound, [&] {
+        return fmt::format(
+            "row {} of batch {} head {}, dim {}: {:.6g} where {:.6g} is right (error {:.3g}, bound {:.3g})", at.row,
+            at.batch, at.head, c, value, row.o[c], std::abs(value - row.o[c]), bound);
+      });
+    }
+    if (output.lse == nullptr || keys == 0) continue;
+    const double value = output.lse[lse_at(p, at)];
+    const double lse_bound = bounds.lse(keys, row.lse), error = std::abs(value - row.lse);
+    if (error <= lse_bound) continue;  // within it, only O's error is of interest to people
+    take(error, lse_bound, [&] {
+      return fmt::format(
+          "log-sum-exp of row {} of batch {} head {}: {:.7g} where {:.7g} is right (error {:.3g}, bound {:.3g})",
+          at.row, at.batch, at.head, value, row.lse, error, lse_bound);
+    });
+  }
+  return worst;
+}
+
+}  // namespace flashtune

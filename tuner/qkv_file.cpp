@@ -1,0 +1,121 @@
+// Checks that q, k and v of a file agree, and turns them into a problem.
+#include "tuner/qkv_file.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+#include <limits>
+
+#include "cache/error.h"
+#include "tuner/safetensors.h"
+
+namespace flashtune {
+namespace {
+
+[[noreturn]] void refuse(const std::string& why) { throw Error(ErrorKind::kInvalidArgument, why); }
+
+const char* token_of(Dtype dtype) { return dtype == Dtype::kFp16 ? "F16" : "BF16"; }
+
+/// Sizes of a rank-4 tensor by meaning, whatever its layout.
+struct Extents {
+  std::int64_t batch, rows, heads, dim;
+};
+
+Extents extents_of(const TensorEntry& entry, const std::string& name, Layout layout) {
+  const std::vector<std::int64_t>& s = entry.shape;
+  const char* form = layout == Layout::kBshd ? "[batch, seq, heads, dim]" : "[batch, heads, seq, dim]";
+  if (s.size() != 4) refuse(fmt::format("{} has shape {}; four sizes {} are wanted", name, text_of_shape(s), form));
+  for (std::int64_t extent : s)
+    if (extent < 1 || extent > std::numeric_limits<int>::max())
+      refuse(fmt::format("{} has shape {}; every size must be at least 1 and fit 32 bits", name, text_of_shape(s)));
+  return layout == Layout::kBshd ? Extents{s[0], s[1], s[2], s[3]} : Extents{s[0], s[2], s[1], s[3]};
+}
+
+/// The type to compute in.
+Dtype dtype_of(const std::string& token, std::optional<Dtype> wanted) {
+  if (token == "F32") return wanted.value_or(Dtype::kBf16);
+  for (Dtype dtype : {Dtype::kFp16, Dtype::kBf16}) {
+    if (token != token_of(dtype)) continue;
+    if (wanted && *wanted != dtype)
+      refuse(fmt::format("the tensors are {}; leave --dtype out or convert the file", token));
+    return dtype;
+  }
+  refuse(fmt::format("dtype {} is not supported; F16, BF16 and F32 are", token));
+}
+
+std::vector<std::uint16_t> bits_of(const HostTensor& tensor, Dtype dtype) {
+  const bool wide = tensor.dtype == "F32";
+  std::vector<std::uint16_t> bits(tensor.bytes.size() / (wide ? 4 : 2));
+  if (!wide && !bits.empty()) std::memcpy(bits.data(), tensor.bytes.data(), tensor.bytes.size());
+  for (std::size_t i = 0; wide && i < bits.size(); ++i) {
+    float value;
+    std::memcpy(&value, tensor.bytes.data() + 4 * i, 4);
+    bits[i] = from_float(value, dtype);
+  }
+  return bits;
+}
+
+void require_plain(Layout layout) {
+  if (layout != Layout::kBshd && layout != Layout::kBhsd)
+    refuse(fmt::format("layout {} is not one a file can have; bshd and bhsd are", name_of(layout)));
+}
+
+}  // namespace
+
+QkvInput read_qkv(const std::filesystem::path& path, Layout layout, std::optional<Dtype> dtype) {
+  require_plain(layout);
+  const SafetensorsIndex index = index_safetensors(path);
+  const auto entry = [&](const char* name) -> const TensorEntry& {
+    const auto found = index.tensors.find(name);
+    if (found == index.tensors.end()) (void)read_tensor(index, name);  // throws with the names there are
+    return found->second;
+  };
+  const TensorEntry &q = entry("q"), &k = entry("k"), &v = entry("v");
+  if (q.dtype != k.dtype || q.dtype != v.dtype)
+    refuse(fmt::format("q is {}, k {} and v {}; they must be of one dtype", q.dtype, k.dtype, v.dtype));
+  const Extents eq = extents_of(q, "q", layout), ek = extents_of(k, "k", layout), ev = extents_of(v, "v", layout);
+  const auto disagree = [&](const char* what) {
+    refuse(fmt::format("q {}, k {} and v {} disagree in {}", text_of_shape(q.shape), text_of_shape(k.shape),
+                       text_of_shape(v.shape), what));
+  };
+  if (eq.batch != ek.batch || eq.batch != ev.batch) disagree("batch");
+  if (ek.rows != ev.rows) disagree("the length of k and v");
+  if (ek.heads != ev.heads) disagree("the heads of k and v");
+  if (eq.dim != ek.dim) disagree("the head dim of q and k");
+
+  Problem p;
+  p.dtype = dtype_of(q.dtype, dtype);
+  p.batch = static_cast<int>(eq.batch);
+  p.heads = static_cast<int>(eq.heads);
+  p.kv_heads = static_cast<int>(ek.heads);
+  p.seq_q = static_cast<int>(eq.rows);
+  p.seq_kv = static_cast<int>(ek.rows);
+  p.head_dim = static_cast<int>(eq.dim);
+  p.head_dim_v = static_cast<int>(ev.dim);
+  p = with_layout(p, layout);
+  const ProblemFault fault = fault_of(p);
+  if (fault != ProblemFault::kNone)
+    refuse(fmt::format("q {}, k {}, v {}: {}", text_of_shape(q.shape), text_of_shape(k.shape), text_of_shape(v.shape),
+                       text_of(fault)));
+  const auto bits = [&](const char* name) { return bits_of(read_tensor(index, name), p.dtype); };
+  return {p, {bits("q"), bits("k"), bits("v")}};
+}
+
+void write_output(const std::filesystem::path& path, const Problem& p, const std::vector<std::uint16_t>& o,
+                  const std::vector<float>& lse) {
+  // The strides of o alone decide: it is as plain for a packed problem as for a bshd one.
+  const bool bshd = p.o == with_layout(p, Layout::kBshd).o;
+  if (!bshd && p.o != with_layout(p, Layout::kBhsd).o) refuse("only a bshd or bhsd output can be written to a file");
+  std::map<std::string, HostTensor> tensors;
+  const auto bytes_from = [](const auto& values) {
+    const auto* first = reinterpret_cast<const std::byte*>(values.data());
+    return std::vector<std::byte>(first, first + values.size() * sizeof(values[0]));
+  };
+  const std::vector<std::int64_t> shape = bshd ? std::vector<std::int64_t>{p.batch, p.seq_q, p.heads, p.head_dim_v}
+                                               : std::vector<std::int64_t>{p.batch, p.heads, p.seq_q, p.head_dim_v};
+  tensors["o"] = {token_of(p.dtype), shape, bytes_from(o)};
+  if (!lse.empty()) tensors["lse"] = {"F32", {p.batch, p.heads, p.seq_q}, bytes_from(lse)};
+  write_safetensors(path, tensors);
+}
+
+}  // namespace flashtune

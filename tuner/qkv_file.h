@@ -1,0 +1,28 @@
+// Attention's tensors in safetensors files: q, k and v in, o and lse out.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <vector>
+
+#include "tuner/inputs.h"
+
+namespace flashtune {
+
+/// A problem and the inputs it was read with. The mask and everything else that a file does not say are the caller's to
+/// add (they change no stride).
+struct QkvInput {
+  Problem problem;
+  HostTensors inputs;
+};
+
+/// Reads tensors q, k and v, of shape [B, S, H, D] (Layout::kBshd) or [B, H, S, D] (Layout::kBhsd), of dtype F16, BF16
+/// or F32. F32 is rounded to `dtype`, by default bf16; 16-bit files keep their own type, and asking for another one is
+/// an error. Throws Error(kInvalidArgument) that says which tensors disagree, with their shapes, and what is supported.
+QkvInput read_qkv(const std::filesystem::path& path, Layout layout, std::optional<Dtype> dtype = std::nullopt);
+
+/// Writes o in the problem's dtype and layout (kBshd or kBhsd), and lse as F32 [B, H, S] unless it is empty.
+void write_output(const std::filesystem::path& path, const Problem& problem, const std::vector<std::uint16_t>& o,
+                  const std::vector<float>& lse);
+
+}  // namespace flashtune

@@ -1,0 +1,226 @@
+// Attention of single rows: in double precision, and unfused in the problem's own. Rows that share a K and V are
+// computed together.
+#include "tuner/reference.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <random>
+#include <tuple>
+
+#include "tuner/parallel.h"
+
+namespace flashtune {
+namespace {
+
+/// Rows of one (batch, head) of a tensor as floats, contiguous: exact, as both types are subsets of float.
+struct FloatRows {
+  std::vector<float> values;
+  int dim = 0;
+  const float* row(int i) const { return values.data() + static_cast<std::size_t>(i) * static_cast<std::size_t>(dim); }
+};
+
+FloatRows gather(const std::vector<std::uint16_t>& tensor, const Strides& strides, Dtype dtype, int batch, int head,
+                 int rows, int dim, int threads) {
+  FloatRows out{std::vector<float>(static_cast<std::size_t>(rows) * static_cast<std::size_t>(dim)), dim};
+  parallel_for(static_cast<std::size_t>(rows), 1024, threads, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) {
+      const std::uint16_t* from = tensor.data() + offset_of(strides, batch, static_cast<int>(i), head);
+      float* to = out.values.data() + i * static_cast<std::size_t>(dim);
+      for (int c = 0; c < dim; ++c) to[c] = to_float(from[c], dtype);
+    }
+  });
+  return out;
+}
+
+/// Dot product in Real. Eight partial sums, which the compiler may keep in vectors; dims are multiples of 8.
+template <class Real>
+Real dot(const float* a, const float* b, int dim) {
+  Real lane[8] = {};
+  for (int c = 0; c < dim; c += 8)
+    for (int i = 0; i < 8; ++i) lane[i] += static_cast<Real>(a[c + i]) * static_cast<Real>(b[c + i]);
+  return ((lane[0] + lane[4]) + (lane[1] + lane[5])) + ((lane[2] + lane[6]) + (lane[3] + lane[7]));
+}
+
+/// What one row needs: its query and what it sees.
+struct RowTask {
+  const float* q;
+  const FloatRows& k;
+  const FloatRows& v;
+  KeyRange keys;
+  float scale;
+  Dtype dtype;
+};
+
+template <class Real>
+struct RowResult {
+  std::vector<Real> o;
+  Real lse;
+};
+
+/// o = sum of p[j] * v[j] over the visible keys.
+template <class Real>
+std::vector<Real> weigh(const std::vector<Real>& p, const RowTask& t) {
+  std::vector<Real> o(static_cast<std::size_t>(t.v.dim), Real{0});
+  for (std::size_t j = 0; j < p.size(); ++j) {
+    if (p[j] == 0) continue;
+    const float* v = t.v.row(t.keys.begin + static_cast<int>(j));
+    for (std::size_t c = 0; c < o.size(); ++c) o[c] += p[j] * static_cast<Real>(v[c]);
+  }
+  return o;
+}
+
+template <class Real>
+std::vector<Real> scores(const RowTask& t) {
+  std::vector<Real> s(static_cast<std::size_t>(t.keys.count()));
+  for (std::size_t j = 0; j < s.size(); ++j)
+    s[j] = dot<Real>(t.q, t.k.row(t.keys.begin + static_cast<int>(j)), t.k.dim) * static_cast<Real>(t.scale);
+  return s;
+}
+
+/// Turns scores into weights that sum to one, in place; returns the log-sum-exp.
+template <class Real>
+Real softmax(std::vector<Real>& s) {
+  const Real largest = *std::max_element(s.begin(), s.end());
+  Real sum = 0;
+  for (Real& x : s) sum += x = std::exp(x - largest);
+  for (Real& x : s) x /= sum;
+  return largest + std::log(sum);
+}
+
+RowResult<double> exact_row(const RowTask& t) {
+  std::vector<double> p = scores<double>(t);
+  const double lse = softmax(p);
+  return {weigh(p, t), lse};
+}
+
+/// S rounded to the dtype, softmax in fp32, P and O rounded: what a framework without a fused kernel computes.
+RowResult<float> unfused_row(const RowTask& t) {
+  const auto round = [&](float& x) { x = to_float(from_float(x, t.dtype), t.dtype); };
+  std::vector<float> p = scores<float>(t);
+  std::vector<float> unrounded = p;
+  const float lse = softmax(unrounded);
+  std::for_each(p.begin(), p.end(), round);
+  softmax(p);
+  std::for_each(p.begin(), p.end(), round);
+  RowResult<float> result{weigh(p, t), lse};
+  std::for_each(result.o.begin(), result.o.end(), round);
+  return result;
+}
+
+ReferenceRow reference_row(const RowIndex& index, const RowTask& t) {
+  ReferenceRow out;
+  out.index = index;
+  if (t.keys.count() == 0) {
+    out.o.assign(static_cast<std::size_t>(t.v.dim), 0.0);
+    out.lse = -std::numeric_limits<double>::infinity();
+    return out;
+  }
+  RowResult<double> exact = exact_row(t);
+  const RowResult<float> unfused = unfused_row(t);
+  for (std::size_t c = 0; c < exact.o.size(); ++c)
+    out.unfused_error = std::max(out.unfused_error, std::abs(static_cast<double>(unfused.o[c]) - exact.o[c]));
+  out.unfused_lse_error = std::abs(static_cast<double>(unfused.lse) - exact.lse);
+  out.o = std::move(exact.o);
+  out.lse = exact.lse;
+  return out;
+}
+
+/// The rows on either side of the tile edges of any legal Br (multiples of 16 up to 256), near the start, middle and
+/// end.
+std::vector<int> edge_rows(int seq_q) {
+  std::vector<int> rows{0, seq_q - 1};
+  for (int br = 16; br <= 256; br += br < 128 ? 16 : 32) {
+    const int last = seq_q / br * br;
+    for (int edge : {br, last / 2 / br * br, last}) rows.insert(rows.end(), {edge - 1, edge});
+  }
+  std::sort(rows.begin(), rows.end());
+  rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
+  std::erase_if(rows, [&](int r) { return r < 0 || r >= seq_q; });
+  return rows;
+}
+
+/// The (batch, head) pairs that are sampled: the first and the last, and others at random. Converting K and V costs
+/// most, so long problems get few.
+std::vector<RowIndex> sampled_pairs(const Problem& p, std::mt19937_64& random) {
+  const long long all = static_cast<long long>(p.batch) * p.heads;
+  const long long wanted =
+      std::clamp<long long>((1ll << 24) / (static_cast<long long>(p.seq_kv + 1) * p.head_dim), 6, 32);
+  std::vector<long long> picks{0, all - 1};
+  if (all <= wanted) {
+    picks.resize(static_cast<std::size_t>(all));
+    std::iota(picks.begin(), picks.end(), 0ll);
+  }
+  while (static_cast<long long>(picks.size()) < std::min(all, wanted))
+    picks.push_back(static_cast<long long>(random() % static_cast<unsigned long long>(all)));
+  std::vector<RowIndex> pairs;
+  pairs.reserve(picks.size());
+  for (long long i : picks) pairs.push_back({static_cast<int>(i / p.heads), static_cast<int>(i % p.heads), 0});
+  return pairs;
+}
+
+bool in_order(const RowIndex& a, const RowIndex& b) {
+  return std::tie(a.batch, a.head, a.row) < std::tie(b.batch, b.head, b.row);
+}
+
+}  // namespace
+
+std::vector<RowIndex> sample_rows(const Problem& p, int count, std::uint64_t seed) {
+  std::vector<RowIndex> rows;
+  if (1.0 * p.batch * p.heads * p.seq_q <= count) {
+    for (int b = 0; b < p.batch; ++b)
+      for (int h = 0; h < p.heads; ++h)
+        for (int r = 0; r < p.seq_q; ++r) rows.push_back({b, h, r});
+    return rows;
+  }
+  std::mt19937_64 random(seed);
+  const std::vector<RowIndex> pairs = sampled_pairs(p, random);
+  const auto wanted = static_cast<std::size_t>(std::max(count, 1));
+  std::vector<int> edges = edge_rows(p.seq_q);
+  if (edges.size() > wanted) std::shuffle(edges.begin(), edges.end(), random);
+  for (int edge : edges) {
+    if (rows.size() >= wanted) break;
+    RowIndex row = pairs[rows.size() % pairs.size()];
+    row.row = edge;
+    rows.push_back(row);
+  }
+  while (rows.size() < wanted) {
+    RowIndex row = pairs[rows.size() % pairs.size()];
+    row.row = static_cast<int>(random() % static_cast<unsigned>(p.seq_q));
+    rows.push_back(row);
+  }
+  std::sort(rows.begin(), rows.end(), in_order);
+  rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
+  return rows;
+}
+
+std::vector<ReferenceRow> reference_rows(const Problem& p, const HostTensors& inputs, float scale,
+                                         const std::vector<RowIndex>& rows, int threads) {
+  const int group = p.heads / p.kv_heads;
+  const auto kv_of = [&](std::size_t i) { return std::make_pair(rows[i].batch, rows[i].head / group); };
+  std::vector<std::size_t> order(rows.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return kv_of(a) < kv_of(b); });
+
+  std::vector<ReferenceRow> out(rows.size());
+  for (std::size_t first = 0, last = 0; first < order.size(); first = last) {
+    const auto [batch, kv_head] = kv_of(order[first]);
+    while (last < order.size() && kv_of(order[last]) == std::make_pair(batch, kv_head)) ++last;
+    const FloatRows k = gather(inputs.k, p.k, p.dtype, batch, kv_head, p.seq_kv, p.head_dim, threads);
+    const FloatRows v = gather(inputs.v, p.v, p.dtype, batch, kv_head, p.seq_kv, p.head_dim_v, threads);
+    const std::size_t grain = 1 + 65536 / (static_cast<std::size_t>(p.seq_kv) + 1) / 8;
+    parallel_for(last - first, grain, threads, [&](std::size_t begin, std::size_t end) {
+      std::vector<float> q(static_cast<std::size_t>(p.head_dim));
+      for (std::size_t i = first + begin; i < first + end; ++i) {
+        const RowIndex& row = rows[order[i]];
+        const std::uint16_t* bits = inputs.q.data() + offset_of(p.q, row.batch, row.row, row.head);
+        for (std::size_t c = 0; c < q.size(); ++c) q[c] = to_float(bits[c], p.dtype);
+        out[order[i]] = reference_row(row, {q.data(), k, v, visible_keys(p, row.row), scale, p.dtype});
+      }
+    });
+  }
+  return out;
+}
+
+}  // namespace flashtune

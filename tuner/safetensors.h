@@ -1,0 +1,49 @@
+// Safetensors files: an 8-byte little-endian header length, a JSON header, then the tensors' bytes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace flashtune {
+
+/// Where a tensor lies in a file and what it is. `dtype` is the format's own token ("F16", "BF16", "F32", "I64", ...).
+struct TensorEntry {
+  std::string dtype;
+  std::vector<std::int64_t> shape;
+  std::uint64_t begin = 0, end = 0;  // bytes from the start of the file
+};
+
+/// The header of a file: tensors of any dtype, checked against the file's size and against their shapes.
+struct SafetensorsIndex {
+  std::filesystem::path path;
+  std::map<std::string, TensorEntry> tensors;
+  std::map<std::string, std::string> metadata;
+};
+
+/// A tensor in memory.
+struct HostTensor {
+  std::string dtype;
+  std::vector<std::int64_t> shape;
+  std::vector<std::byte> bytes;
+};
+
+/// Reads the header alone, so a file of many gigabytes costs nothing. Throws Error(kNotFound) for a file that is not
+/// there and Error(kIo) that says what is wrong with one that is no safetensors file, is truncated, or contradicts
+/// itself.
+SafetensorsIndex index_safetensors(const std::filesystem::path& path);
+
+/// Reads one tensor. Throws Error(kInvalidArgument) listing the names the file has when `name` is not among them.
+HostTensor read_tensor(const SafetensorsIndex& index, const std::string& name);
+
+/// Writes a whole file (beside it first, then renamed). Throws Error(kIo) and leaves no partial file behind.
+void write_safetensors(const std::filesystem::path& path, const std::map<std::string, HostTensor>& tensors,
+                       const std::map<std::string, std::string>& metadata = {});
+
+/// "[2, 8, 16, 64]".
+std::string text_of_shape(const std::vector<std::int64_t>& shape);
+
+}  // namespace flashtune

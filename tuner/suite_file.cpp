@@ -1,0 +1,126 @@
+// Reads a suite's JSON file strictly: a misspelt field or a value of the wrong type is an error, never a default.
+#include "tuner/suite_file.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <fstream>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "cache/codec.h"
+#include "cache/error.h"
+
+namespace flashtune {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr std::array kFields = {"op",     "dtype",    "batch",  "heads",  "kv_heads", "seq_q",
+                                "seq_kv", "head_dim", "causal", "window", "layout"};
+
+/// One entry of the file while it is read; every complaint says where.
+class Entry {
+ public:
+  Entry(const Json& json, std::string where) : json_(json), where_(std::move(where)) {
+    if (!json.is_object()) fail("is not an object");
+    for (const auto& [key, value] : json.items())
+      if (std::find(kFields.begin(), kFields.end(), key) == kFields.end())
+        fail(fmt::format("has a field '{}' that no problem has; there are {}", key, fmt::join(kFields, ", ")));
+  }
+
+  [[noreturn]] void fail(const std::string& what) const {
+    throw Error(ErrorKind::kInvalidArgument, where_ + " " + what);
+  }
+
+  int number(const char* field, int otherwise) const {
+    const auto found = json_.find(field);
+    if (found == json_.end()) return otherwise;
+    const bool fits = found->is_number_integer() && found->get<double>() >= std::numeric_limits<int>::min() &&
+                      found->get<double>() <= std::numeric_limits<int>::max();
+    if (!fits) fail(fmt::format("has {} = {}, which is not an integer that fits 32 bits", field, found->dump()));
+    return found->get<int>();
+  }
+
+  int required(const char* field) const {
+    if (!json_.contains(field)) fail(fmt::format("lacks '{}'", field));
+    return number(field, 0);
+  }
+
+  bool flag(const char* field) const {
+    const auto found = json_.find(field);
+    if (found == json_.end()) return false;
+    if (!found->is_boolean()) fail(fmt::format("has {} = {}, which is neither true nor false", field, found->dump()));
+    return found->get<bool>();
+  }
+
+  template <class Enum>
+  Enum token(const char* field, Enum otherwise) const {
+    const auto found = json_.find(field);
+    if (found == json_.end()) return otherwise;
+    const auto value = found->is_string() ? enum_from_name<Enum>(found->get<std::string>()) : std::nullopt;
+    if (!value) {
+      std::vector<std::string> known;
+      for (int i = 0; name_of(static_cast<Enum>(i)) != nullptr; ++i) known.emplace_back(name_of(static_cast<Enum>(i)));
+      fail(fmt::format("has {} = {}; it can be {}", field, found->dump(), fmt::join(known, ", ")));
+    }
+    return *value;
+  }
+
+ private:
+  const Json& json_;
+  std::string where_;
+};
+
+Problem problem_of(const Entry& entry) {
+  Problem p;
+  p.op = entry.token("op", Op::kPrefill);
+  p.dtype = entry.token("dtype", Dtype::kBf16);
+  p.batch = entry.number("batch", 1);
+  p.heads = entry.required("heads");
+  p.kv_heads = entry.number("kv_heads", p.heads);
+  p.seq_q = entry.required("seq_q");
+  p.seq_kv = entry.number("seq_kv", p.seq_q);
+  p.head_dim = p.head_dim_v = entry.required("head_dim");
+  p.causal = entry.flag("causal");
+  p.window = entry.number("window", 0);
+  const Layout layout = entry.token("layout", Layout::kBshd);
+  if (layout == Layout::kStrided) entry.fail("has layout = \"strided\"; a suite names bshd, bhsd or packed");
+  if (layout == Layout::kPacked && p.seq_q != p.seq_kv)
+    entry.fail("has layout = \"packed\", which needs seq_kv equal to seq_q");
+  const Problem laid_out = with_layout(p, layout);
+  if (const ProblemFault fault = fault_of(laid_out); fault != ProblemFault::kNone)
+    entry.fail(fmt::format("is no supported problem: {}", text_of(fault)));
+  return laid_out;
+}
+
+}  // namespace
+
+Suite parse_suite(const std::string& text, const std::string& path) {
+  Json file;
+  try {
+    file = Json::parse(text);
+  } catch (const Json::parse_error& error) {
+    throw Error(ErrorKind::kInvalidArgument, fmt::format("suite {}: not JSON: {}", path, error.what()));
+  }
+  if (!file.is_array()) throw Error(ErrorKind::kInvalidArgument, fmt::format("suite {}: not a list of problems", path));
+  if (file.empty()) throw Error(ErrorKind::kInvalidArgument, fmt::format("suite {}: the list has no problem", path));
+  Suite suite{path, fmt::format("the {} problems of {}", file.size(), path), {}};
+  for (std::size_t i = 0; i < file.size(); ++i)
+    suite.problems.push_back(problem_of(Entry(file[i], fmt::format("suite {}: entry {}", path, i + 1))));
+  return suite;
+}
+
+Suite read_suite_file(const std::string& path) {
+  std::ifstream file(path);
+  std::ostringstream text;
+  if (!file || !(text << file.rdbuf()))
+    throw Error(ErrorKind::kInvalidArgument,
+                fmt::format("suite {}: there is no such file, or it cannot be read", path));
+  return parse_suite(text.str(), path);
+}
+
+}  // namespace flashtune

@@ -1,0 +1,67 @@
+// Allocates and fills the rotating sets.
+#include "tuner/timing_inputs.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "cache/error.h"
+#include "tuner/inputs.h"
+
+namespace flashtune {
+namespace {
+
+constexpr int kMostSets = 256;
+constexpr std::size_t kPieceElements = std::size_t{1} << 20;
+
+/// One piece of normal values of the problem's type.
+std::vector<std::uint16_t> normal_piece(Dtype dtype) {
+  Problem p;
+  p.dtype = dtype;
+  p.head_dim = p.head_dim_v = 64;
+  p.seq_kv = static_cast<int>(kPieceElements / 64);
+  return make_inputs(with_layout(p, Layout::kBshd), InputKind::kNormal, 1).k;
+}
+
+/// Fills by doubling what is already there.
+DeviceBuffer filled(Device& device, const std::vector<std::uint16_t>& piece, std::size_t elements) {
+  const std::size_t bytes = std::max<std::size_t>(2 * elements, 16);
+  DeviceBuffer buffer(device, bytes);
+  std::size_t done = std::min(bytes, 2 * piece.size());
+  device.copy_in(buffer.get(), piece.data(), done);
+  while (done < bytes) {
+    const std::size_t step = std::min(done, bytes - done);
+    device.copy_within(buffer.get() + done, buffer.get(), step);
+    done += step;
+  }
+  return buffer;
+}
+
+}  // namespace
+
+TimingInputs::TimingInputs(Device& device, const Problem& problem, float scale) {
+  const Problem& p = problem;
+  const std::vector<std::uint16_t> piece = normal_piece(p.dtype);
+  const std::size_t q = span_of(p.q, p.batch, p.seq_q, p.heads, p.head_dim);
+  const std::size_t k = span_of(p.k, p.batch, p.seq_kv, p.kv_heads, p.head_dim);
+  const std::size_t v = span_of(p.v, p.batch, p.seq_kv, p.kv_heads, p.head_dim_v);
+  const std::size_t o = span_of(p.o, p.batch, p.seq_q, p.heads, p.head_dim_v);
+  const std::size_t lse =
+      4 * static_cast<std::size_t>(p.batch) * static_cast<std::size_t>(p.heads) * static_cast<std::size_t>(p.seq_q);
+  const double wanted = std::floor(2.0 * static_cast<double>(device.info().l2_bytes) / bytes_of(p)) + 1;
+  const int count = static_cast<int>(std::clamp(wanted, 1.0, 1.0 * kMostSets));
+  for (int i = 0; i < count; ++i) {
+    std::vector<DeviceBuffer> set;
+    try {
+      for (const std::size_t elements : {q, k, v}) set.push_back(filled(device, piece, elements));
+      set.emplace_back(device, std::max<std::size_t>(2 * o, 16));
+      set.emplace_back(device, lse);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::kOutOfMemory || i == 0) throw;
+      return;  // fewer sets than wanted still time, a little warmer
+    }
+    sets_.push_back({set[0].get(), set[1].get(), set[2].get(), set[3].get(), set[4].get(), scale});
+    for (DeviceBuffer& buffer : set) buffers_.push_back(std::move(buffer));
+  }
+}
+
+}  // namespace flashtune
