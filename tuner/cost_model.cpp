@@ -57,9 +57,9 @@ Demand demand_of(const Case& c) {
   const double scores = br * bc;
   const double rescale = br * c.dim * (c.config.lazy_rescale ? 0.15 : 1.0) + (c.config.lazy_rescale ? 4 * br : 0);
   const double addresses = read / 16 / 8 * (c.config.smem == SmemLayout::kXor ? 0.5 : 0.1);
-  d.alu = std::max(scores / kExponentials, (4.5 * scores + rescale + addresses) / lanes) +
-          0.3 * std::min(scores / kExponentials, (4.5 * scores + rescale + addresses) / lanes);
-  d.alu += 1.0 * c.facts.spill_bytes * 32 * warps / kLocalBytes;
+  const double exponentials = scores / kExponentials, arithmetic = (4.5 * scores + rescale + addresses) / lanes;
+  d.alu = std::max(exponentials, arithmetic) + 0.3 * std::min(exponentials, arithmetic);
+  d.alu += c.facts.spill_bytes * 32 * warps / kLocalBytes;
   d.l2 = c.tile_bytes / kL2Bytes;
   return d;
 }
@@ -70,8 +70,8 @@ Demand demand_of(const Case& c) {
 double exposed_share(const Case& c, int blocks) {
   const double per_scheduler = c.config.warps / 4.0;
   const double apart = std::max(0.25, blocks * std::min(1.0, per_scheduler)), aligned = std::max(1.0, per_scheduler);
-  // More row tiles and a second S give a single warp independent work.
-  const double own = (c.row_tiles > 1 ? 0.9 : 1.0);
+  // More row tiles give a single warp independent work.
+  const double own = c.row_tiles > 1 ? 0.9 : 1.0;
   return own / (std::pow(apart, 0.85) * std::pow(aligned, 0.6));
 }
 

@@ -25,11 +25,11 @@ constexpr std::uint64_t kMostHeaderBytes = 100'000'000;  // the format's own lim
 
 /// Bits of an element; 0 for a dtype that is not known here, whose size is then not checked.
 std::uint64_t bits_of(const std::string& dtype) {
-  static const std::map<std::string, std::uint64_t> kBits = {
+  static const std::map<std::string, std::uint64_t> known = {
       {"BOOL", 8},  {"U8", 8},   {"I8", 8},   {"F8_E4M3", 8}, {"F8_E5M2", 8}, {"I16", 16}, {"U16", 16}, {"F16", 16},
       {"BF16", 16}, {"I32", 32}, {"U32", 32}, {"F32", 32},    {"I64", 64},    {"U64", 64}, {"F64", 64}};
-  const auto found = kBits.find(dtype);
-  return found == kBits.end() ? 0 : found->second;
+  const auto found = known.find(dtype);
+  return found == known.end() ? 0 : found->second;
 }
 
 /// Elements of a shape; nothing when the product does not fit.

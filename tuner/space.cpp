@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
-#include <set>
 #include <tuple>
 #include <utility>
 
@@ -182,28 +181,36 @@ Space enumerate(const Problem& problem, const ArchLimits& limits) {
   return space;
 }
 
+bool promises_no_spill(const Candidate& candidate, const KernelTraits& traits, const ArchLimits& limits) {
+  constexpr int kMargin = 16;
+  const Resources resources = resources_of(candidate, traits, limits);
+  return resources.registers + kMargin <= resources.register_cap;
+}
+
 std::vector<Candidate> pairwise_cover(const Space& space) {
   using Pair = std::tuple<std::size_t, int, std::size_t, int>;  // field and value, twice
-  std::vector<std::vector<Pair>> pairs_of;
-  std::set<Pair> open;
+  std::map<Pair, std::size_t> numbers;
+  std::vector<std::vector<std::size_t>> pairs_of;  // of each candidate, by number
   for (const Candidate& candidate : space.admitted) {
     const std::vector<int> values = field_values(candidate);
     auto& pairs = pairs_of.emplace_back();
     for (std::size_t i = 0; i < values.size(); ++i)
-      for (std::size_t j = i + 1; j < values.size(); ++j) pairs.emplace_back(i, values[i], j, values[j]);
-    open.insert(pairs.begin(), pairs.end());
+      for (std::size_t j = i + 1; j < values.size(); ++j)
+        pairs.push_back(numbers.try_emplace({i, values[i], j, values[j]}, numbers.size()).first->second);
   }
+  std::vector<char> open(numbers.size(), 1);
+  std::size_t left = open.size();
   std::vector<Candidate> cover;
-  while (!open.empty()) {
+  while (left > 0) {
     // Greedy: whoever covers the most; the first of equals, so that the answer never changes.
     std::size_t best = 0;
     std::ptrdiff_t best_count = 0;
     for (std::size_t i = 0; i < pairs_of.size(); ++i) {
-      const auto count =
-          std::count_if(pairs_of[i].begin(), pairs_of[i].end(), [&](const Pair& p) { return open.count(p); });
+      const auto count = std::count_if(pairs_of[i].begin(), pairs_of[i].end(), [&](std::size_t p) { return open[p]; });
       if (count > best_count) best = i, best_count = count;
     }
-    for (const Pair& pair : pairs_of[best]) open.erase(pair);
+    for (const std::size_t pair : pairs_of[best]) open[pair] = 0;
+    left -= static_cast<std::size_t>(best_count);
     cover.push_back(space.admitted[best]);
   }
   return cover;

@@ -22,6 +22,10 @@ Space enumerate(const KernelTraits& traits, const ArchLimits& limits);
 /// ones.
 Space enumerate(const Problem& problem, const ArchLimits& limits);
 
+/// Whether the register prediction leaves so much room below the cap that the compiler must not spill. Tests hold it to
+/// that for everything that is admitted.
+bool promises_no_spill(const Candidate& candidate, const KernelTraits& traits, const ArchLimits& limits);
+
 /// A subset of `space.admitted` in which every pair of values (of two fields) that occurs in the space occurs at least
 /// once; deterministic. What CI compiles.
 std::vector<Candidate> pairwise_cover(const Space& space);

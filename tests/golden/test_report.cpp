@@ -49,14 +49,15 @@ ProblemDone done(Outcome outcome) {
   const auto c = candidates();
   ProblemDone d;
   d.problem = problem();
-  d.ranked = {trial(c[1], 401.26, 2.1, outcome), trial(c[2], 420.5, 1.05, outcome), trial(c[0], 447.98, 3.3, outcome)};
+  d.ranked = {trial(c[1], 1601.26, 8.4, outcome), trial(c[2], 1680.5, 4.2, outcome),
+              trial(c[0], 1790.25, 13.3, outcome)};
   Best best;
   best.device = d.ranked[0].key.device;
   best.problem = problem();
   best.candidate = c[1];
   best.grade = outcome == Outcome::kModelled ? Grade::kModelled : Grade::kMeasured;
   best.timing = d.ranked[0].timing;
-  best.default_us = 447.98;
+  best.default_us = 1790.25;
   best.cubin_digest = d.ranked[0].key.cubin_digest;
   best.policy = "cold-graph/1";
   best.driver = d.ranked[0].driver;
@@ -124,7 +125,7 @@ TEST(Report, TheCoursesSpeedupsAreTheDefaultOverTheBest) {
   const auto speedups =
       course_speedups({done(Outcome::kMeasured), without_default, without_best, done(Outcome::kModelled)});
   ASSERT_EQ(speedups.size(), 2u);
-  EXPECT_NEAR(speedups[0].default_us / speedups[0].best_us, 447.98 / 401.26, 1e-12);
+  EXPECT_NEAR(speedups[0].default_us / speedups[0].best_us, 1790.25 / 1601.26, 1e-12);
   EXPECT_EQ(speedups[1].grade, Grade::kModelled);
   expect_golden("report/speedups.txt", speedup_table(speedups));
 }

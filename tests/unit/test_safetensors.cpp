@@ -54,7 +54,7 @@ class SafetensorsTest : public testing::Test {
 HostTensor tensor(const std::string& dtype, const std::vector<std::int64_t>& shape,
                   const std::vector<std::uint8_t>& bytes) {
   HostTensor t{dtype, shape, std::vector<std::byte>(bytes.size())};
-  std::memcpy(t.bytes.data(), bytes.data(), bytes.size());
+  std::transform(bytes.begin(), bytes.end(), t.bytes.begin(), [](std::uint8_t byte) { return std::byte{byte}; });
   return t;
 }
 

@@ -1,0 +1,169 @@
+// What the space admits compiles: a pairwise cover of every architecture's space through NVRTC (no GPU), or everything
+// with
+// --all [--arch NN] [--head-dim NN]. Shared memory is as predicted, and nothing spills where resources.h promises that.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cache/codec.h"
+#include "runtime/dispatch/plan.h"
+#include "runtime/jit/kernel_compiler.h"
+#include "tuner/compile_pool.h"
+#include "tuner/space.h"
+
+namespace flashtune {
+namespace {
+
+/// This program's arguments; gtest leaves those that it does not know.
+std::vector<std::string> arguments() {
+  std::ifstream in("/proc/self/cmdline", std::ios::binary);
+  const std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  std::vector<std::string> words;
+  for (std::size_t at = 0; at < text.size();) {
+    words.emplace_back(text.c_str() + at);
+    at += words.back().size() + 1;
+  }
+  return words;
+}
+
+bool flag(const std::string& name) {
+  for (const std::string& word : arguments())
+    if (word == name) return true;
+  return false;
+}
+
+std::optional<int> value_of(const std::string& name) {
+  const std::vector<std::string> words = arguments();
+  for (std::size_t i = 0; i + 1 < words.size(); ++i)
+    if (words[i] == name) return std::atoi(words[i + 1].c_str());
+  return std::nullopt;
+}
+
+/// One space to cover.
+struct Cell {
+  int arch;
+  KernelTraits traits;
+};
+
+KernelTraits traits(Dtype dtype, int head_dim, bool causal, bool windowed) {
+  return {dtype, head_dim, head_dim, causal, windowed};
+}
+
+/// Every architecture; head dims, types and masks take turns, so that each architecture sees some of each and all
+/// together see all. The common ones stand on more architectures.
+std::vector<Cell> cells_of_cover() {
+  constexpr Dtype kFp16 = Dtype::kFp16, kBf16 = Dtype::kBf16;
+  return {
+      {80, traits(kBf16, 128, true, false)},   {80, traits(kFp16, 64, false, false)},
+      {80, traits(kBf16, 40, true, true)},     {86, traits(kFp16, 128, true, false)},
+      {86, traits(kBf16, 256, true, false)},   {86, traits(kFp16, 8, false, true)},
+      {89, traits(kBf16, 64, true, false)},    {89, traits(kFp16, 256, false, false)},
+      {89, traits(kBf16, 96, false, false)},   {90, traits(kBf16, 128, false, false)},
+      {90, traits(kFp16, 64, true, false)},    {90, traits(kBf16, 72, true, false)},
+      {100, traits(kFp16, 128, true, true)},   {100, traits(kBf16, 256, true, false)},
+      {100, traits(kFp16, 24, true, false)},   {120, traits(kBf16, 128, true, false)},
+      {120, traits(kFp16, 192, false, false)}, {120, traits(kBf16, 64, true, true)},
+  };
+}
+
+std::vector<Cell> all_cells() {
+  std::vector<Cell> cells;
+  for (const int arch : {80, 86, 89, 90, 100, 120})
+    for (int dim = 8; dim <= 256; dim += 8)
+      for (const Dtype dtype : {Dtype::kFp16, Dtype::kBf16})
+        for (const bool causal : {false, true})
+          for (const bool windowed : {false, true}) {
+            if (value_of("--arch").value_or(arch) != arch || value_of("--head-dim").value_or(dim) != dim) continue;
+            cells.push_back({arch, traits(dtype, dim, causal, windowed)});
+          }
+  return cells;
+}
+
+std::string describe(const KernelSpec& spec) {
+  return fmt::format("sm_{} {} d{}{}{}: {}", spec.arch, name_of(spec.traits.dtype), spec.traits.head_dim,
+                     spec.traits.causal ? " causal" : "", spec.traits.windowed ? " windowed" : "",
+                     candidate_to_text(spec.candidate));
+}
+
+/// What a run is summed up by.
+struct Tally {
+  int kernels = 0, refused = 0, broken_promises = 0, promised = 0, spilling = 0, pruned = 0;
+  int largest_excess = 0;  // registers that the compiler took beyond the prediction, where nothing spilled
+  double seconds = 0;
+};
+
+void check(const KernelSpec& spec, const Compiled& compiled, Tally& tally) {
+  constexpr int kSpillLimit = 256;  // what a sweep prunes beyond
+  ++tally.kernels;
+  tally.seconds += compiled.seconds;
+  EXPECT_TRUE(compiled.ok) << describe(spec) << "\n" << compiled.log;
+  if (!compiled.ok) {
+    ++tally.refused;
+    return;
+  }
+  const ArchLimits limits = limits_of(spec.arch);
+  const Resources predicted = resources_of(spec.candidate, spec.traits, limits);
+  EXPECT_LE(compiled.facts.registers, predicted.register_cap) << describe(spec);
+  EXPECT_EQ(compiled.facts.max_threads, predicted.threads) << describe(spec);
+  // All shared memory is dynamic, and so exactly what resources_of says; from sm_90 the system reserves 1 KiB of its
+  // own.
+  EXPECT_LE(compiled.facts.smem_static, spec.arch >= 90 ? 1024 : 0) << describe(spec);
+  if (compiled.facts.spill_bytes > 0) ++tally.spilling;
+  if (compiled.facts.spill_bytes > kSpillLimit) ++tally.pruned;
+  if (promises_no_spill(spec.candidate, spec.traits, limits)) {
+    ++tally.promised;
+    if (compiled.facts.spill_bytes > 0) ++tally.broken_promises;
+    EXPECT_EQ(compiled.facts.spill_bytes, 0)
+        << describe(spec) << " was promised not to spill: predicted " << predicted.registers << " registers of "
+        << predicted.register_cap << ", took " << compiled.facts.registers;
+  }
+}
+
+Tally compile_all(const std::vector<Cell>& cells, bool everything) {
+  const KernelCompiler compiler({});
+  Tally tally;
+  for (const Cell& cell : cells) {
+    const Space space = enumerate(cell.traits, limits_of(cell.arch));
+    std::vector<KernelSpec> specs;
+    for (const Candidate& candidate : everything ? space.admitted : pairwise_cover(space))
+      specs.push_back({candidate, cell.traits, cell.arch});
+    CompilePool pool([&](const KernelSpec& spec) { return compiler.compile(spec); }, 0);
+    for (const KernelSpec& spec : specs) pool.submit(spec);
+    for (std::size_t i = 0; i < specs.size(); ++i) {
+      check(specs[i], pool.wait(static_cast<int>(i)), tally);
+      pool.release(static_cast<int>(i));
+    }
+    if (everything)
+      fmt::print("sm_{} {} d{}{}{}: {} kernels so far, {} refused\n", cell.arch, name_of(cell.traits.dtype),
+                 cell.traits.head_dim, cell.traits.causal ? " causal" : "", cell.traits.windowed ? " windowed" : "",
+                 tally.kernels, tally.refused);
+  }
+  fmt::print(
+      "{} kernels compiled in {:.0f} core seconds: {} refused, {} spill, {} beyond the limit; {} were promised not to, "
+      "{} of them did\n",
+      tally.kernels, tally.seconds, tally.refused, tally.spilling, tally.pruned, tally.promised, tally.broken_promises);
+  return tally;
+}
+
+TEST(SpaceCompiles, APairwiseCoverOfEveryArchitecture) {
+  if (flag("--all")) GTEST_SKIP() << "--all compiles everything instead";
+  const Tally tally = compile_all(cells_of_cover(), false);
+  EXPECT_LE(tally.kernels, 600);
+  EXPECT_GE(tally.kernels, 300);
+  EXPECT_GT(tally.promised, tally.kernels / 4) << "a promise that is never made promises nothing";
+}
+
+TEST(SpaceCompiles, EverythingThatIsAdmitted) {
+  if (!flag("--all")) GTEST_SKIP() << "hours of compiling: scripts/compile_all, or this test with --all";
+  EXPECT_GT(compile_all(all_cells(), true).kernels, 0);
+}
+
+}  // namespace
+}  // namespace flashtune
