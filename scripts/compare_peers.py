@@ -119,11 +119,13 @@ class Flashtune:
 
 
 def find_library(given):
-    places = [pathlib.Path(given)] if given else sorted(ROOT.glob("build/*/**/libflashtune.so")) + sorted(ROOT.glob("build/**/libflashtune.so"))
-    for place in places:
+    if given and not pathlib.Path(given).is_file():
+        sys.exit(f"--library {given}: there is no such file")
+    built = [ROOT / "build" / preset / "runtime" / "libflashtune.so" for preset in ("release", "dev")]
+    for place in [pathlib.Path(given)] if given else built:
         if place.is_file():
             return place
-    sys.exit("libflashtune.so was not found; build it (cmake --preset release && cmake --build --preset release) or pass --library")
+    sys.exit("libflashtune.so is not built; cmake --preset release && cmake --build --preset release, or pass --library")
 
 
 def torch_nvrtc():

@@ -165,9 +165,10 @@ double makespan(const Case& c, const Demand& d, const std::vector<double>& steps
 
 KernelFacts predicted_facts(const Candidate& candidate, const KernelTraits& traits, const ArchLimits& limits) {
   const Resources resources = resources_of(candidate, traits, limits);
+  constexpr int kTaken = 40, kNeeded = 24;  // beyond the prediction: where there is room, and before anything spills
   KernelFacts facts;
-  facts.registers = std::min(resources.registers, resources.register_cap);
-  facts.spill_bytes = 8 * std::max(0, resources.registers - resources.register_cap);  // a store and a load each
+  facts.registers = std::min(resources.registers + kTaken, resources.register_cap);
+  facts.spill_bytes = 2 * std::max(0, resources.registers + kNeeded - resources.register_cap);
   facts.max_threads = resources.threads;
   return facts;
 }
@@ -177,8 +178,8 @@ int resident_blocks(const Candidate& candidate, const KernelTraits& traits, cons
   const Resources resources = resources_of(candidate, traits, limits);
   const int warps = resources.threads / 32;
   const int warp_registers = round_up(std::max(facts.registers, 16) * 32, 256);
-  const std::array<int, 4> fits = {limits.smem_per_sm / (resources.smem_bytes + 1024),
-                                   limits.registers_per_sm / (warp_registers * warps),
+  const int warps_by_registers = limits.registers_per_sm / 4 / warp_registers * 4;  // four parts, whole warps in each
+  const std::array<int, 4> fits = {limits.smem_per_sm / (resources.smem_bytes + 1024), warps_by_registers / warps,
                                    limits.max_threads_per_sm / resources.threads, limits.max_blocks_per_sm};
   return std::max(1, *std::min_element(fits.begin(), fits.end()));
 }

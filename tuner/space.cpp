@@ -182,9 +182,16 @@ Space enumerate(const Problem& problem, const ArchLimits& limits) {
 }
 
 bool promises_no_spill(const Candidate& candidate, const KernelTraits& traits, const ArchLimits& limits) {
-  constexpr int kMargin = 16;
+  constexpr int kMargin = 56;  // the compiler takes up to so much more than is predicted, to overlap more
+  constexpr int kMostCopies =
+      16;  // of one thread and tile: their addresses take registers that the prediction leaves out
+  const auto& config = std::get<Config>(candidate.config);
   const Resources resources = resources_of(candidate, traits, limits);
-  return resources.registers + kMargin <= resources.register_cap;
+  // An SM's registers lie in four parts with whole warps in each, so warps that do not fill the parts evenly get less.
+  const int warps_per_part = (config.warps * config.blocks_per_sm + 3) / 4;
+  const int cap = std::min(resources.register_cap, limits.registers_per_sm / 4 / 32 / warps_per_part / 8 * 8);
+  const int copies = std::max(config.br, config.bc) * padded_dim(traits.head_dim) / 8 / resources.threads;
+  return resources.registers + kMargin <= cap && copies <= kMostCopies;
 }
 
 std::vector<Candidate> pairwise_cover(const Space& space) {

@@ -14,20 +14,17 @@ struct Shape {
   int br, bc, warps, k_stages, v_stages;
 };
 
-// Most wanted first. Small heads leave room for K's next tile; large ones need eight warps to hold the accumulators.
-constexpr std::array kSmallHeads = {Shape{128, 64, 4, 2, 1}, Shape{128, 64, 4, 1, 1}};
+// Most wanted first. Small heads leave registers for wide steps; large ones need eight warps to hold the accumulators.
+constexpr std::array kSmallHeads = {Shape{128, 128, 4, 1, 1}, Shape{128, 64, 4, 1, 1}};
 constexpr std::array kMediumHeads = {Shape{128, 64, 4, 1, 1}, Shape{128, 32, 4, 1, 1}};
 constexpr std::array kLargeHeads = {Shape{128, 64, 8, 1, 1}, Shape{64, 64, 4, 1, 1}};
 // Then whatever fits; the last one fits everywhere.
 constexpr std::array kAnyHeads = {Shape{64, 64, 4, 1, 1}, Shape{64, 32, 4, 1, 1}, Shape{32, 32, 2, 1, 1},
                                   Shape{16, 16, 1, 1, 1}};
 
-/// Longest tiles first spreads a causal problem evenly, but has all heads in flight at once: worth it while their keys
-/// and values stay in the L2.
+/// Causal tiles differ in length; the longest first won in every causal cell measured on the H200 (docs/performance.md).
 BlockOrder order_for(const Problem& p) {
-  constexpr double kResidentBytes = 16 << 20;
-  const double kv_bytes = 1.0 * size_of(p.dtype) * p.batch * p.kv_heads * p.seq_kv * (p.head_dim + p.head_dim_v);
-  return p.causal && p.window == 0 && kv_bytes <= kResidentBytes ? BlockOrder::kLongestFirst : BlockOrder::kGrid;
+  return p.causal && p.window == 0 ? BlockOrder::kLongestFirst : BlockOrder::kGrid;
 }
 
 /// The shape with the most resident blocks whose registers are not expected to spill; nothing when it is not admitted.
@@ -36,6 +33,7 @@ std::optional<Candidate> admitted(const Shape& shape, const Problem& problem, co
   PrefillMmaConfig config;
   config.br = shape.br, config.bc = shape.bc, config.warps = shape.warps;
   config.k_stages = shape.k_stages, config.v_stages = shape.v_stages;
+  config.lazy_rescale = 1;  // never measured slower by more than the noise, up to 10% faster
   config.order = order_for(problem);
   config.smem = problem.head_dim % 64 == 0 && problem.head_dim_v % 64 == 0 ? SmemLayout::kXor : SmemLayout::kPad;
   std::optional<Candidate> tight;

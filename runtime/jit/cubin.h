@@ -9,8 +9,8 @@
 
 namespace flashtune {
 
-/// Registers, stack, static shared memory and thread limit of `entry`. Throws Error(kInternal) for bytes that are no cubin or
-/// hold no such entry: never reads past the end.
+/// Registers, stack, static shared memory and thread limit of `entry`. Throws Error(kInternal) for bytes that are no
+/// cubin or hold no such entry: never reads past the end.
 KernelFacts facts_of_cubin(std::string_view cubin, std::string_view entry);
 
 /// "N bytes spill stores, M bytes spill loads" of ptxas -v, summed; 0 when the log has none.

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -213,10 +214,28 @@ TEST(NvrtcPlaces, BeginWithTheHints) {
   EXPECT_NE(std::find(places.begin(), places.end(), "libnvrtc.so.13"), places.end());
 }
 
-TEST(NvrtcPlaces, IncludeTheFoldersOfAToolkitNamedAsAHint) {
-  const std::vector<fs::path> places = nvrtc_places({nvrtc().path().parent_path().parent_path()});
-  EXPECT_NE(std::find(places.begin(), places.end(), nvrtc().path().parent_path()), places.end())
-      << "a hint may be the toolkit's folder, not only the one of its libraries";
+TEST(NvrtcPlaces, IncludeTheFoldersOfAToolkitOrWheelsNamedAsAHint) {
+  const fs::path hint = fs::path(testing::TempDir()) / "nvrtc_places";
+  for (const char* below : {"lib64", "nvidia/cuda_nvrtc/lib"}) fs::create_directories(hint / below);
+  const std::vector<fs::path> places = nvrtc_places({hint});
+  EXPECT_EQ(std::count(places.begin(), places.end(), hint / "lib64"), 1);
+  EXPECT_EQ(std::count(places.begin(), places.end(), hint / "nvidia/cuda_nvrtc/lib"), 1);
+  EXPECT_EQ(std::count(places.begin(), places.end(), hint / "lib"), 0) << "which is not there";
+  fs::remove_all(hint);
+}
+
+TEST(NvrtcPlaces, OfferTheNewestThatTheDriverRuns) {
+  const fs::path folder = fs::path(testing::TempDir()) / "nvrtc_candidates";
+  fs::create_directories(folder);
+  for (const char* name : {"libnvrtc.so.11.2", "libnvrtc.so.12", "libnvrtc.so.13", "libnvrtc-builtins.so.13.0",
+                           "libnvrtc.alt.so.13", "libnvrtc.so"})
+    std::ofstream(folder / name) << "no library";
+  const std::string twelve = (folder / "libnvrtc.so.12").string(), thirteen = (folder / "libnvrtc.so.13").string();
+  EXPECT_EQ(nvrtc_candidates(folder, 0).libraries, (std::vector<std::string>{thirteen, twelve}));
+  EXPECT_EQ(nvrtc_candidates(folder, 12).libraries, (std::vector<std::string>{twelve}));
+  EXPECT_TRUE(nvrtc_candidates(folder, 11).libraries.empty());
+  EXPECT_TRUE(nvrtc_candidates(thirteen, 12).libraries.empty());
+  fs::remove_all(folder);
 }
 
 }  // namespace

@@ -195,7 +195,7 @@ TEST(CostModel, RanksTheShapesThatAreKnownToBeBadLow) {
 
 TEST(PredictedFacts, SpillWhatTheCapDoesNotHold) {
   const KernelTraits t = traits_of(problem(128));
-  const KernelFacts roomy = predicted_facts({config(128, 64, 4, 2)}, t, limits_of(80));
+  const KernelFacts roomy = predicted_facts({config(64, 64, 4, 2)}, t, limits_of(80));
   EXPECT_EQ(roomy.spill_bytes, 0);
   const KernelFacts tight = predicted_facts({config(128, 64, 4, 3)}, t, limits_of(80));
   EXPECT_GT(tight.spill_bytes, 0);

@@ -61,14 +61,14 @@ TEST(Fallback, FeedsTheTensorCoresAtTheUsualHeadDims) {
     }
 }
 
-TEST(Fallback, SwizzlesOnlyWhereTheHeadDimAllowsIt) {
+TEST(Fallback, PadsRowsThatDoNotFillWholeLines) {
   EXPECT_EQ(config_of(fallback(problem_of(128, false, 0), limits_of(80))).smem, SmemLayout::kXor);
   EXPECT_EQ(config_of(fallback(problem_of(96, false, 0), limits_of(80))).smem, SmemLayout::kPad);
 }
 
-TEST(Fallback, TakesLongTilesFirstOnlyWhileTheKeysStayInTheL2) {
+TEST(Fallback, TakesLongTilesFirstUnderACausalMaskWithoutAWindow) {
   EXPECT_EQ(config_of(fallback(problem_of(128, true, 0, 1024), limits_of(80))).order, BlockOrder::kLongestFirst);
-  EXPECT_EQ(config_of(fallback(problem_of(128, true, 0, 1 << 20), limits_of(80))).order, BlockOrder::kGrid);
+  EXPECT_EQ(config_of(fallback(problem_of(128, true, 64, 1024), limits_of(80))).order, BlockOrder::kGrid);
   EXPECT_EQ(config_of(fallback(problem_of(128, false, 0, 1024), limits_of(80))).order, BlockOrder::kGrid);
 }
 

@@ -18,7 +18,7 @@ struct QueryTile {
 /// last tile has the most keys; all heads' last tiles start first and the short ones fill the end of the launch.
 template <BlockOrder kOrder, int kBr>
 FT_DEVICE QueryTile query_tile(const PrefillParams& p) {
-  const int tiles = (p.seq_q + kBr - 1) / kBr;
+  const int tiles = (p.seq_q - 1) / kBr + 1;
   const int heads = p.heads * p.batch;
   const int block = block_index();
   const int tile = kOrder == BlockOrder::kLongestFirst ? tiles - 1 - block / heads : block % tiles;
