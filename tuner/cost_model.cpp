@@ -157,7 +157,7 @@ double makespan(const Case& c, const Demand& d, const std::vector<double>& steps
   // first.
   const int resident = std::max(1, std::min(c.blocks, on_busiest));
   const double level = (heads * total * round_of(c, d, resident) + blocks * fixed) / resident / sms;
-  const double tail = c.config.order == BlockOrder::kLongestFirst ? lasting(shortest, 1) : 0.5 * lasting(longest, 1);
+  const double tail = c.config.order != BlockOrder::kGrid ? lasting(shortest, 1) : 0.5 * lasting(longest, 1);
   return std::max(level + tail, lasting(longest, resident));
 }
 

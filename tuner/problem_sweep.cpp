@@ -53,6 +53,7 @@ ProblemSweep::ProblemSweep(Device& device, const SweepCompiler& compiler, Databa
       book_(db, {device.info().key, problem, kTimingPolicy, device.info().driver, compiler.version}, options.again),
       device_(device, options.launch_limit_s, [this] { store_late_launch(); }) {
   done_.problem = problem;
+  done_.standing = default_;
 }
 
 ProblemSweep::~ProblemSweep() = default;

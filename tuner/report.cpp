@@ -8,16 +8,11 @@
 
 #include "cache/codec.h"
 #include "cache/json.h"
-#include "runtime/dispatch/plan.h"
 
 namespace flashtune {
 namespace {
 
 double tflops(const Problem& problem, double us) { return us > 0 ? flops_of(problem) / us * 1e-6 : 0; }
-
-bool is_default(const Trial& trial) {
-  return trial.key.candidate == fallback(trial.key.problem, limits_of(trial.key.device.arch));
-}
 
 /// Lines of cells, each column as wide as its widest cell; the first is flush left, the others right.
 std::string aligned(const std::vector<std::vector<std::string>>& rows) {
@@ -46,14 +41,14 @@ std::string counts(const std::map<Outcome, int>& outcomes) {
   return fmt::format("{} candidate{}{}{}", total, total == 1 ? "" : "s", total == 0 ? "" : ": ", text);
 }
 
-std::vector<std::string> row_of(const Trial& trial, double default_us) {
+std::vector<std::string> row_of(const Trial& trial, const Candidate& standing, double default_us) {
   const Timing& t = trial.timing;
   const bool modelled = trial.outcome == Outcome::kModelled;
   // A model has no spread.
   const std::string spread =
       modelled || t.median_us <= 0 ? "-" : fmt::format("{:.1f}%", 100 * t.spread_us / t.median_us);
   const std::string ratio = default_us > 0 && t.median_us > 0 ? fmt::format("{:.3f}x", default_us / t.median_us) : "-";
-  return {short_config(trial.key.candidate) + (is_default(trial) ? " (default)" : ""),
+  return {short_config(trial.key.candidate) + (trial.key.candidate == standing ? " (default)" : ""),
           fmt::format("{:.2f}", t.median_us),
           spread,
           fmt::format("{:.1f}", tflops(trial.key.problem, t.median_us)),
@@ -90,6 +85,7 @@ Json json_of(const ProblemDone& event) {
                       {"outcome", name_of(trial.outcome)}});
   return {{"event", "problem_done"},
           {"problem", problem_to_json(event.problem)},
+          {"default", candidate_to_json(event.standing)},
           {"best", event.best ? best_to_json(*event.best) : Json()},
           {"outcomes", outcomes},
           {"seconds", event.seconds},
@@ -146,11 +142,12 @@ std::string ranked_table(const ProblemDone& done, int rows) {
     const bool modelled = done.ranked.front().outcome == Outcome::kModelled;
     std::vector<std::vector<std::string>> table = {
         {"config", modelled ? "model us" : "median us", "spread", "TFLOP/s", "vs default", "grade"}};
-    for (std::size_t i = 0; i < shown; ++i) table.push_back(row_of(done.ranked[i], default_us));
+    for (std::size_t i = 0; i < shown; ++i) table.push_back(row_of(done.ranked[i], done.standing, default_us));
     // The default is worth a line wherever it ranks: it is what the others are compared with.
-    const auto standing = std::find_if(done.ranked.begin(), done.ranked.end(), is_default);
+    const auto standing = std::find_if(done.ranked.begin(), done.ranked.end(),
+                                       [&](const Trial& t) { return t.key.candidate == done.standing; });
     if (standing != done.ranked.end() && standing - done.ranked.begin() >= static_cast<std::ptrdiff_t>(shown))
-      table.push_back(row_of(*standing, default_us));
+      table.push_back(row_of(*standing, done.standing, default_us));
     text += aligned(table);
     if (modelled)
       text += fmt::format("modelled: compiled and ranked by a cost model for {}; nothing was run\n",

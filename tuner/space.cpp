@@ -100,8 +100,9 @@ std::vector<Config> prefill_mma_points(const KernelTraits& traits, const ArchLim
   configs = cross(configs, &Config::lazy_rescale, [](const Config&) { return std::vector<int>{0, 1}; });
   configs = cross(configs, &Config::order, [&](const Config&) {
     using Orders = std::vector<BlockOrder>;
-    return traits.causal && !traits.windowed ? Orders{BlockOrder::kGrid, BlockOrder::kLongestFirst}
-                                             : Orders{BlockOrder::kGrid};
+    return traits.causal && !traits.windowed
+               ? Orders{BlockOrder::kGrid, BlockOrder::kLongestFirst, BlockOrder::kSections}
+               : Orders{BlockOrder::kGrid};
   });
   return cross(configs, &Config::load, [](const Config& c) {
     // With two V stages there is no barrier in the middle of a step, and so nothing for the order to move.

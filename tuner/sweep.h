@@ -66,6 +66,7 @@ struct TrialDone {
 };
 struct ProblemDone {
   Problem problem;
+  Candidate standing;         // the built-in default, which the others are compared with
   std::vector<Trial> ranked;  // the measured (or modelled) ones, best first
   std::optional<Best> best;
   std::map<Outcome, int> outcomes;

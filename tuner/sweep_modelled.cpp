@@ -27,6 +27,7 @@ class ModelledSweep {
         default_(fallback(problem, limits_)),
         book_(db, {device.key, problem, kModelPolicy, "", compiler.version}, options.again) {
     done_.problem = problem;
+    done_.standing = default_;
   }
 
   void run(int index, int count) {

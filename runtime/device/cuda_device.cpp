@@ -17,7 +17,7 @@ namespace {
 
 constexpr int kOldestArch = 80;  // cp.async, and mma.sync in bf16
 
-class CudaKernel : public LoadedKernel {
+class CudaKernel final : public LoadedKernel {
  public:
   CudaKernel(CudaHandle<CUmodule> module, CUfunction function) : module_(std::move(module)), function_(function) {}
   CUfunction function() const { return function_; }
@@ -28,24 +28,24 @@ class CudaKernel : public LoadedKernel {
 };
 
 /// Begins and ends with a node that records an event, so that its time holds no launch from the host.
-class CudaGraph : public Device::Graph {
+class CudaGraph final : public Device::Graph {
  public:
   CudaGraph(CudaHandle<CUgraphExec> exec, CudaHandle<CUevent> begin, CudaHandle<CUevent> end)
-      : exec_(std::move(exec)), begin_(std::move(begin)), end_(std::move(end)) {}
+      : begin_(std::move(begin)), end_(std::move(end)), exec_(std::move(exec)) {}
   CUgraphExec exec() const { return exec_.get(); }
   CUevent begin() const { return begin_.get(); }
   CUevent end() const { return end_.get(); }
 
  private:
-  CudaHandle<CUgraphExec> exec_;
   CudaHandle<CUevent> begin_, end_;
+  CudaHandle<CUgraphExec> exec_;  // the first to go: it refers to the events
 };
 
-class CudaDevice : public Device {
+class CudaDevice final : public Device {
  public:
   CudaDevice(const std::shared_ptr<const CudaDriver>& driver, int ordinal)
       : info_(describe_cuda_device(*driver, ordinal)),
-        pci_bus_id_(pci_bus_id_of(*driver, cuda_device_at(*driver, ordinal))),
+        nvml_(Nvml::get().find(pci_bus_id_of(*driver, cuda_device_at(*driver, ordinal)))),
         context_(std::make_shared<CudaContext>(driver, cuda_device_at(*driver, ordinal))),
         call_(*driver),
         stream_(make_stream()) {}
@@ -109,7 +109,7 @@ class CudaDevice : public Device {
   std::vector<double> time_each(const std::vector<std::function<void(Stream)>>& bodies) override;
   std::unique_ptr<Graph> capture(const std::function<void(Stream)>& body) override;
   double time_replay(Graph& graph) override;
-  Clock clock() override { return Nvml::get().clock(pci_bus_id_); }
+  Clock clock() override { return Nvml::get().clock(nvml_); }
 
  private:
   CudaHandle<CUstream> make_stream() {
@@ -145,7 +145,7 @@ class CudaDevice : public Device {
   void give_runway();
 
   DeviceInfo info_;
-  std::string pci_bus_id_;
+  Nvml::Handle nvml_;
   std::shared_ptr<const CudaContext> context_;
   const CudaDriver& call_;
   std::mutex stream_mutex_;  // one thread times or captures at a time

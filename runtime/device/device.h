@@ -1,5 +1,5 @@
-// What flashtune needs of a device: memory, copies, loaded kernels, launches. Implementations: cuda (a GPU, through the driver
-// API) and sim. Everything that computes goes through here.
+// What flashtune needs of a device: memory, copies, loaded kernels, launches. Implementations: cuda (a GPU, through the
+// driver API) and sim. Everything that computes goes through here.
 #pragma once
 
 #include <cstddef>
@@ -33,8 +33,8 @@ class LoadedKernel {
 
 struct Launch {
   unsigned grid[3] = {1, 1, 1};
-  unsigned block = 1;          // threads
-  unsigned smem_bytes = 0;     // dynamic
+  unsigned block = 1;            // threads
+  unsigned smem_bytes = 0;       // dynamic
   const void* params = nullptr;  // the kernel's one argument, by value
   Stream stream = nullptr;
 };
@@ -55,7 +55,8 @@ class Device {
   virtual std::size_t free_bytes() = 0;
 
   /// Loads a cubin's entry and raises its dynamic shared-memory limit to smem_bytes; forces the code onto the device.
-  virtual std::unique_ptr<LoadedKernel> load(const std::string& cubin, const std::string& entry, unsigned smem_bytes) = 0;
+  virtual std::unique_ptr<LoadedKernel> load(const std::string& cubin, const std::string& entry,
+                                             unsigned smem_bytes) = 0;
   virtual void launch(const LoadedKernel& kernel, const Launch& launch) = 0;
   virtual void synchronize() = 0;
   virtual bool is_capturing(Stream stream) = 0;
@@ -70,7 +71,8 @@ class Device {
   virtual std::unique_ptr<Graph> capture(const std::function<void(Stream)>& body) = 0;
   /// Device time in microseconds of one replay.
   virtual double time_replay(Graph& graph) = 0;
-  /// Current SM clock in MHz and whether a throttle reason (power, thermal) is active; 0 and false where NVML is missing.
+  /// Current SM clock in MHz, and whether the GPU is held back (too hot, or the board says so; its usual power limit
+  /// does not count); 0 and false where NVML is missing.
   struct Clock {
     int sm_mhz = 0;
     bool throttled = false;

@@ -43,10 +43,15 @@ std::optional<std::string> Nvml::driver_version() const {
   return std::string(text);
 }
 
-Device::Clock Nvml::clock(const std::string& pci_bus_id) const {
-  Device::Clock clock;
+Nvml::Handle Nvml::find(const std::string& pci_bus_id) const {
   Handle gpu = nullptr;
-  if (handle_by_pci_bus_id_ == nullptr || handle_by_pci_bus_id_(pci_bus_id.c_str(), &gpu) != kSuccess) return clock;
+  if (handle_by_pci_bus_id_ == nullptr || handle_by_pci_bus_id_(pci_bus_id.c_str(), &gpu) != kSuccess) return nullptr;
+  return gpu;
+}
+
+Device::Clock Nvml::clock(Handle gpu) const {
+  Device::Clock clock;
+  if (gpu == nullptr) return clock;
   unsigned mhz = 0;
   if (clock_info_ != nullptr && clock_info_(gpu, kSmClock, &mhz) == kSuccess) clock.sm_mhz = static_cast<int>(mhz);
   unsigned long long reasons = 0;

@@ -14,12 +14,14 @@ class Nvml {
   static const Nvml& get();
 
   std::optional<std::string> driver_version() const;  // "580.159.04"
-  /// The clock of the GPU at a PCI address ("0000:3b:00.0"): CUDA and NVML number GPUs differently.
-  Device::Clock clock(const std::string& pci_bus_id) const;
+  /// The GPU at a PCI address ("0000:3b:00.0"), for CUDA and NVML number them differently; nullptr when it is not
+  /// known.
+  using Handle = struct nvmlDevice_st*;
+  Handle find(const std::string& pci_bus_id) const;
+  Device::Clock clock(Handle gpu) const;
 
  private:
   Nvml();
-  using Handle = struct nvmlDevice_st*;
   int (*system_driver_version_)(char*, unsigned) = nullptr;
   int (*handle_by_pci_bus_id_)(const char*, Handle*) = nullptr;
   int (*clock_info_)(Handle, int, unsigned*) = nullptr;

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 
 #include "cache/codec.h"
@@ -36,12 +37,24 @@ unsigned prefill_blocks(int br, const Problem& p) {
   return static_cast<unsigned>(tiles * p.heads * p.batch);
 }
 
+/// Heads whose K and V together fill about half of the largest L2 that flashtune meets (60 MiB): a section's tiles then
+/// find them there, however long the section's launch takes.
+int section_heads(BlockOrder order, const Problem& p) {
+  const int heads = p.heads * p.batch;
+  if (order != BlockOrder::kSections) return heads;
+  constexpr double kSectionBytes = 32 << 20;
+  const double head_bytes =
+      1.0 * size_of(p.dtype) * p.seq_kv * (p.head_dim + p.head_dim_v) * p.kv_heads / p.heads;  // its share of a KV head
+  return static_cast<int>(std::clamp(kSectionBytes / std::max(head_bytes, 1.0), 1.0, 1.0 * heads));
+}
+
 Plan plan_of(const PrefillMmaConfig& config, const Problem& problem, const Resources& resources) {
   Plan plan;
   plan.grid[0] = prefill_blocks(config.br, problem);
   plan.block = static_cast<unsigned>(resources.threads);
   plan.smem_bytes = static_cast<unsigned>(resources.smem_bytes);
   plan.params = params_of(problem);
+  plan.params.section_heads = section_heads(config.order, problem);
   return plan;
 }
 

@@ -61,15 +61,15 @@ KernelTraits traits(Dtype dtype, int head_dim, bool causal, bool windowed) {
 std::vector<Cell> cells_of_cover() {
   constexpr Dtype kFp16 = Dtype::kFp16, kBf16 = Dtype::kBf16;
   return {
-      {80, traits(kBf16, 128, true, false)},   {80, traits(kFp16, 64, false, false)},
-      {80, traits(kBf16, 40, true, true)},     {86, traits(kFp16, 128, true, false)},
-      {86, traits(kBf16, 256, true, false)},   {86, traits(kFp16, 8, false, true)},
-      {89, traits(kBf16, 64, true, false)},    {89, traits(kFp16, 256, false, false)},
-      {89, traits(kBf16, 96, false, false)},   {90, traits(kBf16, 128, false, false)},
-      {90, traits(kFp16, 64, true, false)},    {90, traits(kBf16, 72, true, false)},
-      {100, traits(kFp16, 128, true, true)},   {100, traits(kBf16, 256, true, false)},
-      {100, traits(kFp16, 24, true, false)},   {120, traits(kBf16, 128, true, false)},
-      {120, traits(kFp16, 192, false, false)}, {120, traits(kBf16, 64, true, true)},
+      {80, traits(kBf16, 128, true, false)},  {80, traits(kFp16, 64, false, false)},
+      {80, traits(kBf16, 40, true, true)},    {86, traits(kFp16, 128, true, false)},
+      {86, traits(kBf16, 256, true, false)},  {86, traits(kFp16, 8, false, true)},
+      {89, traits(kBf16, 64, true, false)},   {89, traits(kFp16, 256, false, false)},
+      {89, traits(kBf16, 96, false, false)},  {90, traits(kBf16, 128, false, false)},
+      {90, traits(kFp16, 64, true, false)},   {90, traits(kBf16, 72, true, false)},
+      {100, traits(kFp16, 128, true, true)},  {100, traits(kBf16, 256, true, false)},
+      {120, traits(kBf16, 128, true, false)}, {120, traits(kFp16, 192, false, false)},
+      {120, traits(kBf16, 64, true, true)},
   };
 }
 

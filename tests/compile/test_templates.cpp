@@ -1,4 +1,5 @@
-// Every template compiles alone: a header that leans on what its includer happened to include breaks whoever includes it next.
+// Every template compiles alone: a header that leans on what its includer happened to include breaks whoever includes
+// it next.
 #include <gtest/gtest.h>
 
 #include <memory>
@@ -33,8 +34,8 @@ std::vector<std::string> all_templates() {
   return paths;
 }
 
-INSTANTIATE_TEST_SUITE_P(Templates, EachTemplate, testing::ValuesIn(all_templates()), [](const auto& info) {
-  std::string name = info.param;
+INSTANTIATE_TEST_SUITE_P(Templates, EachTemplate, testing::ValuesIn(all_templates()), [](const auto& param) {
+  std::string name = param.param;
   for (char& c : name)
     if (!isalnum(static_cast<unsigned char>(c))) c = '_';
   return name;

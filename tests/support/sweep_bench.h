@@ -18,7 +18,7 @@ class SweepBench {
   explicit SweepBench(const std::string& driver = "580.0.0");
 
   /// A small problem, so that host attention takes no time.
-  static Problem problem(int seq = 40);
+  static Problem problem(int seq = 4);
 
   /// What a test may script, by short_config's text of a candidate; anything else is right and takes default_us.
   std::map<std::string, double> us_of;

@@ -18,20 +18,20 @@ namespace {
 std::atomic<long> allocations{0};
 }  // namespace
 
-// Every allocation of this executable is counted.
-void* operator new(std::size_t bytes) {
+// Every allocation of this executable is counted. Not inlined: g++ would take malloc and delete for a mismatch.
+[[gnu::noinline]] void* operator new(std::size_t bytes) {
   allocations.fetch_add(1, std::memory_order_relaxed);
   void* ptr = std::malloc(bytes);
   if (ptr == nullptr) throw std::bad_alloc();
   return ptr;
 }
-void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
+[[gnu::noinline]] void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
   allocations.fetch_add(1, std::memory_order_relaxed);
   return std::malloc(bytes);
 }
-void operator delete(void* ptr) noexcept { std::free(ptr); }
-void operator delete(void* ptr, std::size_t) noexcept { std::free(ptr); }
-void operator delete(void* ptr, const std::nothrow_t&) noexcept { std::free(ptr); }
+[[gnu::noinline]] void operator delete(void* ptr) noexcept { std::free(ptr); }
+[[gnu::noinline]] void operator delete(void* ptr, std::size_t) noexcept { std::free(ptr); }
+[[gnu::noinline]] void operator delete(void* ptr, const std::nothrow_t&) noexcept { std::free(ptr); }
 
 namespace flashtune {
 namespace {

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -96,6 +97,27 @@ TEST(Plan, BindsPointersAndTurnsTheScaleIntoBaseTwo) {
   EXPECT_EQ(reinterpret_cast<DevicePtr>(params.lse), 0x50u);
   EXPECT_FLOAT_EQ(params.scale_log2, 0.125f / std::log(2.0f));
   EXPECT_EQ(params.seq_kv, 512);
+}
+
+TEST(Plan, MakesSectionsOfTheHeadsWhoseKeysAndValuesShareTheL2) {
+  Problem problem = problem_of(4, 16, 4096);
+  problem.causal = true;
+  PrefillMmaConfig config;
+  config.br = 64;
+  const auto heads_of = [&](BlockOrder order) {
+    config.order = order;
+    return make_plan({config}, problem, limits_of(80)).params.section_heads;
+  };
+  EXPECT_EQ(heads_of(BlockOrder::kLongestFirst), 64);
+  const int kv_bytes = 2 * problem.head_dim * 2 * 4096;
+  EXPECT_EQ(heads_of(BlockOrder::kSections), std::min(64, (32 << 20) / kv_bytes));
+  problem = with_layout(
+      [&] {
+        problem.seq_kv = 1 << 20;
+        return problem;
+      }(),
+      Layout::kBshd);
+  EXPECT_EQ(heads_of(BlockOrder::kSections), 1) << "a head larger than the L2 is a section of its own";
 }
 
 TEST(Plan, SaysWhatIsWrongWithAProblemThatNoFamilyComputes) {

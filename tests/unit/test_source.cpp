@@ -150,7 +150,12 @@ TEST(Source, CompilesToMachineCodeAndAsksForSpills) {
 
 TEST(Templates, AreEmbeddedAsTheyStandInTheSourceTree) {
   const Templates tree = Templates::from_folder(fs::path(FLASHTUNE_SOURCE_DIR) / "templates");
-  EXPECT_EQ(Templates::embedded().files(), tree.files());
+  const auto& embedded = Templates::embedded().files();
+  EXPECT_EQ(embedded.size(), tree.files().size());
+  for (const auto& [path, text] : tree.files()) {
+    ASSERT_EQ(embedded.count(path), 1u) << path;
+    EXPECT_TRUE(embedded.at(path) == text) << path << " was changed after the last build";
+  }
   EXPECT_EQ(Templates::embedded().digest(), tree.digest());
   EXPECT_EQ(tree.files().count("flashtune/kernels/prefill_mma.cuh"), 1u);
 }

@@ -103,11 +103,11 @@ TEST_F(Sweep, EventsComeInOrderAndCountEveryTrial) {
 }
 
 TEST_F(Sweep, EachProblemIsSweptInTurn) {
-  bench.sweep(db, quick({SweepBench::problem(24), SweepBench::problem(40)}));
+  bench.sweep(db, quick({SweepBench::problem(4), SweepBench::problem(12)}));
   const auto done = all_of<ProblemDone>(bench.events);
   ASSERT_EQ(done.size(), 2u);
-  EXPECT_EQ(done[0].problem, SweepBench::problem(24));
-  EXPECT_EQ(done[1].problem, SweepBench::problem(40));
+  EXPECT_EQ(done[0].problem, SweepBench::problem(4));
+  EXPECT_EQ(done[1].problem, SweepBench::problem(12));
   EXPECT_EQ(db.bests().size(), 2u);
 }
 

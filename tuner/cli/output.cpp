@@ -66,7 +66,7 @@ std::string table_text(const Table& table) {
   std::string text;
   const auto append = [&](std::size_t i, const std::string& value, bool right) {
     const std::size_t pad = widths[i] - value.size();
-    text += (i > 0 ? "  " : "") + std::string(right ? pad : 0, ' ') + value + std::string(right ? 0 : pad, ' ');
+    text += fmt::format("{}{:{}}{}{:{}}", i > 0 ? "  " : "", "", right ? pad : 0, value, "", right ? 0 : pad);
   };
   const auto end_line = [&] {
     text.erase(text.find_last_not_of(' ') + 1);
@@ -89,8 +89,9 @@ std::string render(const Table& table, Format format) {
   if (format == Format::kCsv) {
     std::string text = fmt::format("{}\n", fmt::join(table.columns, ","));
     for (const auto& row : table.rows) {
-      for (std::size_t i = 0; i < row.size(); ++i) text += (i > 0 ? "," : "") + csv_field(row[i]);
-      text += '\n';
+      std::vector<std::string> fields;
+      for (const Cell& cell : row) fields.push_back(csv_field(cell));
+      text += fmt::format("{}\n", fmt::join(fields, ","));
     }
     return text;
   }

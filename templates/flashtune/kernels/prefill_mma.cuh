@@ -21,6 +21,7 @@ struct CopySchedule {
   static constexpr bool kOneK = kKStages == 1;
   static constexpr bool kOneV = kVStages == 1;
   static constexpr bool kMiddleBarrier = kOneK || kOneV;
+  static constexpr int kGroupsPerStep = kOneK ? 1 : 2;  // of those after the first barrier
 
   static constexpr int kPendingForK = kOneK ? 0 : (kKFirst ? 1 : 0) + 2 * (kKStages - 2);
   static constexpr int kPendingForV = kOneV ? (!kOneK && !kKFirst ? 1 : 0) : (kKFirst ? 0 : 1) + 2 * (kVStages - 2);
@@ -122,10 +123,16 @@ FT_DEVICE void prefill_mma(const PrefillParams& p) {
       if constexpr (Schedule::kOneK) load_k(t + 1), cp_async_commit();
     };
 
+    issue(0);  // every buffer is still free, so the first step's copies need no barrier
     for (int t = 0; t < keys.count; ++t) {
-      cp_async_wait<Schedule::kPendingAtTop>();
-      sync_block();  // this step's tiles have landed, and all warps are done with the last step's
-      issue(t);
+      if (t == 0) {
+        cp_async_wait<Schedule::kPendingAtTop + Schedule::kGroupsPerStep>();
+        sync_block();  // the first tiles have landed
+      } else {
+        cp_async_wait<Schedule::kPendingAtTop>();
+        sync_block();  // this step's tiles have landed, and all warps are done with the last step's
+        issue(t);
+      }
 
       // S = Q K^T
       Accumulator<kRowTiles, kKeySteps * 2> s;

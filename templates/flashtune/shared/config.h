@@ -5,10 +5,14 @@
 namespace flashtune {
 
 /// Which query tile a block takes: in grid order, or the one with the most keys first (causal tiles differ in length,
-/// and a long one that starts last leaves the other SMs idle).
-enum class BlockOrder : int { kGrid = 0, kLongestFirst = 1 };
+/// and a long one that starts last leaves the other SMs idle): over all heads, or over one section after the other of
+/// heads whose K and V share the L2.
+enum class BlockOrder : int { kGrid = 0, kLongestFirst = 1, kSections = 2 };
 constexpr const char* name_of(BlockOrder order) {
-  return order == BlockOrder::kGrid ? "grid" : order == BlockOrder::kLongestFirst ? "longest_first" : nullptr;
+  return order == BlockOrder::kGrid           ? "grid"
+         : order == BlockOrder::kLongestFirst ? "longest_first"
+         : order == BlockOrder::kSections     ? "sections"
+                                              : nullptr;
 }
 
 /// Whether the copy of the next K tile is issued before the softmax (kKFirst: K has longest to arrive) or V's is waited

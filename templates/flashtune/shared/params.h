@@ -19,7 +19,8 @@ struct PrefillParams {
   int seq_q;
   int seq_kv;
   int window;
-  float scale_log2;  // the softmax scale times log2(e): the exponentials are exp2
+  int section_heads;  // heads (of all batches) in one section of BlockOrder::kSections; all of them for kLongestFirst
+  float scale_log2;   // the softmax scale times log2(e): the exponentials are exp2
 };
 
 }  // namespace flashtune

@@ -65,7 +65,7 @@ constexpr const char* text_of(Rejection r) {
     case Rejection::kStages: return "k_stages and v_stages must be 1 to 3, v_stages at most k_stages";
     case Rejection::kSmemReuse: return "q_smem_reuse needs q_in_regs";
     case Rejection::kOrderNeedsCausal:
-      return "order=longest_first needs tiles of unequal length (a causal mask, no window)";
+      return "order=longest_first and order=sections need tiles of unequal length (a causal mask, no window)";
     case Rejection::kSmemPerBlock: return "more shared memory than a block may have";
     case Rejection::kSmemPerSm: return "blocks_per_sm blocks do not fit the shared memory of an SM";
     case Rejection::kThreadsPerSm: return "blocks_per_sm blocks have more threads than an SM holds";
@@ -141,7 +141,7 @@ constexpr Rejection rejection_of(const PrefillMmaConfig& c, const KernelTraits& 
   if (c.br < 16 || c.bc < 16 || c.br % (16 * c.warps) != 0 || c.bc % 16 != 0) return Rejection::kTileShape;
   if (c.k_stages < 1 || c.k_stages > 3 || c.v_stages < 1 || c.v_stages > c.k_stages) return Rejection::kStages;
   if (c.q_smem_reuse && !c.q_in_regs) return Rejection::kSmemReuse;
-  if (c.order == BlockOrder::kLongestFirst && (!t.causal || t.windowed)) return Rejection::kOrderNeedsCausal;
+  if (c.order != BlockOrder::kGrid && (!t.causal || t.windowed)) return Rejection::kOrderNeedsCausal;
   if (c.blocks_per_sm < 1 || c.blocks_per_sm > limits.max_blocks_per_sm) return Rejection::kThreadsPerSm;
   const Resources r = resources_of(c, t, limits);
   if (r.smem_bytes > limits.smem_per_block) return Rejection::kSmemPerBlock;

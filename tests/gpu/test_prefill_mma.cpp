@@ -1,0 +1,105 @@
+// Family prefill_mma on a GPU: every mask, dtype, head dim and layout against the oracle, over a cover of its configs.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cache/codec.h"
+#include "runtime/jit/kernel_compiler.h"
+#include "tests/support/gpu.h"
+#include "tuner/space.h"
+#include "tuner/validate.h"
+
+namespace flashtune {
+namespace {
+
+Problem problem_of(int head_dim, bool causal, int window, Dtype dtype, Layout layout = Layout::kBshd) {
+  Problem p;
+  p.dtype = dtype;
+  p.batch = 2, p.heads = 6, p.kv_heads = 2;
+  p.seq_q = layout == Layout::kPacked ? 333 : 200, p.seq_kv = 333;
+  p.head_dim = p.head_dim_v = head_dim;
+  p.causal = causal, p.window = window;
+  return with_layout(p, layout);
+}
+
+class PrefillMmaOnGpu : public GpuTest {
+ protected:
+  Verdict judge(Validator& validator, const Candidate& candidate, const Problem& problem, float scale) {
+    const ArchLimits limits = limits_of(device().info().key.arch);
+    const Compiled compiled = compiler_.compile({candidate, traits_of(problem), limits.arch});
+    if (!compiled.ok) return {false, "does not compile: " + compiled.log};
+    const auto kernel =
+        device().load(compiled.cubin, "flashtune_prefill_mma",
+                      static_cast<unsigned>(resources_of(candidate, traits_of(problem), limits).smem_bytes));
+    const auto& config = std::get<PrefillMmaConfig>(candidate.config);
+    return validator.judge(
+        [&](const Problem& p, Tensors tensors) {
+          tensors.scale = scale;
+          const Plan plan = make_plan(candidate, p, limits);
+          const PrefillParams params = bind(plan, tensors);
+          Launch launch;
+          launch.grid[0] = plan.grid[0];
+          launch.block = plan.block;
+          launch.smem_bytes = plan.smem_bytes;
+          launch.params = &params;
+          device().launch(*kernel, launch);
+          device().synchronize();
+        },
+        config.br, config.bc);
+  }
+
+  void expect_default_right(const Problem& problem, float scale) {
+    Validator validator(device(), problem, scale, 64);
+    const Candidate candidate = fallback(problem, limits_of(device().info().key.arch));
+    const Verdict verdict = judge(validator, candidate, problem, scale);
+    EXPECT_TRUE(verdict.ok) << problem_to_text(problem) << " scale " << scale << " by " << candidate_to_text(candidate)
+                            << ": " << verdict.why;
+  }
+
+  KernelCompiler compiler_{KernelCompiler::Options{}};
+};
+
+TEST_F(PrefillMmaOnGpu, IsRightForEveryHeadDimAndMask) {
+  int turn = 0;
+  for (const int head_dim : {8, 24, 40, 64, 72, 80, 96, 112, 128, 160, 192, 200, 256})
+    for (const bool causal : {false, true})
+      for (const int window : {0, 70}) {
+        const Dtype dtype = ++turn % 2 == 0 ? Dtype::kFp16 : Dtype::kBf16;
+        expect_default_right(problem_of(head_dim, causal, window, dtype),
+                             1.f / std::sqrt(static_cast<float>(head_dim)));
+      }
+}
+
+TEST_F(PrefillMmaOnGpu, TakesAnyLayoutOfStrides) {
+  for (const Layout layout : {Layout::kBshd, Layout::kBhsd, Layout::kPacked})
+    expect_default_right(problem_of(64, true, 0, Dtype::kBf16, layout), 0.125f);
+  Problem spread = problem_of(64, false, 0, Dtype::kFp16);
+  for (Strides* s : {&spread.q, &spread.k, &spread.v, &spread.o}) s->batch *= 2, s->row *= 2, s->head += 8;
+  expect_default_right(spread, 0.125f);
+}
+
+TEST_F(PrefillMmaOnGpu, TakesAnySoftmaxScale) {
+  for (const float scale : {1.f, 0.01f, 0.f, -0.125f})
+    expect_default_right(problem_of(64, true, 0, Dtype::kBf16), scale);
+}
+
+TEST_F(PrefillMmaOnGpu, IsRightInEveryPairOfAxisValues) {
+  const ArchLimits limits = limits_of(device().info().key.arch);
+  for (const int head_dim : {64, 72, 128, 256}) {
+    const Problem problem = problem_of(head_dim, true, 0, Dtype::kBf16);
+    const float scale = 1.f / std::sqrt(static_cast<float>(head_dim));
+    Validator validator(device(), problem, scale, 64);
+    for (const Candidate& candidate : pairwise_cover(enumerate(traits_of(problem), limits))) {
+      const Verdict verdict = judge(validator, candidate, problem, scale);
+      EXPECT_TRUE(verdict.ok) << candidate_to_text(candidate) << " at head dim " << head_dim << ": " << verdict.why;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace flashtune
