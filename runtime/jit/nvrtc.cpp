@@ -116,8 +116,7 @@ int arch_of_target(const std::string& target) {  // 90 of "sm_90a"
 
 constexpr const char* kHowToInstall =
     "Install it with scripts/setup (it puts NVIDIA's wheels into .cuda of the checkout), or install the CUDA toolkit, "
-    "or "
-    "name the folder that holds libnvrtc.so (CUDA_HOME)";
+    "or name the folder that holds libnvrtc.so (CUDA_HOME)";
 
 }  // namespace
 

@@ -1,5 +1,6 @@
 // Compiling through the store: what is served without a compiler, and what a damaged or unwritable store costs.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -16,7 +17,8 @@ namespace fs = std::filesystem;
 class KernelCompilerTest : public testing::Test {
  protected:
   void SetUp() override {
-    root_ = fs::path(testing::TempDir()) / testing::UnitTest::GetInstance()->current_test_info()->name();
+    const std::string name = testing::UnitTest::GetInstance()->current_test_info()->name();
+    root_ = fs::path(testing::TempDir()) / (name + "." + std::to_string(getpid()));
     fs::remove_all(root_);
     fs::create_directories(root_);
     spec_.traits = {Dtype::kBf16, 64, 64, true, false};

@@ -1,5 +1,6 @@
 // The real NVRTC: what it makes of good and bad sources, and what is said where it is not found.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -215,7 +216,7 @@ TEST(NvrtcPlaces, BeginWithTheHints) {
 }
 
 TEST(NvrtcPlaces, IncludeTheFoldersOfAToolkitOrWheelsNamedAsAHint) {
-  const fs::path hint = fs::path(testing::TempDir()) / "nvrtc_places";
+  const fs::path hint = fs::path(testing::TempDir()) / ("nvrtc_places." + std::to_string(getpid()));
   for (const char* below : {"lib64", "nvidia/cuda_nvrtc/lib"}) fs::create_directories(hint / below);
   const std::vector<fs::path> places = nvrtc_places({hint});
   EXPECT_EQ(std::count(places.begin(), places.end(), hint / "lib64"), 1);
@@ -225,7 +226,7 @@ TEST(NvrtcPlaces, IncludeTheFoldersOfAToolkitOrWheelsNamedAsAHint) {
 }
 
 TEST(NvrtcPlaces, OfferTheNewestThatTheDriverRuns) {
-  const fs::path folder = fs::path(testing::TempDir()) / "nvrtc_candidates";
+  const fs::path folder = fs::path(testing::TempDir()) / ("nvrtc_candidates." + std::to_string(getpid()));
   fs::create_directories(folder);
   for (const char* name : {"libnvrtc.so.11.2", "libnvrtc.so.12", "libnvrtc.so.13", "libnvrtc-builtins.so.13.0",
                            "libnvrtc.alt.so.13", "libnvrtc.so"})

@@ -33,7 +33,7 @@ Tensors tensors_of(const PrefillParams& params) {
 DeviceInfo bench_info(const std::string& driver) {
   DeviceInfo info = fake_device_info();
   info.driver = driver;
-  info.l2_bytes = 1024;
+  info.l2_bytes = 1;
   return info;
 }
 

@@ -3,7 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -100,24 +99,20 @@ TEST(Plan, BindsPointersAndTurnsTheScaleIntoBaseTwo) {
 }
 
 TEST(Plan, MakesSectionsOfTheHeadsWhoseKeysAndValuesShareTheL2) {
-  Problem problem = problem_of(4, 16, 4096);
-  problem.causal = true;
-  PrefillMmaConfig config;
-  config.br = 64;
-  const auto heads_of = [&](BlockOrder order) {
+  const auto heads_of = [](BlockOrder order, int seq_kv, int kv_heads) {
+    Problem problem = problem_of(4, 16, 4096);
+    problem.causal = true;
+    problem.seq_kv = seq_kv, problem.kv_heads = kv_heads;
+    PrefillMmaConfig config;
+    config.br = 64;
     config.order = order;
-    return make_plan({config}, problem, limits_of(80)).params.section_heads;
+    return make_plan({config}, with_layout(problem, Layout::kBshd), kLimits).params.section_heads;
   };
-  EXPECT_EQ(heads_of(BlockOrder::kLongestFirst), 64);
-  const int kv_bytes = 2 * problem.head_dim * 2 * 4096;
-  EXPECT_EQ(heads_of(BlockOrder::kSections), std::min(64, (32 << 20) / kv_bytes));
-  problem = with_layout(
-      [&] {
-        problem.seq_kv = 1 << 20;
-        return problem;
-      }(),
-      Layout::kBshd);
-  EXPECT_EQ(heads_of(BlockOrder::kSections), 1) << "a head larger than the L2 is a section of its own";
+  EXPECT_EQ(heads_of(BlockOrder::kLongestFirst, 4096, 16), 64) << "all heads of all batches";
+  EXPECT_EQ(heads_of(BlockOrder::kSections, 4096, 16), 32) << "1 MiB of K and V a head";
+  EXPECT_EQ(heads_of(BlockOrder::kSections, 16384, 4), 32) << "4 MiB, shared by four";
+  EXPECT_EQ(heads_of(BlockOrder::kSections, 512, 16), 64) << "no more than there are";
+  EXPECT_EQ(heads_of(BlockOrder::kSections, 1 << 20, 16), 1) << "larger than the L2: a section of its own";
 }
 
 TEST(Plan, SaysWhatIsWrongWithAProblemThatNoFamilyComputes) {

@@ -1,5 +1,6 @@
 // The CUDA source that a candidate becomes, and its digest.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -40,7 +41,8 @@ bool holds(const std::string& text, const std::string& part) { return text.find(
 class TemplateFolder : public testing::Test {
  protected:
   void SetUp() override {
-    root_ = fs::path(testing::TempDir()) / testing::UnitTest::GetInstance()->current_test_info()->name();
+    const std::string name = testing::UnitTest::GetInstance()->current_test_info()->name();
+    root_ = fs::path(testing::TempDir()) / (name + "." + std::to_string(getpid()));
     fs::remove_all(root_);
     fs::create_directories(root_);
   }

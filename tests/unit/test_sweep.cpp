@@ -290,6 +290,7 @@ TEST_F(Sweep, AProblemThatDoesNotFitIsSkippedWithAnOutcomeAndTheNextGoesOn) {
   Problem huge = SweepBench::problem();
   huge.batch = 4096;
   huge.heads = huge.kv_heads = 64;
+  huge.seq_q = huge.seq_kv = 1 << 16;
   huge = with_layout(huge, Layout::kBshd);
   bench.sweep(db, quick({huge, SweepBench::problem()}));
   const auto done = all_of<ProblemDone>(bench.events);
