@@ -140,7 +140,9 @@ SweepOptions remaining(const Request& request, const SharedProgress& progress) {
 
 void sweep(const Request& request, const FoundTarget& found, SharedProgress& progress, Printer& printer) {
   const int driver_major = found.gpu ? found.gpu->cuda_version / 1000 : 0;
-  const KernelCompiler compiler(compiler_options(request.compiler, driver_major));
+  KernelCompiler::Options settings = compiler_options(request.compiler, driver_major);
+  settings.this_compiler_only = true;  // a trial names the compiler whose code it timed
+  const KernelCompiler compiler(settings);
   const SweepCompiler compile = compile_with(compiler);
   Database db = Database::open(database_path(request.db));
   const SweepOptions options = remaining(request, progress);
