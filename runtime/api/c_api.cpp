@@ -211,7 +211,7 @@ void ft_problem_init(ft_problem* problem, ft_dtype dtype, int32_t batch, int32_t
   ft_problem_set_layout(problem, FT_BSHD);
 }
 
-ft_status ft_problem_set_layout(ft_problem* problem, ft_layout layout) {
+ft_status ft_problem_set_layout(ft_problem* problem, int layout) {
   return guarded([&] {
     const Layout known = enum_of<Layout>(layout, "layout");
     if (known == Layout::kStrided)

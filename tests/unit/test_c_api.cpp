@@ -68,7 +68,7 @@ TEST_F(CApi, SetsTheStridesOfALayout) {
   ASSERT_EQ(ft_problem_set_layout(&problem, FT_BHSD), FT_OK);
   EXPECT_EQ(problem.k.head, 200 * 64);
   EXPECT_EQ(problem.k.row, 64);
-  EXPECT_EQ(ft_problem_set_layout(&problem, static_cast<ft_layout>(9)), FT_INVALID_ARGUMENT);
+  EXPECT_EQ(ft_problem_set_layout(&problem, 9), FT_INVALID_ARGUMENT);
   EXPECT_STREQ(ft_last_error(), "layout 9 is unknown; the known ones are bshd, bhsd, packed, strided");
   EXPECT_EQ(problem.k.head, 200 * 64) << "a call that fails changes nothing";
 }
@@ -79,7 +79,7 @@ TEST_F(CApi, TellsWhetherAProblemIsSupportedAndWhyNot) {
   problem.head_dim = problem.head_dim_v = 264;
   EXPECT_EQ(ft_supported(&problem, &reason), 0);
   EXPECT_STREQ(reason, text_of(ProblemFault::kHeadDim));
-  problem.dtype = static_cast<ft_dtype>(7);
+  problem.dtype = 7;
   EXPECT_EQ(ft_supported(&problem, &reason), 0);
   EXPECT_STREQ(reason, "dtype 7 is unknown; the known ones are fp16, bf16");
   EXPECT_EQ(ft_supported(nullptr, nullptr), 0);

@@ -66,7 +66,9 @@ TEST(Plan, RefusesMoreBlocksThanOneLaunchHas) {
   EXPECT_NE(why.find("2^31"), std::string::npos) << why;
   EXPECT_NE(why.find("batch 65536 x heads 32768"), std::string::npos) << why;
   // Overflows 64 bits.
-  EXPECT_NE(refusal(candidate_of(64), problem_of(2147483647, 2147483647, 2147483647)), "");
+  Problem huge = problem_of(1, 1, 1);
+  huge.batch = huge.heads = huge.seq_q = 2147483647;
+  EXPECT_NE(refusal(candidate_of(64), huge), "");
 }
 
 TEST(Plan, CarriesSizesStridesAndWindowToTheKernel) {

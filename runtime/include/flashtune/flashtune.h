@@ -74,8 +74,8 @@ typedef struct ft_strides {
 } ft_strides;
 
 typedef struct ft_problem {
-  ft_op op;
-  ft_dtype dtype;
+  int32_t op;    /* an ft_op */
+  int32_t dtype; /* an ft_dtype */
   int32_t batch;
   int32_t heads;    /* of Q and O; a multiple of kv_heads */
   int32_t kv_heads; /* of K and V */
@@ -148,7 +148,7 @@ FT_API void ft_problem_init(ft_problem* problem, ft_dtype dtype, int32_t batch, 
                             int32_t seq_q, int32_t seq_kv, int32_t head_dim);
 
 /* Sets all four strides for the sizes that the problem has now; call it again after changing them. */
-FT_API ft_status ft_problem_set_layout(ft_problem* problem, ft_layout layout);
+FT_API ft_status ft_problem_set_layout(ft_problem* problem, int layout /* an ft_layout */);
 
 /* Whether any kernel computes the problem: 1, or 0 and *reason (may be NULL) says what is supported. No engine is
  * needed. */
