@@ -31,3 +31,5 @@ function(flashtune_find_library target header library)
 endfunction()
 flashtune_find_library(flashtune_sqlite sqlite3.h sqlite3)
 flashtune_find_library(flashtune_xxhash xxhash.h xxhash)
+# Of the simulated device alone.
+flashtune_find_library(flashtune_boost_context boost/context/detail/fcontext.hpp boost_context)

@@ -60,9 +60,9 @@ FT_DEVICE void prefill_mma(const PrefillParams& p) {
   const u16* v = static_cast<const u16*>(p.v) + tile.batch * p.v_strides.batch + tile.kv_head * p.v_strides.head;
 
   const u32 smem = dynamic_smem();
-  const QTile q_tile{smem + kSmem.q};
-  const KTile k_ring{smem + kSmem.k};
-  const VTile v_ring{smem + kSmem.v};
+  const QTile q_tile{shared_region(smem + kSmem.q, kSmem.q_bytes)};
+  const KTile k_ring{shared_region(smem + kSmem.k, kSmem.k_bytes * kConfig.k_stages)};
+  const VTile v_ring{shared_region(smem + kSmem.v, kSmem.v_bytes * kConfig.v_stages)};
 
   // Step t visits key tile keys.first + keys.count - 1 - t.
   const auto first_key = [&](int t) { return (keys.first + keys.count - 1 - t) * kBc; };
@@ -165,7 +165,7 @@ FT_DEVICE void prefill_mma(const PrefillParams& p) {
     write_log_sum_exp(p.lse + (static_cast<i64>(tile.batch) * p.heads + tile.head) * p.seq_q + tile.first_row, softmax,
                       warp_row, rows_left, lane);
   // A warp stages O over its own rows of Q, which no other warp reads.
-  const OTile o_tile{smem + kSmem.q};
+  const OTile o_tile{shared_region(smem + kSmem.q, OTile::kBytes)};
   stage_output<kTraits.dtype>(o_tile, o, softmax, warp_row, lane);
   sync_warp();
   u16* out = static_cast<u16*>(p.o) + tile.batch * p.o_strides.batch + tile.head * p.o_strides.head +

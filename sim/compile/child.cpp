@@ -1,0 +1,107 @@
+// posix_spawn with stdin and stdout as pipes.
+#include "sim/compile/child.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstring>
+
+#include "cache/error.h"
+
+extern char** environ;
+
+namespace flashtune::sim {
+namespace {
+
+/// Both ends of a pipe; no child inherits them but through posix_spawn's own dup2.
+struct Pipe {
+  int ends[2] = {-1, -1};
+  Pipe() {
+    if (pipe2(ends, O_CLOEXEC) != 0)
+      throw Error(ErrorKind::kIo, std::string("cannot make a pipe to the C++ compiler: ") + std::strerror(errno));
+  }
+  Pipe(const Pipe&) = delete;
+  Pipe& operator=(const Pipe&) = delete;
+  ~Pipe() { close_end(0), close_end(1); }
+  void close_end(int i) {
+    if (ends[i] >= 0) close(ends[i]);
+    ends[i] = -1;
+  }
+};
+
+/// Feeds and drains at once: either side alone could fill a pipe and wait for ever.
+std::string exchange(Pipe& in, Pipe& out, const std::string& input) {
+  fcntl(in.ends[1], F_SETFL, O_NONBLOCK);
+  std::string output;
+  std::size_t sent = 0;
+  if (input.empty()) in.close_end(1);
+  for (char buffer[4096];;) {
+    pollfd waits[] = {{out.ends[0], POLLIN, 0}, {in.ends[1], POLLOUT, 0}};  // poll ignores a closed end's -1
+    if (poll(waits, 2, -1) < 0 && errno != EINTR) break;
+    if (waits[1].revents != 0) {
+      const ssize_t n = write(in.ends[1], input.data() + sent, input.size() - sent);
+      if (n > 0) sent += static_cast<std::size_t>(n);
+      if (sent == input.size() || (n < 0 && errno != EAGAIN && errno != EINTR)) in.close_end(1);
+    }
+    if (waits[0].revents != 0) {
+      const ssize_t n = read(out.ends[0], buffer, sizeof buffer);
+      if (n > 0) output.append(buffer, static_cast<std::size_t>(n));
+      if (n == 0 || (n < 0 && errno != EINTR)) break;
+    }
+  }
+  return output;
+}
+
+/// While it lives, this thread gets EPIPE instead of the signal that would end the process.
+class NoSigpipe {
+ public:
+  NoSigpipe() {
+    sigemptyset(&pipe_);
+    sigaddset(&pipe_, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+  }
+  ~NoSigpipe() {
+    if (sigismember(&before_, SIGPIPE) == 0) {
+      const timespec at_once{};
+      sigtimedwait(&pipe_, nullptr, &at_once);
+    }
+    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+
+ private:
+  sigset_t pipe_, before_;
+};
+
+}  // namespace
+
+ChildResult run_child(const std::vector<std::string>& arguments, const std::string& input) {
+  std::vector<char*> argv;
+  for (const std::string& a : arguments) argv.push_back(const_cast<char*>(a.c_str()));
+  argv.push_back(nullptr);
+  Pipe in, out;
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, in.ends[0], 0);
+  posix_spawn_file_actions_adddup2(&actions, out.ends[1], 1);
+  posix_spawn_file_actions_adddup2(&actions, out.ends[1], 2);
+  pid_t child = 0;
+  const int error = posix_spawnp(&child, argv[0], &actions, nullptr, argv.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  if (error != 0) return {127, std::strerror(error)};
+  in.close_end(0);
+  out.close_end(1);
+  const NoSigpipe no_signal;
+  ChildResult result;
+  result.output = exchange(in, out, input);
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  result.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return result;
+}
+
+}  // namespace flashtune::sim

@@ -1,0 +1,160 @@
+// One block of threads, run to its end on one OS thread: who runs, who waits where, and what went wrong.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sim/core/bank_conflicts.h"
+#include "sim/core/fiber.h"
+#include "sim/core/global_memory.h"
+#include "sim/core/ready_list.h"
+#include "sim/core/shared_memory.h"
+#include "sim/counters.h"
+
+namespace flashtune::sim {
+
+/// What a thread can wait in: instructions for which all lanes of a warp, or all threads of the block, must come.
+enum class Meeting : unsigned char {
+  kNone,
+  kBlockBarrier,
+  kWarpBarrier,
+  kShuffle,
+  kVote,
+  kLdmatrix,
+  kLdmatrixTrans,
+  kMmaFp16,
+  kMmaBf16,
+};
+const char* name_of(Meeting meeting);
+
+/// What a lane brings to a meeting, and where the outcome goes. The lane waits inside the instruction, so pointers into
+/// its stack stay good; whoever comes last does the work of all.
+struct LaneArguments {
+  const unsigned char* row;  // ldmatrix
+  unsigned address;
+  unsigned* to;
+  float* d;  // mma
+  const unsigned* a;
+  unsigned b[2];
+  float value;  // shuffle
+  int lane_mask;
+  bool predicate;  // vote
+};
+
+/// A copy that its thread has not waited for.
+struct PendingCopy {
+  unsigned to;
+  const void* from;
+  bool in_range;
+  bool landed;
+};
+
+struct Thread {
+  Fiber fiber;
+  bool done = false;
+  Meeting waits_in = Meeting::kNone;
+  Site site{};
+  std::vector<PendingCopy> copies;  // oldest first; those past the last group's end are uncommitted
+  std::vector<std::size_t> groups;  // where each committed group ends in `copies`
+};
+
+struct Warp {
+  LaneArguments lanes[32];
+  unsigned size = 32;
+  unsigned waiting = 0;  // lanes in the meeting below
+  unsigned gone = 0;     // lanes that have returned
+  Meeting meeting = Meeting::kNone;
+  Site site{};
+  LaneAccesses accesses;
+  unsigned char order[2] = {};  // objects for release and acquire, one for odd and one for even barriers
+  unsigned barriers = 0;
+};
+
+/// What is the same for all blocks of a launch.
+struct LaunchContext {
+  const Kernel& kernel;
+  const void* params;
+  const GlobalMemory& global;
+  SimOptions options;
+  unsigned threads;
+  unsigned smem_bytes;
+};
+
+class Block {
+ public:
+  explicit Block(const LaunchContext& context);
+
+  /// Runs block `index`; what went wrong, or nothing.
+  std::optional<std::string> run(unsigned index);
+  const Counters& counters() const { return counters_; }
+
+  /// The block that runs on this OS thread.
+  static Block& current();
+
+  // --- called by instructions, on the fiber of the thread that executes them
+  Thread& thread() { return threads_[current_]; }
+  unsigned thread_index() const { return current_; }
+  unsigned index() const { return index_; }
+  unsigned lane() const { return current_ % 32; }
+  Warp& warp() { return warps_[current_ / 32]; }
+  LaneArguments& arguments() { return warp().lanes[lane()]; }
+  SharedMemory& shared() { return shared_; }
+  Counters& count() { return counters_; }
+  Random& random() { return random_; }
+  const SimOptions& options() const { return context_.options; }
+
+  /// Waits until all lanes of the warp are at this instruction; the last one calls `work` for all of them.
+  template <class Work>
+  void meet_warp(Meeting meeting, Site site, Work&& work) {
+    Warp& w = warp();
+    if (arrive(w, meeting, site) < w.size) return wait();
+    leave(w);
+    work(w);
+    w.accesses.flush(counters_);
+    resume_warp();
+  }
+  void meet_block(Site site);
+
+  /// Reports what the running thread did and ends the launch.
+  [[noreturn]] void fail(Site site, const std::string& what);
+
+  /// A check of global memory on behalf of the running thread; fails when it does not hold.
+  void check_global(const void* p, std::size_t bytes, const char* what, Site site);
+
+  /// Lands copies of the running thread until at most `pending` groups are left.
+  void land_copies(std::size_t pending);
+  void land(const PendingCopy& copy);
+
+ private:
+  static void fiber_main();
+  unsigned arrive(Warp& w, Meeting meeting, Site site);
+  void leave(Warp& w) { w.waiting = 0, w.meeting = Meeting::kNone; }
+  void wait();
+  void yield_if_random();
+  void resume_warp();
+  void open_block_barrier();
+  void thread_returns();
+  [[noreturn]] void run_next_for_ever();
+  [[noreturn]] void end_with(std::string failure);
+  std::string who_waits() const;
+
+  const LaunchContext& context_;
+  SharedMemory shared_;
+  std::vector<Thread> threads_;
+  std::vector<Warp> warps_;
+  ReadyList ready_;
+  Random random_{0};
+  Fiber host_;  // the OS thread's own stack
+  unsigned index_ = 0, current_ = 0, live_ = 0;
+  unsigned at_block_barrier_ = 0;
+  unsigned block_barriers_ = 0;
+  unsigned char order_[2] = {};  // as in Warp
+  unsigned char lifetime_ = 0;   // object that orders the host before and after all threads
+  std::size_t global_hint_ = 0;
+  Counters counters_;
+  std::optional<std::string> failure_;
+};
+
+}  // namespace flashtune::sim

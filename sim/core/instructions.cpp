@@ -1,0 +1,227 @@
+// The instructions, one function each.
+#include "sim/core/instructions.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "sim/core/block.h"
+#include "sim/core/matrix.h"
+#include "sim/core/sanitizers.h"
+
+namespace flashtune::sim {
+namespace {
+
+// --- shared memory
+
+/// Where `bytes` at `address` lie, checked.
+unsigned char* shared_at(Block& block, unsigned address, unsigned bytes, const char* what, Site site) {
+  unsigned char* p = block.shared().at(address, bytes);
+  if (p == nullptr)
+    block.fail(site, fmt::format("{} of {} bytes of shared memory out of bounds or misaligned: {}", what, bytes,
+                                 block.shared().fault(address, bytes)));
+  return p;
+}
+
+const unsigned char* shared_source(Block& block, unsigned address, unsigned bytes, const char* what, Site site) {
+  unsigned char* p = shared_at(block, address, bytes, what, site);
+  if (!block.shared().readable(address, bytes))
+    block.fail(site, fmt::format("{} of shared memory that is not there yet: {}", what,
+                                 block.shared().why_unreadable(address, bytes)));
+  kernel_reads(p, bytes);
+  return p;
+}
+
+unsigned char* shared_target(Block& block, unsigned address, unsigned bytes, const char* what, Site site) {
+  unsigned char* p = shared_at(block, address, bytes, what, site);
+  if (block.shared().in_flight(address, bytes))
+    block.fail(site, fmt::format("{} onto shared memory at which a copy is still in flight: {}", what,
+                                 block.shared().why_unreadable(address, bytes)));
+  return p;
+}
+
+unsigned shared_region(unsigned first, int bytes, Site site) {
+  Block& block = Block::current();
+  const unsigned region = block.shared().declare(first, bytes, site);
+  if (region == 0)
+    block.fail(site, fmt::format("a region of {} bytes at offset {} does not fit the block's shared memory", bytes,
+                                 static_cast<long long>(first) - SharedMemory::kBase));
+  return region;
+}
+
+void store_shared(unsigned to, unsigned value, Site site) {
+  Block& block = Block::current();
+  unsigned char* p = shared_target(block, to, 4, "store", site);
+  kernel_writes(p, 4);
+  std::memcpy(p, &value, 4);
+  block.shared().mark_written(to, 4);
+  block.warp().accesses.add(block.lane(), LaneAccesses::kStore4, to);
+}
+
+void load_shared_16(void* value, unsigned from, Site site) {
+  Block& block = Block::current();
+  std::memcpy(value, shared_source(block, from, 16, "load", site), 16);
+  block.warp().accesses.add(block.lane(), LaneAccesses::kLoad16, from);
+}
+
+// --- global memory
+
+template <std::size_t kBytes>
+void store_global(void* to, const void* value, Site site) {
+  Block& block = Block::current();
+  block.check_global(to, kBytes, "store", site);
+  kernel_writes(to, kBytes);
+  std::memcpy(to, value, kBytes);
+  block.count().global_bytes_written += kBytes;
+}
+
+// --- asynchronous copies
+
+void copy_async_16(unsigned to, const void* from, bool in_range, Site site) {
+  Block& block = Block::current();
+  shared_target(block, to, 16, "asynchronous copy", site);
+  if (in_range) {
+    block.check_global(from, 16, "asynchronous copy", site);
+    kernel_reads(from, 16);
+    block.count().global_bytes_read += 16;
+  } else {
+    ++block.count().copies_of_zeros;
+  }
+  ++block.count().copies;
+  block.warp().accesses.add(block.lane(), LaneAccesses::kCopy16, to);
+  PendingCopy copy{to, from, in_range, false};
+  const CopyTiming timing = block.options().copies;
+  if (timing == CopyTiming::kEarly || (timing == CopyTiming::kRandom && block.random().coin())) {
+    block.land(copy);
+    copy.landed = true;
+  }
+  block.shared().mark_in_flight(to, 16);  // landed or not: nobody may know before the wait
+  block.thread().copies.push_back(copy);
+}
+
+void copy_commit() {
+  Thread& thread = Block::current().thread();
+  thread.groups.push_back(thread.copies.size());
+}
+
+void copy_wait(int pending) { Block::current().land_copies(static_cast<std::size_t>(pending)); }
+
+// --- matrices
+
+template <Meeting kMeeting>
+void ldmatrix(unsigned* to, unsigned row_address, Site site) {
+  Block& block = Block::current();
+  LaneArguments& mine = block.arguments();
+  mine.row = shared_source(block, row_address, 16, name_of(kMeeting), site);
+  mine.address = row_address;
+  mine.to = to;
+  block.meet_warp(kMeeting, site, [&](Warp& w) {
+    Counters& counters = block.count();
+    ++counters.ldmatrix;
+    for (unsigned matrix = 0; matrix < 4; ++matrix) {
+      unsigned addresses[8];
+      for (unsigned row = 0; row < 8; ++row) addresses[row] = w.lanes[matrix * 8 + row].address;
+      counters.ldmatrix_conflicts += conflicts_of_16(addresses, 8);
+    }
+    load_matrices(w.lanes, kMeeting == Meeting::kLdmatrixTrans);
+  });
+}
+
+void mma(float* d, const unsigned* a, unsigned b0, unsigned b1, Format format, Site site) {
+  Block& block = Block::current();
+  LaneArguments& mine = block.arguments();
+  mine.d = d;
+  mine.a = a;
+  mine.b[0] = b0;
+  mine.b[1] = b1;
+  const bool bf16 = format == Format::kBf16;
+  block.meet_warp(bf16 ? Meeting::kMmaBf16 : Meeting::kMmaFp16, site, [&](Warp& w) {
+    ++block.count().mma;
+    bf16 ? multiply<Dtype::kBf16>(w.lanes) : multiply<Dtype::kFp16>(w.lanes);
+  });
+}
+
+unsigned pack(float low, float high, Format format) {
+  const Dtype dtype = format == Format::kBf16 ? Dtype::kBf16 : Dtype::kFp16;
+  return from_float(low, dtype) | static_cast<unsigned>(from_float(high, dtype)) << 16;
+}
+
+// --- arithmetic
+
+/// Denormal operands and results are zero, as .ftz has it.
+float flushed(float x) { return std::fabs(x) < 0x1p-126f ? std::copysign(0.f, x) : x; }
+float exp2(float x) { return flushed(std::exp2(flushed(x))); }
+float log2(float x) { return flushed(std::log2(flushed(x))); }
+
+// --- warps and blocks
+
+float shuffle_xor(float value, int lane_mask, Site site) {
+  Block& block = Block::current();
+  LaneArguments& mine = block.arguments();
+  mine.value = value;
+  mine.lane_mask = lane_mask;
+  block.meet_warp(Meeting::kShuffle, site, [&](Warp& w) {
+    ++block.count().shuffles;
+    float received[32];
+    for (unsigned i = 0; i < w.size; ++i) {
+      const unsigned from = i ^ (static_cast<unsigned>(w.lanes[i].lane_mask) & 31u);
+      received[i] = w.lanes[from < w.size ? from : i].value;
+    }
+    for (unsigned i = 0; i < w.size; ++i) w.lanes[i].value = received[i];
+  });
+  return mine.value;
+}
+
+bool any_in_warp(bool predicate, Site site) {
+  Block& block = Block::current();
+  LaneArguments& mine = block.arguments();
+  mine.predicate = predicate;
+  block.meet_warp(Meeting::kVote, site, [&](Warp& w) {
+    ++block.count().shuffles;
+    bool any = false;
+    for (unsigned i = 0; i < w.size; ++i) any |= w.lanes[i].predicate;
+    for (unsigned i = 0; i < w.size; ++i) w.lanes[i].predicate = any;
+  });
+  return mine.predicate;
+}
+
+void sync_warp(Site site) {
+  Block& block = Block::current();
+  Warp& warp = block.warp();
+  unsigned char& order = warp.order[warp.barriers % 2];
+  release(&order);
+  block.meet_warp(Meeting::kWarpBarrier, site, [&](Warp& w) {
+    ++block.count().warp_barriers;
+    ++w.barriers;
+  });
+  acquire(&order);
+}
+
+}  // namespace
+
+const Calls kCalls = {
+    .thread_index = [] { return static_cast<int>(Block::current().thread_index()); },
+    .block_index = [] { return static_cast<int>(Block::current().index()); },
+    .dynamic_smem = [] { return SharedMemory::kBase; },
+    .shared_region = shared_region,
+    .store_shared = store_shared,
+    .load_shared_16 = load_shared_16,
+    .store_global_4 = store_global<4>,
+    .store_global_16 = store_global<16>,
+    .copy_async_16 = copy_async_16,
+    .copy_commit = copy_commit,
+    .copy_wait = copy_wait,
+    .ldmatrix_x4 = ldmatrix<Meeting::kLdmatrix>,
+    .ldmatrix_x4_trans = ldmatrix<Meeting::kLdmatrixTrans>,
+    .mma_m16n8k16 = mma,
+    .pack = pack,
+    .exp2 = exp2,
+    .log2 = log2,
+    .shuffle_xor = shuffle_xor,
+    .any_in_warp = any_in_warp,
+    .sync_warp = sync_warp,
+    .sync_block = [](Site site) { Block::current().meet_block(site); },
+};
+
+}  // namespace flashtune::sim

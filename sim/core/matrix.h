@@ -1,0 +1,17 @@
+// What the 32 lanes of a warp do together in ldmatrix and mma. Layouts: PTX ISA, "Matrix fragments for mma.m16n8k16
+// with floating point type" and "ldmatrix".
+#pragma once
+
+#include "sim/core/block.h"
+#include "tuner/dtype_bits.h"
+
+namespace flashtune::sim {
+
+/// Four 8 x 8 matrices: lane l gave row l % 8 of matrix l / 8, and receives in register i its piece of matrix i.
+void load_matrices(LaneArguments* lanes, bool transposed);
+
+/// D += A B, 16 x 8 += 16 x 16 * 16 x 8.
+template <Dtype kDtype>
+void multiply(LaneArguments* lanes);
+
+}  // namespace flashtune::sim

@@ -1,0 +1,89 @@
+// The shared memory of one block. Every access is checked: alignment, the bounds of the region that its address was
+// declared in, and whether what it reads was written, by whom, and has landed.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "flashtune/sim/calls.h"
+
+namespace flashtune::sim {
+
+class SharedMemory {
+ public:
+  explicit SharedMemory(unsigned bytes);
+
+  /// Forgets regions and contents: all bytes become NaN and unwritten.
+  void reset();
+
+  /// Addresses look as they do on a GPU: small, and not from 0. The bits above kOffsetBits say which region an address
+  /// was derived from; address arithmetic leaves them alone.
+  static constexpr unsigned kBase = 1024;
+  static constexpr unsigned kOffsetBits = 20;
+
+  /// The address from which a region is reached. The same declaration by every thread is one region.
+  /// 0: `first` + `bytes` reaches past the allocation, or there are too many regions.
+  unsigned declare(unsigned first, int bytes, Site site);
+
+  /// Where the bytes lie, or nullptr for an access that is out of bounds or misaligned; fault() then says how.
+  /// `bytes` is 4 or 16.
+  unsigned char* at(unsigned address, unsigned bytes) {
+    const unsigned region = address >> kOffsetBits;
+    if (region >= regions_.size()) return nullptr;
+    const unsigned offset = (address & kOffsetMask) - kBase;  // huge below the base
+    const Region& r = regions_[region];
+    if (offset < r.begin || offset + bytes > r.end || offset + bytes < offset || offset % bytes != 0) return nullptr;
+    return bytes_.get() + offset;
+  }
+  std::string fault(unsigned address, unsigned bytes) const;
+
+  // --- the state of 32-bit words; the address must be one that at() admits
+  /// Whether words may be read through this address: written, through the same region, and landed.
+  bool readable(unsigned address, unsigned bytes) const {
+    const unsigned char wanted = mark_of(address);
+    const unsigned char* state = state_at(address);
+    for (unsigned i = 0; i < bytes / 4; ++i)
+      if (state[i] != wanted && !(wanted == kUndeclared && readable_by_any(state[i]))) return false;
+    return true;
+  }
+  std::string why_unreadable(unsigned address, unsigned bytes) const;
+  bool in_flight(unsigned address, unsigned bytes) const {
+    const unsigned char* state = state_at(address);
+    for (unsigned i = 0; i < bytes / 4; ++i)
+      if ((state[i] & kInFlight) != 0) return true;
+    return false;
+  }
+  void mark_written(unsigned address, unsigned bytes) { mark(address, bytes, mark_of(address)); }
+  void mark_in_flight(unsigned address, unsigned bytes) {
+    mark(address, bytes, static_cast<unsigned char>(mark_of(address) | kInFlight));
+  }
+
+ private:
+  struct Region {
+    unsigned begin, end;  // offsets in the allocation
+    Site site;
+  };
+  static constexpr unsigned kOffsetMask = (1u << kOffsetBits) - 1;
+  static constexpr unsigned char kUnwritten = 0;
+  static constexpr unsigned char kUndeclared = 1;  // through the whole allocation, region 0
+  static constexpr unsigned char kInFlight = 0x80;
+  static constexpr std::size_t kMaxRegions = 126;
+
+  static bool readable_by_any(unsigned char state) { return state != kUnwritten && (state & kInFlight) == 0; }
+  static unsigned char mark_of(unsigned address) { return static_cast<unsigned char>((address >> kOffsetBits) + 1); }
+  const unsigned char* state_at(unsigned address) const { return &state_[((address & kOffsetMask) - kBase) / 4]; }
+  void mark(unsigned address, unsigned bytes, unsigned char state) {
+    unsigned char* p = &state_[((address & kOffsetMask) - kBase) / 4];
+    for (unsigned i = 0; i < bytes / 4; ++i) p[i] = state;
+  }
+  std::string name_of_region(unsigned region) const;
+
+  unsigned size_;
+  std::unique_ptr<unsigned char[]> bytes_;  // of exactly size_, so that AddressSanitizer sees an access past it
+  std::vector<unsigned char> state_;        // of each word: region + 1, perhaps | kInFlight
+  std::vector<Region> regions_;             // [0] is the whole allocation
+};
+
+}  // namespace flashtune::sim

@@ -1,0 +1,61 @@
+// What a launch did, counted: a deterministic stand-in for time, the same for every schedule.
+#pragma once
+
+#include <cstdint>
+
+namespace flashtune {
+
+/// Instructions are counted once per warp. A bank conflict is one more pass over shared memory than the access needs.
+struct Counters {
+  std::uint64_t mma = 0;
+  std::uint64_t ldmatrix = 0;
+  std::uint64_t shuffles = 0;  // votes too
+  std::uint64_t warp_barriers = 0;
+  std::uint64_t block_barriers = 0;   // once per block
+  std::uint64_t copies = 0;           // asynchronous, 16 bytes each
+  std::uint64_t copies_of_zeros = 0;  // of these, those that read nothing
+  std::uint64_t global_bytes_read = 0;
+  std::uint64_t global_bytes_written = 0;
+  std::uint64_t ldmatrix_conflicts = 0;
+  std::uint64_t copy_conflicts = 0;
+  std::uint64_t load_conflicts = 0;
+  std::uint64_t store_conflicts = 0;
+  bool operator==(const Counters&) const = default;
+};
+
+/// Calls f(name, value) for each counter, in the order of the struct.
+template <class AnyCounters, class F>
+void visit_counters(AnyCounters& c, F&& f) {
+  f("mma", c.mma);
+  f("ldmatrix", c.ldmatrix);
+  f("shuffles", c.shuffles);
+  f("warp_barriers", c.warp_barriers);
+  f("block_barriers", c.block_barriers);
+  f("copies", c.copies);
+  f("copies_of_zeros", c.copies_of_zeros);
+  f("global_bytes_read", c.global_bytes_read);
+  f("global_bytes_written", c.global_bytes_written);
+  f("ldmatrix_conflicts", c.ldmatrix_conflicts);
+  f("copy_conflicts", c.copy_conflicts);
+  f("load_conflicts", c.load_conflicts);
+  f("store_conflicts", c.store_conflicts);
+}
+
+inline Counters& operator+=(Counters& into, const Counters& more) {
+  into.mma += more.mma;
+  into.ldmatrix += more.ldmatrix;
+  into.shuffles += more.shuffles;
+  into.warp_barriers += more.warp_barriers;
+  into.block_barriers += more.block_barriers;
+  into.copies += more.copies;
+  into.copies_of_zeros += more.copies_of_zeros;
+  into.global_bytes_read += more.global_bytes_read;
+  into.global_bytes_written += more.global_bytes_written;
+  into.ldmatrix_conflicts += more.ldmatrix_conflicts;
+  into.copy_conflicts += more.copy_conflicts;
+  into.load_conflicts += more.load_conflicts;
+  into.store_conflicts += more.store_conflicts;
+  return into;
+}
+
+}  // namespace flashtune

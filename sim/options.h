@@ -1,0 +1,36 @@
+// How the simulated device runs a kernel: in which order threads take turns, and when asynchronous copies land.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace flashtune {
+
+/// Which of the threads that can run goes next, whenever one has to wait. No order finds every missing barrier:
+/// kLifo lets one warp run as far ahead of the others as it can, kFifo keeps them abreast, kRandom mixes lanes too.
+enum class Schedule : int { kLifo = 0, kFifo, kRandom };
+constexpr const char* name_of(Schedule schedule) {
+  constexpr const char* kNames[] = {"lifo", "fifo", "random"};
+  const int i = static_cast<int>(schedule);
+  return i >= 0 && i < 3 ? kNames[i] : nullptr;
+}
+
+/// When a copy lands: as late as it may (at the wait of the thread that issued it), at once, or either by chance.
+enum class CopyTiming : int { kLate = 0, kEarly, kRandom };
+constexpr const char* name_of(CopyTiming timing) {
+  constexpr const char* kNames[] = {"late", "early", "random"};
+  const int i = static_cast<int>(timing);
+  return i >= 0 && i < 3 ? kNames[i] : nullptr;
+}
+
+struct SimOptions {
+  Schedule schedule = Schedule::kLifo;
+  CopyTiming copies = CopyTiming::kLate;
+  std::uint64_t seed = 1;        // of kRandom, in either
+  int threads = 0;               // cores that blocks are spread over; 0: all
+  int sm_count = 1;              // of the GPU that is imitated, for DeviceInfo alone
+  std::size_t l2_bytes = 0;      // likewise
+  std::size_t memory_bytes = 0;  // of the device; 0: half of the host's
+};
+
+}  // namespace flashtune

@@ -1,0 +1,17 @@
+// The simulated device's version of the file of this name.
+#pragma once
+
+#include "flashtune/primitives/platform.cuh"
+
+namespace flashtune {
+
+FT_DEVICE float exp2_approx(float x) { return sim::calls->exp2(x); }
+FT_DEVICE float log2_approx(float x) { return sim::calls->log2(x); }
+// Not std::fma: without an FMA instruction it is a call, and the host may be any x86-64. The product of two floats is
+// exact in double, so that only the sum is rounded twice.
+FT_DEVICE float fused_multiply_add(float a, float b, float c) {
+  return static_cast<float>(static_cast<double>(a) * static_cast<double>(b) + static_cast<double>(c));
+}
+FT_DEVICE float maximum(float a, float b) { return a > b || b != b ? a : b; }  // the operand that is no NaN, as fmaxf
+
+}  // namespace flashtune

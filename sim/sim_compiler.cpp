@@ -1,0 +1,115 @@
+// Amalgamates, compiles, keeps.
+#include "sim/sim_compiler.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <map>
+#include <mutex>
+#include <variant>
+
+#include "cache/error.h"
+#include "cache/keys.h"
+#include "flashtune/shared/resources.h"
+#include "sim/compile/amalgamate.h"
+#include "sim/compile/embedded_primitives.h"
+#include "sim/compile/host_compiler.h"
+
+namespace flashtune {
+namespace {
+
+/// Exports the kernel. The text above it defines `entry`, which takes its parameters by value.
+constexpr const char* kExport = R"(
+#line 1 "sim_export"
+extern "C" __attribute__((visibility("default"))) const flashtune::sim::Kernel flashtune_sim_kernel = {{
+    flashtune::sim::kKernelVersion,
+    "{entry}",
+    flashtune::sim::params_bytes_of(&{entry}),
+    [](const flashtune::sim::Calls* calls) {{ flashtune::sim::calls = calls; }},
+    [](const void* params) {{ flashtune::sim::run_with(&{entry}, params); }},
+}};
+)";
+
+/// The template tree with the simulator's primitives in the place of the GPU's.
+std::map<std::string, std::string> headers_of(const Templates& templates) {
+  std::map<std::string, std::string> headers = templates.files();
+  for (unsigned long i = 0; i < kEmbeddedSimPrimitiveCount; ++i) {
+    const EmbeddedFile& file = kEmbeddedSimPrimitives[i];
+    headers[file.path] = std::string(file.bytes, file.bytes + file.size);
+  }
+  return headers;
+}
+
+KernelFacts predicted_facts(const KernelSpec& spec) {
+  const Resources r = std::visit([&](const auto& c) { return resources_of(c, spec.traits, limits_of(spec.arch)); },
+                                 spec.candidate.config);
+  KernelFacts facts;
+  facts.registers = r.registers < r.register_cap ? r.registers : r.register_cap;
+  facts.max_threads = r.threads;
+  return facts;
+}
+
+}  // namespace
+
+struct SimCompiler::State {
+  Options options;
+  std::optional<Templates> own_templates;
+  std::optional<CubinStore> store;
+  std::map<std::string, std::string> headers;
+  std::mutex mutex;
+  std::optional<sim::HostCompiler> found;
+
+  const Templates& templates() const { return own_templates ? *own_templates : Templates::embedded(); }
+
+  const sim::HostCompiler& compiler() {
+    const std::lock_guard lock(mutex);
+    if (!found) found.emplace(options.compiler);
+    return *found;
+  }
+};
+
+SimCompiler::SimCompiler(Options options) : state_(std::make_shared<State>()) {
+  state_->options = std::move(options);
+  if (state_->options.template_root) state_->own_templates = Templates::from_folder(*state_->options.template_root);
+  state_->headers = headers_of(state_->templates());
+  try {
+    if (state_->options.folder) state_->store.emplace(*state_->options.folder);
+  } catch (const Error&) {
+    // A folder that cannot be made is one from which nothing is read.
+  }
+}
+
+Compiled SimCompiler::compile(const KernelSpec& spec) const {
+  const auto start = std::chrono::steady_clock::now();
+  const Source source = instantiate(spec, state_->templates());
+  const std::string text =
+      sim::amalgamate(source.text, state_->headers) + fmt::format(kExport, fmt::arg("entry", source.entry));
+  const sim::HostCompiler& compiler = state_->compiler();
+  const std::string key =
+      digest_of(fmt::format("sim\n{}\n{}\n{}", compiler.version(), fmt::join(sim::HostCompiler::options(), " "), text));
+  Compiled compiled;
+  compiled.compiler = compiler.version();
+  compiled.facts = predicted_facts(spec);
+  if (auto stored = state_->store ? state_->store->get(key) : std::nullopt) {
+    compiled.ok = compiled.from_store = true;
+    compiled.cubin = std::move(stored->cubin);
+    compiled.log = std::move(stored->log);
+  } else {
+    sim::HostCompiled made = compiler.compile(text);
+    compiled.ok = made.ok;
+    compiled.cubin = std::move(made.library);
+    compiled.log = std::move(made.log);
+    compiled.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    try {
+      if (compiled.ok && state_->store) state_->store->put(key, {compiled.cubin, compiled.log});
+    } catch (const Error&) {
+      // A full disk costs the next compile, not this one.
+    }
+  }
+  compiled.digest = digest_of(compiled.cubin);
+  return compiled;
+}
+
+std::string SimCompiler::version() const { return state_->compiler().version(); }
+
+}  // namespace flashtune
