@@ -66,6 +66,21 @@ struct SimCompiler::State {
     if (!found) found.emplace(options.compiler);
     return *found;
   }
+
+  // A store that cannot be read or written costs a compile, never the kernel.
+  std::optional<StoredCubin> get(const std::string& key) const {
+    try {
+      return store ? store->get(key) : std::nullopt;
+    } catch (const Error&) {
+      return std::nullopt;
+    }
+  }
+  void put(const std::string& key, const StoredCubin& entry) const {
+    try {
+      if (store) store->put(key, entry);
+    } catch (const Error&) {
+    }
+  }
 };
 
 SimCompiler::SimCompiler(Options options) : state_(std::make_shared<State>()) {
@@ -80,31 +95,31 @@ SimCompiler::SimCompiler(Options options) : state_(std::make_shared<State>()) {
 }
 
 Compiled SimCompiler::compile(const KernelSpec& spec) const {
-  const auto start = std::chrono::steady_clock::now();
   const Source source = instantiate(spec, state_->templates());
-  const std::string text =
-      sim::amalgamate(source.text, state_->headers) + fmt::format(kExport, fmt::arg("entry", source.entry));
+  Compiled compiled = compile_text(source.text, source.entry);
+  compiled.facts = predicted_facts(spec);
+  return compiled;
+}
+
+Compiled SimCompiler::compile_text(const std::string& text, const std::string& entry) const {
+  const auto start = std::chrono::steady_clock::now();
+  const std::string unit = sim::amalgamate(text, state_->headers) + fmt::format(kExport, fmt::arg("entry", entry));
   const sim::HostCompiler& compiler = state_->compiler();
   const std::string key =
-      digest_of(fmt::format("sim\n{}\n{}\n{}", compiler.version(), fmt::join(sim::HostCompiler::options(), " "), text));
+      digest_of(fmt::format("sim\n{}\n{}\n{}", compiler.version(), fmt::join(sim::HostCompiler::options(), " "), unit));
   Compiled compiled;
   compiled.compiler = compiler.version();
-  compiled.facts = predicted_facts(spec);
-  if (auto stored = state_->store ? state_->store->get(key) : std::nullopt) {
+  if (auto stored = state_->get(key)) {
     compiled.ok = compiled.from_store = true;
     compiled.cubin = std::move(stored->cubin);
     compiled.log = std::move(stored->log);
   } else {
-    sim::HostCompiled made = compiler.compile(text);
+    sim::HostCompiled made = compiler.compile(unit);
     compiled.ok = made.ok;
     compiled.cubin = std::move(made.library);
     compiled.log = std::move(made.log);
     compiled.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    try {
-      if (compiled.ok && state_->store) state_->store->put(key, {compiled.cubin, compiled.log});
-    } catch (const Error&) {
-      // A full disk costs the next compile, not this one.
-    }
+    if (compiled.ok) state_->put(key, {compiled.cubin, compiled.log});
   }
   compiled.digest = digest_of(compiled.cubin);
   return compiled;

@@ -26,6 +26,10 @@ class SimCompiler {
   /// count, so the facts are the predicted ones. Throws Error(kCompile) where there is no C++ compiler.
   Compiled compile(const KernelSpec& spec) const;
 
+  /// Any kernel that includes from the template tree and defines `entry`, an extern "C" __global__ function of one
+  /// parameter.
+  Compiled compile_text(const std::string& text, const std::string& entry) const;
+
   /// "c++ (Debian 12.2.0-14) 12.2.0"; looks for the compiler.
   std::string version() const;
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "flashtune/shared/problem.h"
-#include "tuner/dtype_bits.h"
+#include "runtime/device/dtype_bits.h"
 
 namespace flashtune {
 

@@ -13,7 +13,8 @@ namespace {
 thread_local Block* running = nullptr;
 
 std::string text_of(Site site) { return fmt::format("{}:{}", site.file, site.line); }
-bool same(Site a, Site b) { return a.line == b.line && std::strcmp(a.file, b.file) == 0; }
+/// One kernel is one translation unit, in which a file has one name.
+bool same(Site a, Site b) { return a.line == b.line && a.file == b.file; }
 
 }  // namespace
 

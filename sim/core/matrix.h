@@ -3,7 +3,7 @@
 #pragma once
 
 #include "sim/core/block.h"
-#include "tuner/dtype_bits.h"
+#include "runtime/device/dtype_bits.h"
 
 namespace flashtune::sim {
 

@@ -7,7 +7,7 @@
 #include <limits>
 #include <vector>
 
-#include "tuner/dtype_bits.h"
+#include "runtime/device/dtype_bits.h"
 
 namespace flashtune {
 namespace {
