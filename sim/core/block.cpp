@@ -89,8 +89,6 @@ void Block::thread_returns() {
     fail(w.site, fmt::format("thread {} returned while lanes of its warp wait in {}", current_, name_of(w.meeting)));
   if (++w.gone == w.size) w.accesses.flush(counters_);
   --live_;
-  // A barrier is for the threads that have not returned.
-  if (live_ > 0 && at_block_barrier_ == live_) open_block_barrier();
   run_next_for_ever();
 }
 
@@ -146,7 +144,9 @@ void Block::meet_block(Site site) {
   unsigned char& order = order_[block_barriers_ % 2];
   arrive(warp(), Meeting::kBlockBarrier, site);
   release(&order);
-  if (++at_block_barrier_ < live_) {
+  // For all threads, those that have returned too: what a GPU makes of a barrier that some never reach differs from one
+  // to the next.
+  if (++at_block_barrier_ < threads_.size()) {
     wait();
   } else {
     thread().waits_in = Meeting::kNone;

@@ -22,9 +22,9 @@ class GpuTest : public testing::Test {
   }
   Device& device() { return *device_; }
 
-  /// `text` compiled for the GPU; its entry is named "kernel".
-  std::string cubin_of(const std::string& text) {
-    const Source source{text, "kernel", "sm_" + std::to_string(device().info().key.arch), ""};
+  /// `text` compiled for the GPU.
+  std::string cubin_of(const std::string& text, const std::string& entry = "kernel") {
+    const Source source{text, entry, "sm_" + std::to_string(device().info().key.arch), ""};
     const Compiled compiled =
         Nvrtc::load({}, device().info().cuda_version / 1000)->compile(source, Templates::embedded());
     EXPECT_TRUE(compiled.ok) << compiled.log;

@@ -1,0 +1,62 @@
+// What the tests of the simulated device share: kernels compiled once, attention problems with their answers, and the
+// schedules that together find what no one of them does.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sim/sim_compiler.h"
+#include "sim/sim_device.h"
+#include "tuner/inputs.h"
+#include "tuner/output_check.h"
+
+namespace flashtune {
+
+/// A schedule with a name: "lifo/late", "random/random #2".
+struct Lane {
+  std::string name;
+  SimOptions options;
+};
+/// Last in first out with late and with early copies, and `seeds` random ones.
+std::vector<Lane> lanes(int seeds);
+
+/// A candidate, compiled and loaded.
+struct SimKernel {
+  Candidate candidate;
+  std::unique_ptr<LoadedKernel> loaded;
+};
+/// Throws Error(kCompile) with the log of what is refused.
+SimKernel load_kernel(SimDevice& device, const SimCompiler& compiler, const Candidate& candidate,
+                      const KernelTraits& traits);
+void launch_kernel(SimDevice& device, const SimKernel& kernel, const Problem& problem, const Tensors& tensors);
+
+/// A small problem with every row of its answer in double precision. Its tensors are allocations of their exact size, so
+/// that a step outside is seen.
+class AttentionCase {
+ public:
+  AttentionCase(SimDevice& device, const Problem& problem, InputKind kind = InputKind::kNormal);
+
+  /// What the device reported, or what is wrong with the output; empty when the kernel is right.
+  std::string fault_of(const SimKernel& kernel);
+
+ private:
+  SimDevice& device_;
+  Problem problem_;
+  DeviceBuffer q_, k_, v_, o_, lse_;
+  std::vector<ReferenceRow> rows_;
+  ErrorBounds bounds_;
+};
+
+/// A problem of one layout, bshd unless told otherwise.
+Problem small_problem(int heads, int kv_heads, int seq_q, int seq_kv, int head_dim, bool causal = false, int window = 0,
+                      Dtype dtype = Dtype::kBf16);
+float scale_of(const Problem& problem);
+
+/// A copy of the template tree in a folder, to break: each change must match its text exactly once.
+struct TextChange {
+  std::string file, from, to;
+};
+void write_templates(const std::filesystem::path& root, const std::vector<TextChange>& changes);
+
+}  // namespace flashtune

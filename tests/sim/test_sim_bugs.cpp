@@ -1,0 +1,161 @@
+// Proof that the simulated device finds bugs: copies of the templates with one barrier, wait, predicate or swizzle term
+// taken out. Each must be caught, and by the lanes that the table names.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "cache/codec.h"
+#include "tests/sim/bench.h"
+#include "tests/sim/races.h"
+#include "tests/support/run_program.h"
+
+namespace flashtune {
+namespace {
+
+constexpr const char* kKernel = "flashtune/kernels/prefill_mma.cuh";
+constexpr const char* kCopy = "flashtune/tiles/copy.cuh";
+constexpr const char* kTile = "flashtune/tiles/smem_tile.cuh";
+constexpr const char* kEpilogue = "flashtune/attention/epilogue.cuh";
+constexpr const char* kMask = "flashtune/attention/mask.cuh";
+constexpr const char* kSoftmax = "flashtune/attention/online_softmax.cuh";
+
+constexpr const char* kPlain = "br=64,bc=32,warps=4,k_stages=1,v_stages=1,blocks_per_sm=1";
+constexpr const char* kStaged = "br=64,bc=32,warps=4,k_stages=2,v_stages=2,blocks_per_sm=1";
+constexpr const char* kReuse =
+    "br=64,bc=32,warps=4,k_stages=2,v_stages=1,q_in_regs=1,q_smem_reuse=1,blocks_per_sm=1";
+constexpr const char* kVFirst = "br=64,bc=32,warps=4,k_stages=3,v_stages=2,blocks_per_sm=1,load=v_first";
+
+/// Who catches a bug: L lifo/late, E lifo/early, R some random schedule, by a report of the device or a wrong answer; in a
+/// build with ThreadSanitizer also T, a data race under any of them.
+struct Bug {
+  const char* name;
+  const char* config;
+  TextChange change;
+  std::string caught_by;
+};
+
+const std::vector<Bug> kBugs = {
+    {"no barrier at the top of a step", kPlain,
+     {kKernel, "sync_block();  // this step's tiles have landed, and all warps are done with the last step's", ""},
+     "LER"},
+    {"no barrier at the top of a step, two stages", kStaged,
+     {kKernel, "sync_block();  // this step's tiles have landed, and all warps are done with the last step's", ""},
+     "LER"},
+    {"copies issued before the barrier that frees their buffer", kStaged,
+     {kKernel, "      sync_block();  // this step's tiles have landed, and all warps are done with the last step's\n      issue(t);",
+      "      issue(t);\n      sync_block();"},
+     "ER"},
+    {"no wait at the top of a step", kStaged,
+     {kKernel, "      cp_async_wait<Schedule::kPendingAtTop>();\n      sync_block();  // this step's",
+      "      sync_block();  // this step's"},
+     "LER"},
+    {"one more group left pending, K first", kStaged,
+     {kKernel, "kPendingForK = kOneK ? 0 : (kKFirst ? 1 : 0)", "kPendingForK = kOneK ? 0 : (kKFirst ? 2 : 0)"},
+     ""},
+    {"one more group left pending for V", kStaged,
+     {kKernel, ": (kKFirst ? 0 : 1) + 2 * (kVStages - 2);", ": (kKFirst ? 1 : 2) + 2 * (kVStages - 2);"},
+     "LER"},
+    {"one more group left pending, V first", kVFirst,
+     {kKernel, "kPendingForK = kOneK ? 0 : (kKFirst ? 1 : 0) + 2 * (kKStages - 2);",
+      "kPendingForK = kOneK ? 0 : (kKFirst ? 1 : 0) + 2 * (kKStages - 2) + 3;"},
+     ""},
+    {"no wait for V", kPlain,
+     {kKernel, "      if constexpr (Schedule::kOneV) cp_async_wait<Schedule::kPendingForV>();\n", ""},
+     "LER"},
+    {"no barrier before V is read", kPlain,
+     {kKernel, "cp_async_wait<Schedule::kPendingForV>();\n      sync_block();", "cp_async_wait<Schedule::kPendingForV>();"},
+     "LER"},
+    {"no wait for Q before it goes to registers", kReuse,
+     {kKernel, "      cp_async_wait<0>();\n      sync_block();  // all of Q has landed", "      sync_block();"},
+     "LER"},
+    {"no barrier before K takes Q's place", kReuse,
+     {kKernel, "      sync_block();  // all warps hold their Q: K may overwrite it\n", ""},
+     "LER"},
+    {"no barrier before O takes K's place", kReuse,
+     {kKernel, "    if constexpr (kConfig.q_smem_reuse != 0) sync_block();  // O is staged", "    // O is staged"},
+     "LR"},
+    {"no barrier between staging O and reading it", kPlain, {kKernel, "  sync_warp();\n", ""}, "LER"},
+    {"query rows past the end are read", kPlain, {kCopy, "row < rows_left && chunk < kRealChunks", "chunk < Shape::kRealChunks"}, "LER"},
+    {"output rows past the end are written", kPlain, {kCopy, " && row < rows_left)", ")"}, "LER"},
+    {"log-sum-exp rows past the end are written", kPlain, {kEpilogue, "if (row < rows_left) store_global", "store_global"}, "LER"},
+    {"V's ring is not wrapped", kPlain, {kKernel, "v_lane.stage(t % kConfig.v_stages)", "v_lane.stage(t)"}, "LER"},
+    {"the swizzle is left out of ldmatrix's steps", kPlain, {kTile, "(address ^ static_cast<u32>", "(address + static_cast<u32>"}, "LER"},
+    {"the causal limit is off by one", kPlain, {kMask, "min(end, row + shift + 1)", "min(end, row + shift + 2)"}, "LER"},
+    {"half of the row maximum's exchange is left out", kPlain, {kSoftmax, "        top = maximum(top, shuffle_xor(top, 2));\n", ""}, "LER"},
+    {"half of the row sum's exchange is left out", kPlain, {kSoftmax, "        l[i][half] += shuffle_xor(l[i][half], 2);\n", ""}, "LER"},
+};
+
+/// The letters of the lanes that caught something, and the first report.
+struct Caught {
+  std::string letters, report;
+};
+
+Caught run_lanes(AttentionCase& attention, SimDevice& device, const SimKernel& kernel) {
+  Caught caught;
+  const RaceCounter races;
+  const std::vector<Lane> all = lanes(4);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    device.set_options(all[i].options);
+    const std::string fault = attention.fault_of(kernel);
+    const char letter = i == 0 ? 'L' : i == 1 ? 'E' : 'R';
+    if (fault.empty() || caught.letters.find(letter) != std::string::npos) continue;
+    caught.letters += letter;
+    if (caught.report.empty()) caught.report = fault;
+  }
+  if (races.count() > 0) caught.letters += 'T';
+  return caught;
+}
+
+SimKernel broken_kernel(SimDevice& device, const Bug& bug, const Problem& problem) {
+  const ScratchFolder folder;
+  write_templates(folder.path(), {bug.change});
+  SimCompiler::Options options;
+  options.template_root = folder.path();
+  return load_kernel(device, SimCompiler(options), {config_from_text(bug.config, PrefillMmaConfig{})}, traits_of(problem));
+}
+
+Problem bug_problem() { return small_problem(2, 1, 100, 135, 64, true); }
+
+TEST(InjectedBugs, TheKernelsTheyAreInjectedIntoAreRight) {
+  SimDevice device(80);
+  AttentionCase attention(device, bug_problem());
+  for (const char* config : {kPlain, kStaged, kReuse, kVFirst}) {
+    const SimKernel kernel =
+        load_kernel(device, SimCompiler(), {config_from_text(config, PrefillMmaConfig{})}, traits_of(bug_problem()));
+    const Caught caught = run_lanes(attention, device, kernel);
+    EXPECT_EQ(caught.letters, "") << config << ": " << caught.report;
+  }
+}
+
+TEST(InjectedBugs, AreEachCaughtByTheLanesThatShould) {
+  SimDevice device(80);
+  AttentionCase attention(device, bug_problem());
+  std::printf("L lifo/late, E lifo/early, R some random schedule%s\n", finds_races() ? ", T a data race" : "");
+  for (const Bug& bug : kBugs) {
+    const Caught caught = run_lanes(attention, device, broken_kernel(device, bug, bug_problem()));
+    std::printf("  %-58s %-4s %.200s\n", bug.name, caught.letters.c_str(), caught.report.c_str());
+    EXPECT_NE(caught.letters, "") << bug.name;
+    std::string wanted = bug.caught_by;
+    if (!finds_races()) wanted.erase(std::remove(wanted.begin(), wanted.end(), 'T'), wanted.end());
+    EXPECT_EQ(caught.letters, wanted) << bug.name;
+  }
+}
+
+TEST(InjectedBugs, ASwizzleThatIsLeftOutShowsInTheCounters) {
+  // The addresses of writers and readers still agree, so the answer stays right; only the banks know.
+  const Bug bug{"", kPlain, {kTile, "kSwizzled ? chunk ^ (row & 7) : chunk", "chunk"}, ""};
+  SimDevice device(80);
+  AttentionCase attention(device, bug_problem());
+  EXPECT_EQ(attention.fault_of(broken_kernel(device, bug, bug_problem())), "");
+  const Counters without = device.take_counters();
+  EXPECT_EQ(without.ldmatrix_conflicts, without.ldmatrix * 4 * 7);
+  const SimKernel right =
+      load_kernel(device, SimCompiler(), {config_from_text(kPlain, PrefillMmaConfig{})}, traits_of(bug_problem()));
+  EXPECT_EQ(attention.fault_of(right), "");
+  EXPECT_EQ(device.take_counters().ldmatrix_conflicts, 0u);
+}
+
+}  // namespace
+}  // namespace flashtune

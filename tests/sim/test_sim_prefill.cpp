@@ -1,0 +1,99 @@
+// prefill_mma on the simulated device: every head dim and mask, a covering set of configs, adversarial inputs and lengths,
+// under every schedule.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <ctime>
+
+#include "cache/codec.h"
+#include "runtime/dispatch/plan.h"
+#include "tests/sim/bench.h"
+#include "tuner/space.h"
+#include "tuner/validate.h"
+
+namespace flashtune {
+namespace {
+
+constexpr int kArch = 90;  // the one with the most shared memory, so with all configs
+
+SimCompiler& compiler() {
+  static SimCompiler one;
+  return one;
+}
+
+/// Every input kind and tile edge, under every lane.
+void expect_right(SimDevice& device, Validator& validator, const Candidate& candidate, const Problem& problem, int seeds) {
+  const SimKernel kernel = load_kernel(device, compiler(), candidate, traits_of(problem));
+  const PrefillMmaConfig& config = std::get<PrefillMmaConfig>(candidate.config);
+  for (const Lane& lane : lanes(seeds)) {
+    device.set_options(lane.options);
+    try {
+      const Verdict verdict = validator.judge(
+          [&](const Problem& p, const Tensors& tensors) { launch_kernel(device, kernel, p, tensors); }, config.br,
+          config.bc);
+      EXPECT_TRUE(verdict.ok) << lane.name << ", " << candidate_to_text(candidate) << ", " << problem_to_text(problem)
+                              << ": " << verdict.why;
+    } catch (const std::exception& error) {
+      ADD_FAILURE() << lane.name << ", " << candidate_to_text(candidate) << ": " << error.what();
+    }
+  }
+}
+
+/// The masks a kernel is specialised on.
+struct Masking {
+  bool causal;
+  int window;
+};
+constexpr Masking kMaskings[] = {{false, 0}, {true, 0}, {false, 37}, {true, 50}};
+
+class EachHeadDim : public testing::TestWithParam<int> {};
+
+TEST_P(EachHeadDim, IsRightUnderEveryMaskAndSchedule) {
+  const int head_dim = GetParam(), index = head_dim / 8;
+  for (int m = 0; m < 4; ++m) {
+    const Dtype dtype = (index + m) % 2 == 0 ? Dtype::kBf16 : Dtype::kFp16;
+    const Layout layout = index % 3 == 0 ? Layout::kBhsd : Layout::kBshd;
+    Problem p = small_problem(2, 1 + m % 2, 75, 101, head_dim, kMaskings[m].causal, kMaskings[m].window, dtype);
+    p = with_layout(p, layout);
+    SimDevice device(kArch);
+    Validator validator(device, p, scale_of(p), 64);
+    const std::vector<Candidate> cover = pairwise_cover(enumerate(traits_of(p), limits_of(kArch)));
+    // Another pair of configs for each head dim and mask: together they go through the cover.
+    const auto count = static_cast<int>(cover.size());
+    expect_right(device, validator, cover[static_cast<std::size_t>(index * 7 + m * 3) % cover.size()], p, 1);
+    if (head_dim <= 128)
+      expect_right(device, validator, cover[static_cast<std::size_t>(index * 11 + m * 5 + count / 2) % cover.size()], p, 1);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Prefill, EachHeadDim, testing::Range(8, 257, 8),
+                         [](const auto& info) { return fmt::format("d{}", info.param); });
+
+TEST(PrefillMma, IsRightForACoveringSetOfConfigs) {
+  const Problem p = with_layout(small_problem(2, 1, 150, 150, 64, true), Layout::kPacked);
+  SimDevice device(kArch);
+  Validator validator(device, p, scale_of(p), 64);
+  for (const Candidate& candidate : pairwise_cover(enumerate(traits_of(p), limits_of(kArch))))
+    expect_right(device, validator, candidate, p, 2);
+}
+
+TEST(PrefillMma, RunsAThousandTokensOfEightHeadsInASecondOfTwoCores) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers take several times as long";
+#endif
+  const Problem p = small_problem(8, 8, 1024, 1024, 64);
+  SimDevice device(80);
+  const SimKernel kernel = load_kernel(device, compiler(), fallback(p, limits_of(80)), traits_of(p));
+  const HostTensors inputs = make_inputs(p, InputKind::kNormal, 1);
+  DeviceBuffer q(device, 2 * inputs.q.size()), o(device, 2 * inputs.q.size());
+  device.copy_in(q.get(), inputs.q.data(), q.size());
+  const std::clock_t start = std::clock();
+  launch_kernel(device, kernel, p, {q.get(), q.get(), q.get(), o.get(), 0, scale_of(p)});
+  // Of all cores together, so that a busy machine does not fail the test.
+  const double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
+  RecordProperty("cpu_seconds", fmt::format("{:.2f}", seconds));
+  EXPECT_LT(seconds, 2.0);
+}
+
+}  // namespace
+}  // namespace flashtune

@@ -1,0 +1,27 @@
+// The simulator's primitives against a GPU's, lane by register (tests/fixtures/primitives.json).
+#include <gtest/gtest.h>
+
+#include "sim/sim_compiler.h"
+#include "sim/sim_device.h"
+#include "tests/support/primitive_fixtures.h"
+
+namespace flashtune {
+namespace {
+
+TEST(SimPrimitives, DoWhatAGpuDoes) {
+  SimDevice device(80);
+  const SimCompiler compiler;
+  const PrimitiveWords got = run_primitives(device, [&](const std::string& entry) {
+    const Compiled compiled = compiler.compile_text(primitive_source(), entry);
+    EXPECT_TRUE(compiled.ok) << compiled.log;
+    return compiled.cubin;
+  });
+  const auto wanted = read_primitive_fixture();
+  if (!wanted)
+    GTEST_SKIP() << "ALL TESTS SKIPPED: " << primitive_fixture_path()
+                 << " is not there; gpu_test_primitives writes it on a GPU with FLASHTUNE_WRITE_FIXTURES=DIR";
+  for (const std::string& line : primitive_differences(got, *wanted)) ADD_FAILURE() << line;
+}
+
+}  // namespace
+}  // namespace flashtune

@@ -1,0 +1,112 @@
+// Runs the primitives' kernels and compares their words.
+#include "tests/support/primitive_fixtures.h"
+
+#include <fmt/format.h>
+
+#include <bit>
+#include <cmath>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+namespace flashtune {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr int kLanes = 32;
+
+struct Params {
+  DevicePtr in, words, out;
+};
+
+/// Ties and carries of both 16-bit types, subnormals, infinities, NaN, and plain numbers.
+std::vector<float> inputs() {
+  const float nan = std::bit_cast<float>(0x7fc00000u), infinity = std::bit_cast<float>(0x7f800000u);
+  return {0.f,       -0.f,      1.f,         -1.f,      1.00390625f, 1.01171875f, 1.00048828125f, 1.00146484375f,
+          65504.f,   65519.f,   65520.f,     -65536.f,  3.3895e38f,  3.4028e38f,  6.1035e-5f,     5.9605e-8f,
+          2.9802e-8f, 2.9803e-8f, 1e-40f,    infinity,  -infinity,   nan,         0.333333f,      -2.71828f,
+          100.25f,   -3.5f,     0.0009765625f, 17.f,    -126.5f,     127.9f,      -149.f,         1e-20f};
+}
+
+bool close(std::uint32_t a, std::uint32_t b) {
+  if (a == b) return true;
+  const float x = std::bit_cast<float>(a), y = std::bit_cast<float>(b);
+  if (std::isnan(x) || std::isnan(y)) return std::isnan(x) && std::isnan(y);
+  if (std::isinf(x) || std::isinf(y)) return false;
+  // ex2.approx and lg2.approx are good to about 2^-22, of 1 where the logarithm passes through 0.
+  return std::fabs(x - y) <= 0x1p-21f * std::fmax(std::fabs(x), std::fabs(x) < 1 && std::fabs(x) > 0x1p-100f ? std::fabs(y) : 0.f) ||
+         std::fabs(x - y) <= 0x1p-22f * std::fabs(y);
+}
+
+}  // namespace
+
+const std::map<std::string, int>& primitive_kernels() {
+  static const std::map<std::string, int> kernels = {
+      {"ldmatrix", 4}, {"ldmatrix_trans", 4}, {"mma_fp16", 4}, {"mma_bf16", 4},   {"pack_fp16", 1},     {"pack_bf16", 1},
+      {"shuffles", 5}, {"votes", 3},          {"copies", 4},   {"arithmetic", 2}, {"approximations", 2}};
+  return kernels;
+}
+
+std::string primitive_source() {
+  std::ifstream in(fs::path(FLASHTUNE_SOURCE_DIR) / "tests/fixtures/primitives.cuh");
+  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+}
+
+PrimitiveWords run_primitives(Device& device, const std::function<std::string(const std::string&)>& cubin_of) {
+  const std::vector<float> floats = inputs();
+  std::vector<std::uint32_t> coded(32);
+  for (std::uint32_t i = 0; i < 32; ++i) coded[i] = 0x01000000u * i + 0x00a5c3u + i;
+  const DeviceBuffer in(device, 4 * floats.size()), words(device, 4 * coded.size());
+  device.copy_in(in.get(), floats.data(), in.size());
+  device.copy_in(words.get(), coded.data(), words.size());
+  PrimitiveWords results;
+  for (const auto& [name, per_lane] : primitive_kernels()) {
+    std::vector<std::uint32_t> result(static_cast<std::size_t>(kLanes * per_lane));
+    const DeviceBuffer out(device, 4 * result.size());
+    const auto kernel = device.load(cubin_of(name), name, 1024);
+    const Params params{in.get(), words.get(), out.get()};
+    Launch launch;
+    launch.block = kLanes;
+    launch.smem_bytes = 1024;
+    launch.params = &params;
+    device.launch(*kernel, launch);
+    device.synchronize();
+    device.copy_out(result.data(), out.get(), out.size());
+    results[name] = result;
+  }
+  return results;
+}
+
+fs::path primitive_fixture_path() { return fs::path(FLASHTUNE_SOURCE_DIR) / "tests/fixtures/primitives.json"; }
+
+std::optional<PrimitiveWords> read_primitive_fixture() {
+  std::ifstream in(primitive_fixture_path());
+  if (!in) return std::nullopt;
+  return nlohmann::json::parse(in).at("kernels").get<PrimitiveWords>();
+}
+
+std::string primitive_fixture_json(const PrimitiveWords& words, const std::string& where) {
+  nlohmann::ordered_json json;
+  json["what"] = "the words that each lane of each kernel of primitives.cuh ends with, lane by lane";
+  json["device"] = where;
+  json["kernels"] = words;
+  return json.dump(1) + "\n";
+}
+
+std::vector<std::string> primitive_differences(const PrimitiveWords& got, const PrimitiveWords& wanted) {
+  std::vector<std::string> lines;
+  for (const auto& [name, per_lane] : primitive_kernels()) {
+    const auto a = got.find(name), b = wanted.find(name);
+    if (a == got.end() || b == wanted.end() || a->second.size() != b->second.size()) {
+      lines.push_back(fmt::format("{}: missing, or of another size", name));
+      continue;
+    }
+    for (std::size_t i = 0; i < a->second.size(); ++i)
+      if (name == "approximations" ? !close(a->second[i], b->second[i]) : a->second[i] != b->second[i])
+        lines.push_back(fmt::format("{} lane {} word {}: {:#010x}, wanted {:#010x}", name, i / static_cast<std::size_t>(per_lane),
+                                    i % static_cast<std::size_t>(per_lane), a->second[i], b->second[i]));
+  }
+  return lines;
+}
+
+}  // namespace flashtune
