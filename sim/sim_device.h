@@ -12,6 +12,10 @@
 
 namespace flashtune {
 
+namespace sim {
+class FiberPool;
+}
+
 /// Launches run at once and to their end, and throw Error(kDevice) with a report (kernel, block, thread, what it did
 /// and where in the templates) when a thread goes out of bounds, reads what is not there, diverges or waits for ever;
 /// the device may be used on afterwards. Thread-safe; launches take turns.
@@ -55,6 +59,7 @@ class SimDevice : public Device {
   mutable std::mutex memory_mutex_;  // guards the next two
   std::map<DevicePtr, std::size_t> allocations_;
   std::size_t allocated_ = 0;
+  std::unique_ptr<sim::FiberPool> fibers_;
   std::mutex launch_mutex_;  // guards the next two, and the options
   Counters counters_;
   SimGraph* recording_ = nullptr;

@@ -36,12 +36,14 @@ const char* name_of(Meeting meeting) {
 Block::Block(const LaunchContext& context)
     : context_(context),
       shared_(context.smem_bytes),
+      fibers_(context.fibers.take(context.threads)),
+      threads_(context.threads),
       warps_((context.threads + 31) / 32),
       ready_(context.options.schedule, context.threads) {
-  threads_.reserve(context.threads);
-  for (unsigned i = 0; i < context.threads; ++i) threads_.push_back({Fiber(i), false, Meeting::kNone, {}, {}, {}});
   if (context.threads % 32 != 0) warps_.back().size = context.threads % 32;
 }
+
+Block::~Block() { context_.fibers.give_back(std::move(fibers_)); }
 
 Block& Block::current() { return *running; }
 
@@ -60,16 +62,17 @@ std::optional<std::string> Block::run(unsigned index) {
     t.waits_in = Meeting::kNone;
     t.copies.clear();
     t.groups.clear();
-    t.fiber.start(&Block::fiber_main);
+    fibers_[i].start(&Block::fiber_main);
     ready_.push(i);
   }
   release(&lifetime_);
   current_ = ready_.pop(random_);
-  host_.switch_to(threads_[current_].fiber);
+  host_.switch_to(fibers_[current_]);
   // One block after the other in the same shared memory is no race.
   acquire(&lifetime_);
   running = nullptr;
-  return failure_;
+  if (!failed_) return std::nullopt;
+  return report();
 }
 
 void Block::fiber_main() {
@@ -86,40 +89,42 @@ void Block::thread_returns() {
   thread().done = true;
   Warp& w = warp();
   if (w.waiting > 0)
-    fail(w.site, fmt::format("thread {} returned while lanes of its warp wait in {}", current_, name_of(w.meeting)));
+    fail(w.site, [&] { return fmt::format("it returned while {} lanes of its warp wait in {}", w.waiting, name_of(w.meeting)); });
   if (++w.gone == w.size) w.accesses.flush(counters_);
   --live_;
   run_next_for_ever();
 }
 
 void Block::run_next_for_ever() {
-  Thread& self = thread();
-  if (live_ == 0) self.fiber.switch_to(host_, true);
-  if (ready_.empty()) end_with(who_waits());
+  Fiber& self = fibers_[current_];
+  if (live_ == 0) self.switch_to(host_, true);
+  if (ready_.empty()) abandon();
   current_ = ready_.pop(random_);
-  self.fiber.switch_to(threads_[current_].fiber, true);
+  self.switch_to(fibers_[current_], true);
   __builtin_unreachable();
 }
 
 void Block::wait() {
-  Thread& self = thread();
-  if (ready_.empty()) end_with(who_waits());
+  if (ready_.empty()) abandon();
+  Fiber& self = fibers_[current_];
   const unsigned next = ready_.pop(random_);
   if (next == current_) return;
   current_ = next;
-  self.fiber.switch_to(threads_[next].fiber);
+  self.switch_to(fibers_[next]);
 }
 
 unsigned Block::arrive(Warp& w, Meeting meeting, Site site) {
   Thread& self = thread();
   if (w.waiting == 0) {
     if (w.gone > 0)
-      fail(site, fmt::format("{} lanes of the warp have returned before this {}", w.gone, name_of(meeting)));
+      fail(site, [&] { return fmt::format("{} lanes of the warp returned before {}", w.gone, name_of(meeting)); });
     w.meeting = meeting;
     w.site = site;
   } else if (w.meeting != meeting || !same(w.site, site)) {
-    fail(site, fmt::format("the lanes of a warp diverge: this one comes to {}, while {} of them wait in {} at {}",
-                           name_of(meeting), w.waiting, name_of(w.meeting), text_of(w.site)));
+    fail(site, [&] {
+      return fmt::format("the lanes of a warp diverge: this one comes to {}, while {} of them wait in {} at {}",
+                         name_of(meeting), w.waiting, name_of(w.meeting), text_of(w.site));
+    });
   }
   self.waits_in = meeting;
   self.site = site;
@@ -167,10 +172,14 @@ void Block::open_block_barrier() {
 
 void Block::check_global(const void* p, std::size_t bytes, const char* what, Site site) {
   if (!context_.global.holds(p, bytes, global_hint_))
-    fail(site, fmt::format("{} of {} bytes of global memory out of bounds: {}", what, bytes,
-                           context_.global.fault(p, bytes)));
+    fail(site, [&] {
+      return fmt::format("{} of {} bytes of global memory out of bounds: {}", what, bytes,
+                         context_.global.fault(p, bytes));
+    });
   if (reinterpret_cast<std::uintptr_t>(p) % bytes != 0)
-    fail(site, fmt::format("misaligned {} of global memory: address {} is no multiple of {}", what, p, bytes));
+    fail(site, [&] {
+      return fmt::format("misaligned {} of global memory: address {} is no multiple of {}", what, p, bytes);
+    });
 }
 
 void Block::land(const PendingCopy& copy) {
@@ -195,14 +204,17 @@ void Block::land_copies(std::size_t pending) {
   for (std::size_t& end : t.groups) end -= copies;
 }
 
-void Block::fail(Site site, const std::string& what) {
-  end_with(fmt::format("thread {} at {}: {}", current_, text_of(site), what));
+void Block::abandon() {
+  failed_ = true;
+  fibers_[current_].switch_to(host_, true);
+  __builtin_unreachable();
 }
 
-void Block::end_with(std::string failure) {
-  failure_ = fmt::format("kernel {}, block {}: {}", context_.kernel.entry, index_, failure);
-  thread().fiber.switch_to(host_, true);
-  __builtin_unreachable();
+std::string Block::report() const {
+  const std::string what =
+      describe_ == nullptr ? who_waits()
+                           : fmt::format("thread {} at {}: {}", current_, text_of(threads_[current_].site), describe_(description_));
+  return fmt::format("kernel {}, block {}: {}", context_.kernel.entry, index_, what);
 }
 
 std::string Block::who_waits() const {

@@ -52,7 +52,6 @@ struct PendingCopy {
 };
 
 struct Thread {
-  Fiber fiber;
   bool done = false;
   Meeting waits_in = Meeting::kNone;
   Site site{};
@@ -77,6 +76,7 @@ struct LaunchContext {
   const Kernel& kernel;
   const void* params;
   const GlobalMemory& global;
+  FiberPool& fibers;
   SimOptions options;
   unsigned threads;
   unsigned smem_bytes;
@@ -85,6 +85,9 @@ struct LaunchContext {
 class Block {
  public:
   explicit Block(const LaunchContext& context);
+  Block(const Block&) = delete;
+  Block& operator=(const Block&) = delete;
+  ~Block();
 
   /// Runs block `index`; what went wrong, or nothing.
   std::optional<std::string> run(unsigned index);
@@ -117,8 +120,15 @@ class Block {
   }
   void meet_block(Site site);
 
-  /// Reports what the running thread did and ends the launch.
-  [[noreturn]] void fail(Site site, const std::string& what);
+  /// Ends the launch with a report on the running thread. `describe` makes its text later, on the host's stack: this
+  /// fiber is abandoned as it stands, and what it has allocated would never be freed.
+  template <class Describe>
+  [[noreturn]] void fail(Site site, const Describe& describe) {
+    thread().site = site;
+    description_ = &describe;
+    describe_ = [](const void* description) { return (*static_cast<const Describe*>(description))(); };
+    abandon();
+  }
 
   /// A check of global memory on behalf of the running thread; fails when it does not hold.
   void check_global(const void* p, std::size_t bytes, const char* what, Site site);
@@ -137,11 +147,13 @@ class Block {
   void open_block_barrier();
   void thread_returns();
   [[noreturn]] void run_next_for_ever();
-  [[noreturn]] void end_with(std::string failure);
+  [[noreturn]] void abandon();
+  std::string report() const;
   std::string who_waits() const;
 
   const LaunchContext& context_;
   SharedMemory shared_;
+  std::vector<Fiber> fibers_;  // of each thread
   std::vector<Thread> threads_;
   std::vector<Warp> warps_;
   ReadyList ready_;
@@ -154,7 +166,9 @@ class Block {
   unsigned char lifetime_ = 0;   // object that orders the host before and after all threads
   std::size_t global_hint_ = 0;
   Counters counters_;
-  std::optional<std::string> failure_;
+  bool failed_ = false;
+  const void* description_ = nullptr;  // of fail; nullptr for a deadlock
+  std::string (*describe_)(const void*) = nullptr;
 };
 
 }  // namespace flashtune::sim

@@ -60,14 +60,22 @@ Fiber::Fiber(std::size_t index) {
 #endif
 }
 
-Fiber::Fiber(Fiber&& other) noexcept
-    : context_(other.context_),
-      stack_(other.stack_),
-      stack_bytes_(other.stack_bytes_),
-      mapping_(std::exchange(other.mapping_, nullptr)),
-      entry_(other.entry_),
-      fake_stack_(other.fake_stack_),
-      tsan_(other.tsan_) {}
+Fiber::Fiber(Fiber&& other) noexcept { swap(other); }
+Fiber& Fiber::operator=(Fiber&& other) noexcept {
+  swap(other);
+  return *this;
+}
+
+void Fiber::swap(Fiber& other) noexcept {
+  std::swap(context_, other.context_);
+  std::swap(going_to_, other.going_to_);
+  std::swap(stack_, other.stack_);
+  std::swap(stack_bytes_, other.stack_bytes_);
+  std::swap(mapping_, other.mapping_);
+  std::swap(entry_, other.entry_);
+  std::swap(fake_stack_, other.fake_stack_);
+  std::swap(tsan_, other.tsan_);
+}
 
 Fiber::~Fiber() {
   if (mapping_ == nullptr) return;
@@ -109,6 +117,20 @@ void Fiber::arrived(Fiber& from, void* its_context) {
   __sanitizer_finish_switch_fiber(fake_stack_, &stack, &bytes);
   if (from.mapping_ == nullptr) from.stack_ = static_cast<char*>(const_cast<void*>(stack)), from.stack_bytes_ = bytes;
 #endif
+}
+
+std::vector<Fiber> FiberPool::take(std::size_t count) {
+  std::vector<Fiber> taken;
+  taken.reserve(count);
+  const std::lock_guard lock(mutex_);
+  for (; !resting_.empty() && taken.size() < count; resting_.pop_back()) taken.push_back(std::move(resting_.back()));
+  while (taken.size() < count) taken.emplace_back(taken.size());
+  return taken;
+}
+
+void FiberPool::give_back(std::vector<Fiber>&& fibers) {
+  const std::lock_guard lock(mutex_);
+  for (Fiber& fiber : fibers) resting_.push_back(std::move(fiber));
 }
 
 }  // namespace flashtune::sim

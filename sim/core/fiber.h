@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstddef>
+#include <mutex>
+#include <vector>
 
 namespace flashtune::sim {
 
@@ -13,7 +15,7 @@ class Fiber {
   explicit Fiber(std::size_t index);  // with a stack of its own
   ~Fiber();
   Fiber(Fiber&& other) noexcept;
-  Fiber& operator=(Fiber&&) = delete;
+  Fiber& operator=(Fiber&& other) noexcept;
 
   /// The next switch to this fiber calls `entry`, which must never return.
   void start(void (*entry)());
@@ -22,6 +24,7 @@ class Fiber {
   void switch_to(Fiber& to, bool for_ever = false);
 
  private:
+  void swap(Fiber& other) noexcept;
   void arrived(Fiber& from, void* its_context);  // on `this`, after a switch
 
   void* context_ = nullptr;  // where to go on
@@ -33,6 +36,17 @@ class Fiber {
   void* fake_stack_ = nullptr;  // AddressSanitizer's
   void* tsan_ = nullptr;        // ThreadSanitizer's idea of this thread
   friend struct FiberEntry;
+};
+
+/// Fibers at rest. Stacks are made once and used by launch after launch. Thread-safe.
+class FiberPool {
+ public:
+  std::vector<Fiber> take(std::size_t count);
+  void give_back(std::vector<Fiber>&& fibers);
+
+ private:
+  std::mutex mutex_;
+  std::vector<Fiber> resting_;
 };
 
 }  // namespace flashtune::sim

@@ -19,16 +19,20 @@ namespace {
 unsigned char* shared_at(Block& block, unsigned address, unsigned bytes, const char* what, Site site) {
   unsigned char* p = block.shared().at(address, bytes);
   if (p == nullptr)
-    block.fail(site, fmt::format("{} of {} bytes of shared memory out of bounds or misaligned: {}", what, bytes,
-                                 block.shared().fault(address, bytes)));
+    block.fail(site, [&] {
+      return fmt::format("{} of {} bytes of shared memory out of bounds or misaligned: {}", what, bytes,
+                         block.shared().fault(address, bytes));
+    });
   return p;
 }
 
 const unsigned char* shared_source(Block& block, unsigned address, unsigned bytes, const char* what, Site site) {
   unsigned char* p = shared_at(block, address, bytes, what, site);
   if (!block.shared().readable(address, bytes))
-    block.fail(site, fmt::format("{} of shared memory that is not there yet: {}", what,
-                                 block.shared().why_unreadable(address, bytes)));
+    block.fail(site, [&] {
+      return fmt::format("{} of shared memory that is not there yet: {}", what,
+                         block.shared().why_unreadable(address, bytes));
+    });
   kernel_reads(p, bytes);
   return p;
 }
@@ -36,8 +40,10 @@ const unsigned char* shared_source(Block& block, unsigned address, unsigned byte
 unsigned char* shared_target(Block& block, unsigned address, unsigned bytes, const char* what, Site site) {
   unsigned char* p = shared_at(block, address, bytes, what, site);
   if (block.shared().in_flight(address, bytes))
-    block.fail(site, fmt::format("{} onto shared memory at which a copy is still in flight: {}", what,
-                                 block.shared().why_unreadable(address, bytes)));
+    block.fail(site, [&] {
+      return fmt::format("{} onto shared memory at which a copy is still in flight: {}", what,
+                         block.shared().why_unreadable(address, bytes));
+    });
   return p;
 }
 
@@ -45,8 +51,10 @@ unsigned shared_region(unsigned first, int bytes, Site site) {
   Block& block = Block::current();
   const unsigned region = block.shared().declare(first, bytes, site);
   if (region == 0)
-    block.fail(site, fmt::format("a region of {} bytes at offset {} does not fit the block's shared memory", bytes,
-                                 static_cast<long long>(first) - SharedMemory::kBase));
+    block.fail(site, [&] {
+      return fmt::format("a region of {} bytes at offset {} does not fit the block's shared memory", bytes,
+                         static_cast<long long>(first) - SharedMemory::kBase);
+    });
   return region;
 }
 
@@ -142,10 +150,12 @@ void mma(float* d, const unsigned* a, unsigned b0, unsigned b1, Format format, S
   });
 }
 
-unsigned pack(float low, float high, Format format) {
-  const Dtype dtype = format == Format::kBf16 ? Dtype::kBf16 : Dtype::kFp16;
-  return from_float(low, dtype) | static_cast<unsigned>(from_float(high, dtype)) << 16;
+/// A GPU's conversions make every NaN the same, with all bits but the sign.
+unsigned converted(float x, Format format) {
+  return std::isnan(x) ? 0x7fffu : from_float(x, format == Format::kBf16 ? Dtype::kBf16 : Dtype::kFp16);
 }
+
+unsigned pack(float low, float high, Format format) { return converted(low, format) | converted(high, format) << 16; }
 
 // --- arithmetic
 

@@ -3,12 +3,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 
 #include "cache/codec.h"
 #include "cache/error.h"
 #include "runtime/dispatch/plan.h"
+#include "tuner/fence.h"
 
 namespace flashtune {
 namespace fs = std::filesystem;
@@ -38,15 +40,16 @@ SimKernel load_kernel(SimDevice& device, const SimCompiler& compiler, const Cand
   return {candidate, device.load(compiled.cubin, fmt::format("flashtune_{}", name_of(candidate.family())), smem)};
 }
 
-void launch_kernel(SimDevice& device, const SimKernel& kernel, const Problem& problem, const Tensors& tensors) {
-  const Plan plan = make_plan(kernel.candidate, problem, limits_of(device.info().key.arch));
+void launch_kernel(Device& device, const Candidate& candidate, const LoadedKernel& kernel, const Problem& problem,
+                   const Tensors& tensors) {
+  const Plan plan = make_plan(candidate, problem, limits_of(device.info().key.arch));
   const PrefillParams params = bind(plan, tensors);
   Launch launch;
   std::copy(std::begin(plan.grid), std::end(plan.grid), launch.grid);
   launch.block = plan.block;
   launch.smem_bytes = plan.smem_bytes;
   launch.params = &params;
-  device.launch(*kernel.loaded, launch);
+  device.launch(kernel, launch);
 }
 
 Problem small_problem(int heads, int kv_heads, int seq_q, int seq_kv, int head_dim, bool causal, int window,
@@ -65,7 +68,7 @@ Problem small_problem(int heads, int kv_heads, int seq_q, int seq_kv, int head_d
 
 float scale_of(const Problem& problem) { return 1.f / std::sqrt(static_cast<float>(problem.head_dim)); }
 
-AttentionCase::AttentionCase(SimDevice& device, const Problem& problem, InputKind kind)
+AttentionCase::AttentionCase(Device& device, const Problem& problem, InputKind kind)
     : device_(device), problem_(problem) {
   const HostTensors inputs = make_inputs(problem, kind, 7);
   const auto upload = [&](const std::vector<std::uint16_t>& tensor) {
@@ -82,21 +85,22 @@ AttentionCase::AttentionCase(SimDevice& device, const Problem& problem, InputKin
   bounds_ = ErrorBounds(problem, rows_);
 }
 
-std::string AttentionCase::fault_of(const SimKernel& kernel) {
-  device_.fill(o_.get(), 0xffffffffu, o_.size());
-  device_.fill(lse_.get(), 0xffffffffu, lse_.size());
+std::string AttentionCase::fault_of(const Candidate& candidate, const LoadedKernel& kernel) {
+  device_.fill(o_.get(), kPoison, o_.size());
+  device_.fill(lse_.get(), kPoison, lse_.size());
   try {
-    launch_kernel(device_, kernel, problem_, {q_.get(), k_.get(), v_.get(), o_.get(), lse_.get(), scale_of(problem_)});
+    launch_kernel(device_, candidate, kernel, problem_,
+                  {q_.get(), k_.get(), v_.get(), o_.get(), lse_.get(), scale_of(problem_)});
+    device_.synchronize();
   } catch (const Error& error) {
     return error.what();
   }
-  std::vector<std::uint16_t> o(o_.size() / 2);
-  std::vector<float> lse(lse_.size() / 4);
-  device_.copy_out(o.data(), o_.get(), o_.size());
-  device_.copy_out(lse.data(), lse_.get(), lse_.size());
-  const OutputView output{o.data(), lse.data()};
-  const OutputFault fault = scan_output(problem_, output, {}, bounds_);
-  return fault.found ? fault.why : compare_with_oracle(problem_, output, rows_, bounds_).why;
+  output_.resize(o_.size() / 2);
+  output_lse_.resize(lse_.size() / 4);
+  device_.copy_out(output_.data(), o_.get(), o_.size());
+  device_.copy_out(output_lse_.data(), lse_.get(), lse_.size());
+  const OutputFault fault = scan_output(problem_, output(), {}, bounds_);
+  return fault.found ? fault.why : compare_with_oracle(problem_, output(), rows_, bounds_).why;
 }
 
 void write_templates(const fs::path& root, const std::vector<TextChange>& changes) {

@@ -29,21 +29,29 @@ struct SimKernel {
 /// Throws Error(kCompile) with the log of what is refused.
 SimKernel load_kernel(SimDevice& device, const SimCompiler& compiler, const Candidate& candidate,
                       const KernelTraits& traits);
-void launch_kernel(SimDevice& device, const SimKernel& kernel, const Problem& problem, const Tensors& tensors);
+void launch_kernel(Device& device, const Candidate& candidate, const LoadedKernel& kernel, const Problem& problem,
+                   const Tensors& tensors);
 
 /// A small problem with every row of its answer in double precision. Its tensors are allocations of their exact size, so
 /// that a step outside is seen.
 class AttentionCase {
  public:
-  AttentionCase(SimDevice& device, const Problem& problem, InputKind kind = InputKind::kNormal);
+  AttentionCase(Device& device, const Problem& problem, InputKind kind = InputKind::kNormal);
 
   /// What the device reported, or what is wrong with the output; empty when the kernel is right.
-  std::string fault_of(const SimKernel& kernel);
+  std::string fault_of(const Candidate& candidate, const LoadedKernel& kernel);
+  std::string fault_of(const SimKernel& kernel) { return fault_of(kernel.candidate, *kernel.loaded); }
+
+  /// Of the last run that nothing was wrong with, or was wrong only in its values.
+  OutputView output() const { return {output_.data(), output_lse_.data()}; }
+  const ErrorBounds& bounds() const { return bounds_; }
 
  private:
-  SimDevice& device_;
+  Device& device_;
   Problem problem_;
   DeviceBuffer q_, k_, v_, o_, lse_;
+  std::vector<std::uint16_t> output_;
+  std::vector<float> output_lse_;
   std::vector<ReferenceRow> rows_;
   ErrorBounds bounds_;
 };

@@ -27,7 +27,7 @@ std::filesystem::path primitive_fixture_path();
 std::optional<PrimitiveWords> read_primitive_fixture();
 std::string primitive_fixture_json(const PrimitiveWords& words, const std::string& where);
 
-/// One line for each word that differs; `approximations` may differ by 4 units in the last place.
+/// One line for each word that differs; those of `approximations` may differ by the hardware's error.
 std::vector<std::string> primitive_differences(const PrimitiveWords& got, const PrimitiveWords& wanted);
 
 }  // namespace flashtune
