@@ -66,8 +66,7 @@ struct SimDevice::SimGraph : Device::Graph {
   std::vector<Node> nodes;
 };
 
-SimDevice::SimDevice(int arch, SimOptions options)
-    : options_(options), fibers_(std::make_unique<sim::FiberPool>()) {
+SimDevice::SimDevice(int arch, SimOptions options) : options_(options), fibers_(std::make_unique<sim::FiberPool>()) {
   info_.id = "sim";
   info_.key = {"sim", options.sm_count, arch};
   info_.memory_bytes = options.memory_bytes != 0 ? options.memory_bytes : half_of_host_memory();
@@ -173,8 +172,8 @@ void SimDevice::launch(const LoadedKernel& kernel, const Launch& launch) {
   }
   const sim::GlobalMemory global(std::move(ranges));
   const std::lock_guard lock(launch_mutex_);
-  const sim::LaunchContext context{library.kernel(), launch.params,  global, *fibers_, options_,
-                                   launch.block,     launch.smem_bytes};
+  const sim::LaunchContext context{library.kernel(), launch.params, global,           *fibers_,
+                                   options_,         launch.block,  launch.smem_bytes};
   counters_ += sim::run_blocks(context, launch.grid[0]);
 }
 

@@ -89,7 +89,9 @@ void Block::thread_returns() {
   thread().done = true;
   Warp& w = warp();
   if (w.waiting > 0)
-    fail(w.site, [&] { return fmt::format("it returned while {} lanes of its warp wait in {}", w.waiting, name_of(w.meeting)); });
+    fail(w.site, [&] {
+      return fmt::format("it returned while {} lanes of its warp wait in {}", w.waiting, name_of(w.meeting));
+    });
   if (++w.gone == w.size) w.accesses.flush(counters_);
   --live_;
   run_next_for_ever();
@@ -212,8 +214,9 @@ void Block::abandon() {
 
 std::string Block::report() const {
   const std::string what =
-      describe_ == nullptr ? who_waits()
-                           : fmt::format("thread {} at {}: {}", current_, text_of(threads_[current_].site), describe_(description_));
+      describe_ == nullptr
+          ? who_waits()
+          : fmt::format("thread {} at {}: {}", current_, text_of(threads_[current_].site), describe_(description_));
   return fmt::format("kernel {}, block {}: {}", context_.kernel.entry, index_, what);
 }
 

@@ -2,8 +2,8 @@
 // with floating point type" and "ldmatrix".
 #pragma once
 
-#include "sim/core/block.h"
 #include "runtime/device/dtype_bits.h"
+#include "sim/core/block.h"
 
 namespace flashtune::sim {
 

@@ -1,5 +1,5 @@
-// The primitives on a GPU: the fixtures that the simulated device must reproduce. FLASHTUNE_WRITE_FIXTURES=DIR writes them
-// to DIR/primitives.json instead of comparing.
+// The primitives on a GPU: the fixtures that the simulated device must reproduce. FLASHTUNE_WRITE_FIXTURES=DIR writes
+// them to DIR/primitives.json instead of comparing.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -15,7 +15,8 @@ namespace {
 class Primitives : public GpuTest {};
 
 TEST_F(Primitives, AreThoseOfTheFixtures) {
-  const PrimitiveWords got = run_primitives(device(), [&](const std::string& entry) { return cubin_of(primitive_source(), entry); });
+  const PrimitiveWords got =
+      run_primitives(device(), [&](const std::string& entry) { return cubin_of(primitive_source(), entry); });
   if (const char* folder = std::getenv("FLASHTUNE_WRITE_FIXTURES")) {
     const DeviceInfo& info = device().info();
     std::ofstream(std::filesystem::path(folder) / "primitives.json")

@@ -20,8 +20,9 @@ constexpr int kProblems = 50;  // of each family
 Problem random_problem(std::mt19937& random) {
   const auto below = [&](int count) { return static_cast<int>(random() % static_cast<unsigned>(count)); };
   const int kv_heads = 1 + below(2);
-  Problem p = small_problem(kv_heads * (1 + below(3)), kv_heads, 1 + below(200), 1 + below(250), 8 * (1 + below(32)),
-                            below(2) == 0, below(3) == 0 ? 1 + below(120) : 0, below(2) == 0 ? Dtype::kBf16 : Dtype::kFp16);
+  Problem p =
+      small_problem(kv_heads * (1 + below(3)), kv_heads, 1 + below(200), 1 + below(250), 8 * (1 + below(32)),
+                    below(2) == 0, below(3) == 0 ? 1 + below(120) : 0, below(2) == 0 ? Dtype::kBf16 : Dtype::kFp16);
   p.batch = 1 + below(2);
   return with_layout(p, below(2) == 0 ? Layout::kBshd : Layout::kBhsd);
 }

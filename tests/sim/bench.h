@@ -32,8 +32,8 @@ SimKernel load_kernel(SimDevice& device, const SimCompiler& compiler, const Cand
 void launch_kernel(Device& device, const Candidate& candidate, const LoadedKernel& kernel, const Problem& problem,
                    const Tensors& tensors);
 
-/// A small problem with every row of its answer in double precision. Its tensors are allocations of their exact size, so
-/// that a step outside is seen.
+/// A small problem with every row of its answer in double precision. Its tensors are allocations of their exact size,
+/// so that a step outside is seen.
 class AttentionCase {
  public:
   AttentionCase(Device& device, const Problem& problem, InputKind kind = InputKind::kNormal);

@@ -23,7 +23,8 @@ std::string kernel_text(const std::string& body) {
          "#include \"flashtune/primitives/warp.cuh\"\n"
          "struct Params { unsigned* out; int value; };\n"
          "using namespace flashtune;\n"
-         "extern \"C\" __global__ void kernel(const Params p) { const int t = thread_index(); const u32 smem = dynamic_smem();\n" +
+         "extern \"C\" __global__ void kernel(const Params p) { const int t = thread_index(); const u32 smem = "
+         "dynamic_smem();\n" +
          body + "\n}\n";
 }
 
@@ -79,7 +80,8 @@ void expect_says(const std::string& report, const std::vector<std::string>& part
 
 TEST_F(Faults, ADeadlockNamesWhoWaitsWhere) {
   expect_says(report_of("if (t < 32) sync_block(); else any_in_warp(false), sync_warp(), sync_block(), sync_block();"),
-              {"kernel kernel, block 0", "deadlock", "Threads 0 to 31 returned", "Threads 32 to 63 wait in the block barrier at kernel.cu:8"});
+              {"kernel kernel, block 0", "deadlock", "Threads 0 to 31 returned",
+               "Threads 32 to 63 wait in the block barrier at kernel.cu:8"});
 }
 
 TEST_F(Faults, ABarrierInsideOneBranchOfAWarpIsDivergence) {
@@ -93,7 +95,8 @@ TEST_F(Faults, AnInstructionWithoutALaneThatReturnedIsDivergence) {
 
 TEST_F(Faults, AStorePastSharedMemoryNamesThePlace) {
   expect_says(report_of("store_shared(smem + 4096 + (t == 9 ? 0 : -8), 1);"),
-              {"thread 9 at kernel.cu:8", "store of 4 bytes of shared memory out of bounds", "offset 4096 ends 4 bytes past the block's 4096 bytes"});
+              {"thread 9 at kernel.cu:8", "store of 4 bytes of shared memory out of bounds",
+               "offset 4096 ends 4 bytes past the block's 4096 bytes"});
 }
 
 TEST_F(Faults, AStoreOutsideItsRegionIsReportedInsideTheAllocationToo) {
@@ -125,7 +128,10 @@ TEST_F(Faults, AReadOfACopyBeforeItsWaitIsReportedEvenIfItHasLanded) {
     device_.set_options(options);
     expect_says(report_of("cp_async_16(smem + t * 16, p.out); cp_async_commit(); load_shared_16(smem + t * 16);"),
                 {"holds a copy that nobody has waited for"});
-    EXPECT_EQ(report_of("cp_async_16(smem + t * 16, p.out); cp_async_commit(); cp_async_wait<0>(); load_shared_16(smem + t * 16);"), "");
+    EXPECT_EQ(
+        report_of(
+            "cp_async_16(smem + t * 16, p.out); cp_async_commit(); cp_async_wait<0>(); load_shared_16(smem + t * 16);"),
+        "");
   }
 }
 
@@ -144,7 +150,8 @@ TEST_F(Faults, MisalignedAccessesAreReported) {
 TEST_F(Faults, GlobalAccessesOutsideEveryAllocationAreReported) {
   expect_says(report_of("store_global_16(p.out + 256, Vec16{});"),
               {"store of 16 bytes of global memory out of bounds", "ends 16 bytes past the allocation of 1024 bytes"});
-  expect_says(report_of("cp_async_16(smem + t * 16, p.out - 4);"), {"asynchronous copy of 16 bytes of global memory out of bounds"});
+  expect_says(report_of("cp_async_16(smem + t * 16, p.out - 4);"),
+              {"asynchronous copy of 16 bytes of global memory out of bounds"});
 }
 
 TEST_F(Faults, AReportNamesTheFirstBlockThatFailed) {

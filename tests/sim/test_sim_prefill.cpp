@@ -1,5 +1,5 @@
-// prefill_mma on the simulated device: every head dim and mask, a covering set of configs, adversarial inputs and lengths,
-// under every schedule.
+// prefill_mma on the simulated device: every head dim and mask, a covering set of configs, adversarial inputs and
+// lengths, under every schedule.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -22,15 +22,17 @@ SimCompiler& compiler() {
 }
 
 /// Every input kind and tile edge, under every lane.
-void expect_right(SimDevice& device, Validator& validator, const Candidate& candidate, const Problem& problem, int seeds) {
+void expect_right(SimDevice& device, Validator& validator, const Candidate& candidate, const Problem& problem,
+                  int seeds) {
   const SimKernel kernel = load_kernel(device, compiler(), candidate, traits_of(problem));
   const PrefillMmaConfig& config = std::get<PrefillMmaConfig>(candidate.config);
   for (const Lane& lane : lanes(seeds)) {
     device.set_options(lane.options);
     try {
-      const Verdict verdict = validator.judge(
-          [&](const Problem& p, const Tensors& tensors) { launch_kernel(device, candidate, *kernel.loaded, p, tensors); }, config.br,
-          config.bc);
+      const Verdict verdict =
+          validator.judge([&](const Problem& p,
+                              const Tensors& tensors) { launch_kernel(device, candidate, *kernel.loaded, p, tensors); },
+                          config.br, config.bc);
       EXPECT_TRUE(verdict.ok) << lane.name << ", " << candidate_to_text(candidate) << ", " << problem_to_text(problem)
                               << ": " << verdict.why;
     } catch (const std::exception& error) {
@@ -62,7 +64,8 @@ TEST_P(EachHeadDim, IsRightUnderEveryMaskAndSchedule) {
     const auto count = static_cast<int>(cover.size());
     expect_right(device, validator, cover[static_cast<std::size_t>(index * 7 + m * 3) % cover.size()], p, 1);
     if (head_dim <= 128)
-      expect_right(device, validator, cover[static_cast<std::size_t>(index * 11 + m * 5 + count / 2) % cover.size()], p, 1);
+      expect_right(device, validator, cover[static_cast<std::size_t>(index * 11 + m * 5 + count / 2) % cover.size()], p,
+                   1);
   }
 }
 

@@ -22,10 +22,10 @@ struct Params {
 /// Ties and carries of both 16-bit types, subnormals, infinities, NaN, and plain numbers.
 std::vector<float> inputs() {
   const float nan = std::bit_cast<float>(0x7fc00000u), infinity = std::bit_cast<float>(0x7f800000u);
-  return {0.f,       -0.f,      1.f,         -1.f,      1.00390625f, 1.01171875f, 1.00048828125f, 1.00146484375f,
-          65504.f,   65519.f,   65520.f,     -65536.f,  3.3895e38f,  3.4028e38f,  6.1035e-5f,     5.9605e-8f,
-          2.9802e-8f, 2.9803e-8f, 1e-40f,    infinity,  -infinity,   nan,         0.333333f,      -2.71828f,
-          100.25f,   -3.5f,     0.0009765625f, 17.f,    -126.5f,     127.9f,      -149.f,         1e-20f};
+  return {0.f,        -0.f,       1.f,           -1.f,     1.00390625f, 1.01171875f, 1.00048828125f, 1.00146484375f,
+          65504.f,    65519.f,    65520.f,       -65536.f, 3.3895e38f,  3.4028e38f,  6.1035e-5f,     5.9605e-8f,
+          2.9802e-8f, 2.9803e-8f, 1e-40f,        infinity, -infinity,   nan,         0.333333f,      -2.71828f,
+          100.25f,    -3.5f,      0.0009765625f, 17.f,     -126.5f,     127.9f,      -149.f,         1e-20f};
 }
 
 /// ex2.approx is good to 2^-22 of its value, lg2.approx to 2^-22 outright where it passes through 0.
@@ -39,9 +39,10 @@ bool close(std::uint32_t a, std::uint32_t b, bool logarithm) {
 }  // namespace
 
 const std::map<std::string, int>& primitive_kernels() {
-  static const std::map<std::string, int> kernels = {
-      {"ldmatrix", 4}, {"ldmatrix_trans", 4}, {"mma_fp16", 4}, {"mma_bf16", 4},   {"pack_fp16", 1},     {"pack_bf16", 1},
-      {"shuffles", 5}, {"votes", 3},          {"copies", 4},   {"arithmetic", 2}, {"approximations", 2}};
+  static const std::map<std::string, int> kernels = {{"ldmatrix", 4},   {"ldmatrix_trans", 4}, {"mma_fp16", 4},
+                                                     {"mma_bf16", 4},   {"pack_fp16", 1},      {"pack_bf16", 1},
+                                                     {"shuffles", 5},   {"votes", 3},          {"copies", 4},
+                                                     {"arithmetic", 2}, {"approximations", 2}};
   return kernels;
 }
 
