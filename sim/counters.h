@@ -12,6 +12,8 @@ struct Counters {
   std::uint64_t shuffles = 0;  // votes too
   std::uint64_t warp_barriers = 0;
   std::uint64_t block_barriers = 0;   // once per block
+  std::uint64_t named_barriers = 0;   // once per opening
+  std::uint64_t atomics = 0;          // once per thread
   std::uint64_t copies = 0;           // asynchronous, 16 bytes each
   std::uint64_t copies_of_zeros = 0;  // of these, those that read nothing
   std::uint64_t global_bytes_read = 0;
@@ -31,6 +33,8 @@ void visit_counters(AnyCounters& c, F&& f) {
   f("shuffles", c.shuffles);
   f("warp_barriers", c.warp_barriers);
   f("block_barriers", c.block_barriers);
+  f("named_barriers", c.named_barriers);
+  f("atomics", c.atomics);
   f("copies", c.copies);
   f("copies_of_zeros", c.copies_of_zeros);
   f("global_bytes_read", c.global_bytes_read);
@@ -47,6 +51,8 @@ inline Counters& operator+=(Counters& into, const Counters& more) {
   into.shuffles += more.shuffles;
   into.warp_barriers += more.warp_barriers;
   into.block_barriers += more.block_barriers;
+  into.named_barriers += more.named_barriers;
+  into.atomics += more.atomics;
   into.copies += more.copies;
   into.copies_of_zeros += more.copies_of_zeros;
   into.global_bytes_read += more.global_bytes_read;

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 namespace flashtune {
 
@@ -26,10 +27,11 @@ constexpr const char* name_of(CopyTiming timing) {
 struct SimOptions {
   Schedule schedule = Schedule::kLifo;
   CopyTiming copies = CopyTiming::kLate;
-  std::uint64_t seed = 1;        // of kRandom, in either
-  int threads = 0;               // cores that blocks are spread over; 0: all
-  int sm_count = 1;              // of the GPU that is imitated, for DeviceInfo alone
-  std::size_t l2_bytes = 0;      // likewise
+  std::uint64_t seed = 1;    // of kRandom, in either
+  int threads = 0;           // cores that blocks are spread over; 0: all
+  std::string name = "sim";  // of the GPU that is imitated: this and the next two are for DeviceInfo alone
+  int sm_count = 1;
+  std::size_t l2_bytes = 0;
   std::size_t memory_bytes = 0;  // of the device; 0: half of the host's
 };
 

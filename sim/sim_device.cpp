@@ -68,7 +68,7 @@ struct SimDevice::SimGraph : Device::Graph {
 
 SimDevice::SimDevice(int arch, SimOptions options) : options_(options), fibers_(std::make_unique<sim::FiberPool>()) {
   info_.id = "sim";
-  info_.key = {"sim", options.sm_count, arch};
+  info_.key = {options.name, options.sm_count, arch};
   info_.memory_bytes = options.memory_bytes != 0 ? options.memory_bytes : half_of_host_memory();
   info_.l2_bytes = options.l2_bytes;
 }

@@ -108,6 +108,17 @@ const T* elements_of(const std::vector<char>& download) {
 
 }  // namespace
 
+Problem shrunken_to_tiles(const Problem& problem, int br, int bc) {
+  const auto shorter = [](int length, int tile) { return std::min(length, 2 * tile + length % tile); };
+  Problem p = resized(problem, std::min(problem.batch, 2), shorter(problem.seq_q, br), shorter(problem.seq_kv, bc),
+                      shorter(problem.window, bc));
+  if (p.heads > 4) {  // a group of more than 2: one KV head shows as much
+    p.heads /= p.kv_heads;
+    p.kv_heads = 1;
+  }
+  return with_layout_like(p, problem);
+}
+
 std::vector<Problem> edge_problems(const Problem& problem, int br, int bc) {
   // Either length is varied around its own tile beside a fixed one, so that candidates share most of these problems.
   const std::vector<Problem> all = {
@@ -229,30 +240,42 @@ struct Validator::Impl {
     }
     return oracle.why.empty() ? fault.why : oracle.why;
   }
+
+  /// All of `all`, and the one at `without_lse` once more without a log-sum-exp.
+  Verdict judge(const LaunchFn& launch, const std::vector<Case*>& all, std::size_t without_lse) {
+    Verdict verdict;
+    verdict.ok = true;
+    std::vector<std::pair<Case*, Output>> accepted;  // of this candidate, where none was accepted yet
+    for (Case* c : all) {
+      run(*c, launch, true, verdict);
+      if (!verdict.ok) return verdict;
+      if (c->accepted_o.empty()) accepted.emplace_back(c, std::move(output));
+    }
+    run(*all[without_lse], launch, false, verdict);
+    if (!verdict.ok) return verdict;
+    for (auto& [c, out] : accepted) {
+      c->accepted_o = std::move(out.o);
+      c->accepted_lse = std::move(out.lse);
+    }
+    return verdict;
+  }
 };
 
 Validator::Validator(Device& device, const Problem& problem, float scale, int sampled_rows)
     : impl_(std::make_unique<Impl>(device, problem, scale, sampled_rows)) {}
 Validator::~Validator() = default;
 
+Validator::Validator(Validator&&) noexcept = default;
+
 Verdict Validator::judge(const LaunchFn& launch, int br, int bc) {
-  Verdict verdict;
-  verdict.ok = true;
-  std::vector<std::pair<Case*, Impl::Output>> accepted;  // of this candidate, where none was accepted yet
-  const std::vector<Case*> cases = impl_->cases_for(br, bc);
-  for (Case* c : cases) {
-    impl_->run(*c, launch, true, verdict);
-    if (!verdict.ok) return verdict;
-    if (c->accepted_o.empty()) accepted.emplace_back(c, std::move(impl_->output));
-  }
   // The log-sum-exp is optional: the first edge problem must come out the same without it.
-  impl_->run(*cases[impl_->cases.size()], launch, false, verdict);
-  if (!verdict.ok) return verdict;
-  for (auto& [c, out] : accepted) {
-    c->accepted_o = std::move(out.o);
-    c->accepted_lse = std::move(out.lse);
-  }
-  return verdict;
+  return impl_->judge(launch, impl_->cases_for(br, bc), impl_->cases.size());
+}
+
+Verdict Validator::judge_without_edges(const LaunchFn& launch) {
+  std::vector<Case*> cases;
+  for (Case& c : impl_->cases) cases.push_back(&c);
+  return impl_->judge(launch, cases, 0);
 }
 
 }  // namespace flashtune

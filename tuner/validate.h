@@ -25,11 +25,16 @@ struct Verdict {
 /// tiles: one row, one key, no key at all, more queries than keys.
 std::vector<Problem> edge_problems(const Problem& problem, int br, int bc);
 
+/// A copy of `problem` small enough to be simulated: at most batch 2 and 4 heads (more only where the group is larger),
+/// lengths of two br (bc) tiles and the remainder that the problem has.
+Problem shrunken_to_tiles(const Problem& problem, int br, int bc);
+
 /// Validates candidates for one problem. The oracle's rows and the uploaded inputs are made once; judge() is cheap.
 class Validator {
  public:
   Validator(Device& device, const Problem& problem, float scale, int sampled_rows = 256);
   ~Validator();
+  Validator(Validator&&) noexcept;
 
   /// Launches the kernel under judgement once. The problem is not always the validator's own (tile edges, shrunken
   /// copies of a large one) but has the same KernelTraits: make the plan from the one that is given.
@@ -39,6 +44,8 @@ class Validator {
   /// as exceptions. The first candidate judged ok (by rows alone) becomes the one whose whole output later ones are
   /// compared with; judge the default first.
   Verdict judge(const LaunchFn& launch, int br = 128, int bc = 64);
+  /// On the problem alone: for one whose lengths already stand where its tiles' edges matter.
+  Verdict judge_without_edges(const LaunchFn& launch);
 
  private:
   struct Impl;

@@ -80,12 +80,6 @@ struct EngineImpl::Impl {
           options.database ? fmt::format(" (no measurement of it in {})", options.database->string()) : std::string()));
   }
 
-  /// The cubin and the name of its entry.
-  std::pair<Compiled, std::string> compile(const KernelSpec& spec) const {
-    if (options.compile) return {options.compile(spec), "kernel"};
-    return {compiler->compile(spec), instantiate(spec, compiler->templates()).entry};
-  }
-
   /// The kernel, compiled and loaded if it is not yet.
   const Kernel& load(const KernelKey& key, const Problem& problem) {
     const std::uint64_t hash = hash_of(key);
@@ -93,12 +87,13 @@ struct EngineImpl::Impl {
     const std::lock_guard lock(loading);  // two threads must not compile one kernel twice
     if (const Kernel* known = kernels.find(hash, key)) return *known;
     const KernelSpec spec{key.candidate, key.traits, limits.arch};
-    const auto [compiled, entry] = compile(spec);
+    const Compiled compiled = options.compile ? options.compile(spec) : compiler->compile(spec);
     if (!compiled.ok)
       throw Error(ErrorKind::kCompile, fmt::format("{} does not compile for sm_{}: {}",
                                                    candidate_to_text(key.candidate), limits.arch, compiled.log));
     const auto smem = static_cast<unsigned>(resources_of(key.candidate, key.traits, limits).smem_bytes);
-    return *kernels.insert(hash, key, Kernel{device->load(compiled.cubin, entry, smem), problem}).first;
+    return *kernels.insert(hash, key, Kernel{device->load(compiled.cubin, entry_of(key.candidate), smem), problem})
+                .first;
   }
 
   /// While a stream captures nothing can be loaded: of the loaded kernels that compute the problem, the one that was

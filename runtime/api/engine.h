@@ -23,7 +23,7 @@ struct EngineOptions {
   KernelCompiler::Options compiler;
   std::function<void(const std::string&)>
       warn;  // one line, once, when a GPU is untuned, naming the command that fixes it
-  /// Instead of `compiler`, for tests: what it returns is loaded under the entry name "kernel".
+  /// Instead of `compiler`: for a device that takes other kernels than a GPU's, and for tests.
   std::function<Compiled(const KernelSpec&)> compile;
 };
 

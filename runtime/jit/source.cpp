@@ -116,11 +116,13 @@ std::vector<std::string> compile_options(const std::string& target) {
   };
 }
 
+std::string entry_of(const Candidate& candidate) { return fmt::format("flashtune_{}", name_of(candidate.family())); }
+
 Source instantiate(const KernelSpec& spec, const Templates& templates) {
   require_admitted(spec);
   const FamilySource& family = kFamilies[spec.candidate.config.index()];
   Source source;
-  source.entry = fmt::format("flashtune_{}", name_of(spec.candidate.family()));
+  source.entry = entry_of(spec.candidate);
   source.target = fmt::format("sm_{}{}", spec.arch, family.needs_a_form ? "a" : "");
   source.text = source_text(family, spec, source.entry);
   const std::string options = fmt::format("{}", fmt::join(compile_options(source.target), " "));

@@ -49,6 +49,9 @@ class Templates {
 /// code.
 std::vector<std::string> compile_options(const std::string& target);
 
+/// The name of the extern "C" kernel of a candidate.
+std::string entry_of(const Candidate& candidate);
+
 /// Throws Error(kInvalidArgument) with the reason for a config that rejection_of does not admit.
 Source instantiate(const KernelSpec& spec, const Templates& templates);
 

@@ -22,6 +22,7 @@ const char* name_of(Meeting meeting) {
   switch (meeting) {
     case Meeting::kNone: return "nothing";
     case Meeting::kBlockBarrier: return "the block barrier";
+    case Meeting::kNamedBarrier: return "a named barrier";
     case Meeting::kWarpBarrier: return "the warp barrier";
     case Meeting::kShuffle: return "a shuffle";
     case Meeting::kVote: return "a vote";
@@ -29,6 +30,7 @@ const char* name_of(Meeting meeting) {
     case Meeting::kLdmatrixTrans: return "ldmatrix.trans";
     case Meeting::kMmaFp16: return "mma.f16";
     case Meeting::kMmaBf16: return "mma.bf16";
+    case Meeting::kMmaTf32: return "mma.tf32";
   }
   return "an unknown instruction";
 }
@@ -54,6 +56,7 @@ std::optional<std::string> Block::run(unsigned index) {
   shared_.reset();
   ready_.clear();
   for (Warp& w : warps_) leave(w), w.gone = 0, w.accesses.clear();
+  for (NamedBarrier& barrier : named_) barrier.threads = barrier.came = 0, barrier.waiting.clear();
   at_block_barrier_ = 0;
   live_ = context_.threads;
   for (unsigned i = 0; i < context_.threads; ++i) {
@@ -170,6 +173,55 @@ void Block::open_block_barrier() {
   at_block_barrier_ = 0;
   ++block_barriers_;
   ++counters_.block_barriers;
+}
+
+void Block::push_warp(unsigned warp) {
+  for (unsigned i = warp * 32; i < warp * 32 + warps_[warp].size; ++i)
+    if (i != current_) threads_[i].waits_in = Meeting::kNone, ready_.push(i);
+}
+
+void Block::meet_named(int index, int threads, bool waits, Site site) {
+  if (index < 0 || index >= kNamedBarriers || threads <= 0 || threads % 32 != 0 ||
+      threads > static_cast<int>(threads_.size()))
+    fail(site, [&] {
+      return fmt::format("named barrier {} of {} threads: there are 0 to {}, of whole warps of the block's {} threads",
+                         index, threads, kNamedBarriers - 1, threads_.size());
+    });
+  NamedBarrier& barrier = named_[index];
+  unsigned char& order = barrier.order[barrier.opened % 2];
+  release(&order);
+  Warp& w = warp();
+  if (arrive(w, Meeting::kNamedBarrier, site) < w.size) {
+    wait();
+  } else {
+    leave(w);
+    w.accesses.flush(counters_);
+    come(barrier, static_cast<unsigned>(index), static_cast<unsigned>(threads), waits, site);
+  }
+  if (waits) acquire(&order);
+}
+
+/// The last lane of a warp does for all what the warp came for.
+void Block::come(NamedBarrier& barrier, unsigned index, unsigned threads, bool waits, Site site) {
+  if (barrier.came == 0) barrier.threads = threads, barrier.site = site;
+  if (barrier.threads != threads)
+    fail(site, [&] {
+      return fmt::format("named barrier {} is of {} threads here and of {} at {}", index, threads, barrier.threads,
+                         text_of(barrier.site));
+    });
+  barrier.came += warp().size;
+  if (barrier.came < threads && waits) {
+    barrier.waiting.push_back(current_ / 32);
+    return wait();
+  }
+  if (barrier.came >= threads) {
+    for (const unsigned other : barrier.waiting) push_warp(other);
+    barrier.waiting.clear();
+    barrier.came = 0;
+    ++barrier.opened;
+    ++counters_.named_barriers;
+  }
+  resume_warp();
 }
 
 void Block::check_global(const void* p, std::size_t bytes, const char* what, Site site) {

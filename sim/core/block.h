@@ -19,6 +19,7 @@ namespace flashtune::sim {
 enum class Meeting : unsigned char {
   kNone,
   kBlockBarrier,
+  kNamedBarrier,
   kWarpBarrier,
   kShuffle,
   kVote,
@@ -26,6 +27,7 @@ enum class Meeting : unsigned char {
   kLdmatrixTrans,
   kMmaFp16,
   kMmaBf16,
+  kMmaTf32,
 };
 const char* name_of(Meeting meeting);
 
@@ -70,6 +72,17 @@ struct Warp {
   unsigned char order[2] = {};  // objects for release and acquire, one for odd and one for even barriers
   unsigned barriers = 0;
 };
+
+/// bar.sync and bar.arrive with a number: warps come until there are as many threads as each of them says.
+struct NamedBarrier {
+  unsigned threads = 0;  // wanted; 0 when nobody has come
+  unsigned came = 0;
+  std::vector<unsigned> waiting;  // warps
+  unsigned char order[2] = {};    // as in Warp
+  unsigned opened = 0;
+  Site site{};  // of who came first
+};
+constexpr int kNamedBarriers = 16;
 
 /// What is the same for all blocks of a launch.
 struct LaunchContext {
@@ -119,6 +132,7 @@ class Block {
     resume_warp();
   }
   void meet_block(Site site);
+  void meet_named(int barrier, int threads, bool waits, Site site);
 
   /// Ends the launch with a report on the running thread. `describe` makes its text later, on the host's stack: this
   /// fiber is abandoned as it stands, and what it has allocated would never be freed.
@@ -145,6 +159,8 @@ class Block {
   void yield_if_random();
   void resume_warp();
   void open_block_barrier();
+  void push_warp(unsigned warp);
+  void come(NamedBarrier& barrier, unsigned index, unsigned threads, bool waits, Site site);
   void thread_returns();
   [[noreturn]] void run_next_for_ever();
   [[noreturn]] void abandon();
@@ -160,6 +176,7 @@ class Block {
   Random random_{0};
   Fiber host_;  // the OS thread's own stack
   unsigned index_ = 0, current_ = 0, live_ = 0;
+  NamedBarrier named_[kNamedBarriers];
   unsigned at_block_barrier_ = 0;
   unsigned block_barriers_ = 0;
   unsigned char order_[2] = {};  // as in Warp

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -84,6 +85,25 @@ void store_global(void* to, const void* value, Site site) {
   block.count().global_bytes_written += kBytes;
 }
 
+template <class Operation>
+unsigned atomic(unsigned* at, Site site, const Operation& operation) {
+  Block& block = Block::current();
+  block.check_global(at, 4, "atomic operation", site);
+  ++block.count().atomics;
+  // One order of all of them, as on a GPU; and whoever comes later sees what was written before.
+  release(at);
+  const unsigned before = operation(at);
+  acquire(at);
+  return before;
+}
+
+unsigned atomic_add(unsigned* at, unsigned value, Site site) {
+  return atomic(at, site, [&](unsigned* p) { return __atomic_fetch_add(p, value, __ATOMIC_ACQ_REL); });
+}
+void atomic_or(unsigned* at, unsigned bits, Site site) {
+  atomic(at, site, [&](unsigned* p) { return __atomic_fetch_or(p, bits, __ATOMIC_RELAXED); });
+}
+
 // --- asynchronous copies
 
 void copy_async_16(unsigned to, const void* from, bool in_range, Site site) {
@@ -150,9 +170,29 @@ void mma(float* d, const unsigned* a, unsigned b0, unsigned b1, Format format, S
   });
 }
 
+void mma_tf32(float* d, const unsigned* a, unsigned b0, unsigned b1, Site site) {
+  Block& block = Block::current();
+  LaneArguments& mine = block.arguments();
+  mine.d = d;
+  mine.a = a;
+  mine.b[0] = b0;
+  mine.b[1] = b1;
+  block.meet_warp(Meeting::kMmaTf32, site, [&](Warp& w) {
+    ++block.count().mma;
+    multiply_tf32(w.lanes);
+  });
+}
+
 /// A GPU's conversions make every NaN the same, with all bits but the sign.
 unsigned converted(float x, Format format) {
   return std::isnan(x) ? 0x7fffu : from_float(x, format == Format::kBf16 ? Dtype::kBf16 : Dtype::kFp16);
+}
+
+/// To nearest, ties away from zero: what is halfway and more carries into the last bit that stays.
+unsigned round_to_tf32(float x) {
+  if (std::isnan(x)) return 0x7fffffffu;
+  const auto bits = std::bit_cast<unsigned>(x);
+  return std::isinf(x) ? bits : (bits + 0x1000u) & ~0x1fffu;
 }
 
 unsigned pack(float low, float high, Format format) { return converted(low, format) | converted(high, format) << 16; }
@@ -219,19 +259,25 @@ const Calls kCalls = {
     .load_shared_16 = load_shared_16,
     .store_global_4 = store_global<4>,
     .store_global_16 = store_global<16>,
+    .atomic_add = atomic_add,
+    .atomic_or = atomic_or,
     .copy_async_16 = copy_async_16,
     .copy_commit = copy_commit,
     .copy_wait = copy_wait,
     .ldmatrix_x4 = ldmatrix<Meeting::kLdmatrix>,
     .ldmatrix_x4_trans = ldmatrix<Meeting::kLdmatrixTrans>,
     .mma_m16n8k16 = mma,
+    .mma_m16n8k8_tf32 = mma_tf32,
     .pack = pack,
+    .round_to_tf32 = round_to_tf32,
     .exp2 = exp2,
     .log2 = log2,
     .shuffle_xor = shuffle_xor,
     .any_in_warp = any_in_warp,
     .sync_warp = sync_warp,
     .sync_block = [](Site site) { Block::current().meet_block(site); },
+    .named_barrier = [](int barrier, int threads, bool waits,
+                        Site site) { Block::current().meet_named(barrier, threads, waits, site); },
 };
 
 }  // namespace flashtune::sim

@@ -1,6 +1,7 @@
 // Fragments and products.
 #include "sim/core/matrix.h"
 
+#include <bit>
 #include <cstring>
 
 namespace flashtune::sim {
@@ -19,6 +20,27 @@ void unpack(unsigned pair, float& low, float& high) {
   high = to_float<kDtype>(static_cast<std::uint16_t>(pair >> 16));
 }
 
+/// D += A B, D spread over the lanes. Sums in single precision, in order of k: tensor cores add in another order and
+/// truncate, so that results agree to rounding.
+template <unsigned kDepth>
+void accumulate(LaneArguments* lanes, const float (&a)[16][kDepth], const float (&b)[kDepth][8]) {
+  float d[16][8];
+  for (unsigned lane = 0; lane < 32; ++lane)
+    for (unsigned r = 0; r < 2; ++r) std::memcpy(&d[lane / 4 + r * 8][lane % 4 * 2], lanes[lane].d + 2 * r, 8);
+  for (unsigned m = 0; m < 16; ++m) {
+    float sum[8];
+    std::memcpy(sum, d[m], sizeof sum);
+    for (unsigned k = 0; k < kDepth; ++k)
+      for (unsigned n = 0; n < 8; ++n) sum[n] += a[m][k] * b[k][n];
+    std::memcpy(d[m], sum, sizeof sum);
+  }
+  for (unsigned lane = 0; lane < 32; ++lane)
+    for (unsigned r = 0; r < 2; ++r) std::memcpy(lanes[lane].d + 2 * r, &d[lane / 4 + r * 8][lane % 4 * 2], 8);
+}
+
+/// What the hardware reads of a register that holds tf32.
+float tf32(unsigned bits) { return std::bit_cast<float>(bits & ~0x1fffu); }
+
 }  // namespace
 
 void load_matrices(LaneArguments* lanes, bool transposed) {
@@ -35,7 +57,7 @@ void load_matrices(LaneArguments* lanes, bool transposed) {
 
 template <Dtype kDtype>
 void multiply(LaneArguments* lanes) {
-  float a[16][16], b[16][8], d[16][8];
+  float a[16][16], b[16][8];
   for (unsigned lane = 0; lane < 32; ++lane) {
     const LaneArguments& from = lanes[lane];
     const unsigned group = lane / 4, pair = lane % 4 * 2;
@@ -44,18 +66,18 @@ void multiply(LaneArguments* lanes) {
       unpack<kDtype>(from.a[r], to[0], to[1]);
     }
     for (unsigned r = 0; r < 2; ++r) unpack<kDtype>(from.b[r], b[pair + r * 8][group], b[pair + r * 8 + 1][group]);
-    for (unsigned r = 0; r < 2; ++r) std::memcpy(&d[group + r * 8][pair], from.d + 2 * r, 8);
   }
-  // Sums in single precision, in order of k. Tensor cores add in another order and truncate: results agree to rounding.
-  for (unsigned m = 0; m < 16; ++m) {
-    float sum[8];
-    std::memcpy(sum, d[m], sizeof sum);
-    for (unsigned k = 0; k < 16; ++k)
-      for (unsigned n = 0; n < 8; ++n) sum[n] += a[m][k] * b[k][n];
-    std::memcpy(d[m], sum, sizeof sum);
+  accumulate(lanes, a, b);
+}
+
+void multiply_tf32(LaneArguments* lanes) {
+  float a[16][8], b[8][8];
+  for (unsigned lane = 0; lane < 32; ++lane) {
+    const unsigned group = lane / 4, column = lane % 4;
+    for (unsigned r = 0; r < 4; ++r) a[group + r % 2 * 8][column + r / 2 * 4] = tf32(lanes[lane].a[r]);
+    for (unsigned r = 0; r < 2; ++r) b[column + r * 4][group] = tf32(lanes[lane].b[r]);
   }
-  for (unsigned lane = 0; lane < 32; ++lane)
-    for (unsigned r = 0; r < 2; ++r) std::memcpy(lanes[lane].d + 2 * r, &d[lane / 4 + r * 8][lane % 4 * 2], 8);
+  accumulate(lanes, a, b);
 }
 
 template void multiply<Dtype::kFp16>(LaneArguments*);

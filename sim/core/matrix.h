@@ -14,4 +14,7 @@ void load_matrices(LaneArguments* lanes, bool transposed);
 template <Dtype kDtype>
 void multiply(LaneArguments* lanes);
 
+/// D += A B on tf32, 16 x 8 += 16 x 8 * 8 x 8.
+void multiply_tf32(LaneArguments* lanes);
+
 }  // namespace flashtune::sim

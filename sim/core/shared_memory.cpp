@@ -13,7 +13,7 @@ std::string text_of(Site site) { return fmt::format("{}:{}", site.file, site.lin
 }  // namespace
 
 SharedMemory::SharedMemory(unsigned bytes)
-    : size_(bytes), bytes_(new (std::align_val_t{1024}) unsigned char[bytes]), state_((bytes + 3) / 4) {
+    : size_(bytes), bytes_(new (kAlignment) unsigned char[bytes]), state_((bytes + 3) / 4) {
   regions_.reserve(kMaxRegions);
   reset();
 }

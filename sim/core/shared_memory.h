@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -80,10 +81,15 @@ class SharedMemory {
   }
   std::string name_of_region(unsigned region) const;
 
+  static constexpr std::align_val_t kAlignment{1024};
+  struct Free {
+    void operator()(unsigned char* bytes) const { ::operator delete[](bytes, kAlignment); }
+  };
+
   unsigned size_;
-  std::unique_ptr<unsigned char[]> bytes_;  // of exactly size_, so that AddressSanitizer sees an access past it
-  std::vector<unsigned char> state_;        // of each word: region + 1, perhaps | kInFlight
-  std::vector<Region> regions_;             // [0] is the whole allocation
+  std::unique_ptr<unsigned char[], Free> bytes_;  // of exactly size_, so that AddressSanitizer sees an access past it
+  std::vector<unsigned char> state_;              // of each word: region + 1, perhaps | kInFlight
+  std::vector<Region> regions_;                   // [0] is the whole allocation
 };
 
 }  // namespace flashtune::sim

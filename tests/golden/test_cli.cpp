@@ -159,11 +159,37 @@ TEST_F(CommandLine, SizesDoNotGoWithAnInputFile) {
          2);
 }
 
-TEST_F(CommandLine, TheSimulatedDeviceIsSaidToBeMissing) {
-  expect("sim",
-         {with_problem({"run", "--device", "sim"}), with_problem({"sweep", "--device", "sim"}),
-          with_problem({"run", "--arch", "sm_80"})},
-         1);
+TEST_F(CommandLine, FlagsOfTheSimulatedDeviceAreJudged) {
+  expect("sim_flags",
+         {with_problem({"run", "--device", "cuda:0", "--counters"}),
+          with_problem({"run", "--device", "sim", "--schedule", "sideways"}),
+          with_problem({"run", "--device", "sim", "--copies", "never"}),
+          with_problem({"run", "--device", "sim", "--seed", "one"}),
+          with_problem({"run", "--device", "sim", "--arch", "sm_75"})},
+         2);
+}
+
+TEST_F(CommandLine, TheSimulatedDeviceComputesIsCheckedAndCounts) {
+  Arguments line = {"run", "--device", "sim", "--heads", "2", "--seq-q", "100", "--head-dim", "64", "--causal"};
+  for (const char* more : {"--config", "br=64,bc=32,warps=4", "--check", "--counters", "--format", "json"})
+    line.push_back(more);
+  const ProgramResult result = run(line);
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const auto record = nlohmann::json::parse(result.out);
+  EXPECT_EQ(record.at("check"), "right");
+  EXPECT_EQ(record.at("ldmatrix_conflicts"), 0);
+  EXPECT_EQ(record.count("median_us"), 0u) << "no time of a CPU may look like a GPU's";
+  // 2 heads x 2 tiles of 64 rows: 2 and 4 tiles of 32 keys; 4 warps of 16 x 32 x 64, twice: 32 mma each.
+  EXPECT_EQ(record.at("mma"), 2 * (2 + 4) * 4 * 32);
+}
+
+TEST_F(CommandLine, ARunWithoutACompilerForTheSimulatedDeviceSaysWhatToInstall) {
+  const ProgramResult result =
+      run_program({FLASHTUNE_CLI, "run", "--device", "sim", "--heads", "1", "--seq-q", "16", "--head-dim", "64"},
+                  {{"HOME", home_.path()}, {"PATH", "/nowhere"}});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_NE(result.err.find("no C++ compiler was found"), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("apt install g++"), std::string::npos) << result.err;
 }
 
 TEST_F(CommandLine, MissingAndForeignFilesFailAndChangeNothing) {

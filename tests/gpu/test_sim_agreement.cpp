@@ -49,7 +49,7 @@ TEST_F(SimAgreement, PrefillOutputsDifferByRoundingAlone) {
     const Compiled compiled = gpu_compiler.compile({candidate, traits_of(p), arch});
     ASSERT_TRUE(compiled.ok) << what << "\n" << compiled.log;
     const auto smem = static_cast<unsigned>(resources_of(candidate, traits_of(p), limits_of(arch)).smem_bytes);
-    const auto kernel = device().load(compiled.cubin, "flashtune_prefill_mma", smem);
+    const auto kernel = device().load(compiled.cubin, entry_of(candidate), smem);
     EXPECT_EQ(on_gpu.fault_of(candidate, *kernel), "") << what;
 
     const OutputFault fault = scan_output(p, on_sim.output(), on_gpu.output(), on_gpu.bounds());

@@ -37,7 +37,7 @@ SimKernel load_kernel(SimDevice& device, const SimCompiler& compiler, const Cand
   const Compiled compiled = compiler.compile({candidate, traits, arch});
   if (!compiled.ok) throw Error(ErrorKind::kCompile, compiled.log);
   const auto smem = static_cast<unsigned>(resources_of(candidate, traits, limits_of(arch)).smem_bytes);
-  return {candidate, device.load(compiled.cubin, fmt::format("flashtune_{}", name_of(candidate.family())), smem)};
+  return {candidate, device.load(compiled.cubin, entry_of(candidate), smem)};
 }
 
 void launch_kernel(Device& device, const Candidate& candidate, const LoadedKernel& kernel, const Problem& problem,

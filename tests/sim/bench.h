@@ -2,10 +2,12 @@
 // schedules that together find what no one of them does.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "runtime/dispatch/plan.h"
 #include "sim/sim_compiler.h"
 #include "sim/sim_device.h"
 #include "tuner/inputs.h"

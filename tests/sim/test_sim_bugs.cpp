@@ -21,10 +21,13 @@ constexpr const char* kEpilogue = "flashtune/attention/epilogue.cuh";
 constexpr const char* kMask = "flashtune/attention/mask.cuh";
 constexpr const char* kSoftmax = "flashtune/attention/online_softmax.cuh";
 
-constexpr const char* kPlain = "br=64,bc=32,warps=4,k_stages=1,v_stages=1,blocks_per_sm=1";
-constexpr const char* kStaged = "br=64,bc=32,warps=4,k_stages=2,v_stages=2,blocks_per_sm=1";
-constexpr const char* kReuse = "br=64,bc=32,warps=4,k_stages=2,v_stages=1,q_in_regs=1,q_smem_reuse=1,blocks_per_sm=1";
-constexpr const char* kVFirst = "br=64,bc=32,warps=4,k_stages=3,v_stages=2,blocks_per_sm=1,load=v_first";
+constexpr const char* kPlain = "br=64,bc=32,warps=4,k_stages=1,v_stages=1,blocks_per_sm=2";
+constexpr const char* kStaged = "br=64,bc=32,warps=4,k_stages=2,v_stages=2,blocks_per_sm=2";
+constexpr const char* kReuse = "br=64,bc=32,warps=4,k_stages=2,v_stages=1,q_in_regs=1,q_smem_reuse=1,blocks_per_sm=2";
+// With one buffer of V the barrier before it also parts the last reads of K from O.
+constexpr const char* kReuseTwoV =
+    "br=64,bc=32,warps=4,k_stages=2,v_stages=2,q_in_regs=1,q_smem_reuse=1,blocks_per_sm=2";
+constexpr const char* kVFirst = "br=64,bc=32,warps=4,k_stages=3,v_stages=2,blocks_per_sm=2,load=v_first";
 
 /// Who catches a bug: L lifo/late, E lifo/early, R some random schedule, by a report of the device or a wrong answer;
 /// in a build with ThreadSanitizer also T, a data race under any of them.
@@ -91,9 +94,9 @@ const std::vector<Bug> kBugs = {
      {kKernel, "      sync_block();  // all warps hold their Q: K may overwrite it\n", ""},
      "LERT"},
     {"no barrier before O takes K's place",
-     kReuse,
+     kReuseTwoV,
      {kKernel, "    if constexpr (kConfig.q_smem_reuse != 0) sync_block();  // O is staged", "    // O is staged"},
-     "LERT"},
+     "LET"},
     {"no barrier between staging O and reading it", kPlain, {kKernel, "  sync_warp();\n", ""}, "LERT"},
     {"rows past the end are read",
      kPlain,
@@ -158,7 +161,7 @@ Problem bug_problem() { return small_problem(2, 1, 100, 135, 64, true); }
 TEST(InjectedBugs, TheKernelsTheyAreInjectedIntoAreRight) {
   SimDevice device(80);
   AttentionCase attention(device, bug_problem());
-  for (const char* config : {kPlain, kStaged, kReuse, kVFirst}) {
+  for (const char* config : {kPlain, kStaged, kReuse, kReuseTwoV, kVFirst}) {
     const SimKernel kernel =
         load_kernel(device, SimCompiler(), {config_from_text(config, PrefillMmaConfig{})}, traits_of(bug_problem()));
     const Caught caught = run_lanes(attention, device, kernel);

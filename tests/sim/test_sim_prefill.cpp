@@ -70,7 +70,7 @@ TEST_P(EachHeadDim, IsRightUnderEveryMaskAndSchedule) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Prefill, EachHeadDim, testing::Range(8, 257, 8),
-                         [](const auto& info) { return fmt::format("d{}", info.param); });
+                         [](const auto& one) { return fmt::format("d{}", one.param); });
 
 TEST(PrefillMma, IsRightForACoveringSetOfConfigs) {
   const Problem p = with_layout(small_problem(2, 1, 150, 150, 64, true), Layout::kPacked);

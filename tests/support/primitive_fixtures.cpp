@@ -13,8 +13,6 @@ namespace flashtune {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr int kLanes = 32;
-
 struct Params {
   DevicePtr in, words, out;
 };
@@ -38,11 +36,13 @@ bool close(std::uint32_t a, std::uint32_t b, bool logarithm) {
 
 }  // namespace
 
-const std::map<std::string, int>& primitive_kernels() {
-  static const std::map<std::string, int> kernels = {{"ldmatrix", 4},   {"ldmatrix_trans", 4}, {"mma_fp16", 4},
-                                                     {"mma_bf16", 4},   {"pack_fp16", 1},      {"pack_bf16", 1},
-                                                     {"shuffles", 5},   {"votes", 3},          {"copies", 4},
-                                                     {"arithmetic", 2}, {"approximations", 2}};
+const std::map<std::string, PrimitiveKernel>& primitive_kernels() {
+  static const std::map<std::string, PrimitiveKernel> kernels = {
+      {"ldmatrix", {4}},   {"ldmatrix_trans", {4}}, {"mma_fp16", {4}},
+      {"mma_bf16", {4}},   {"mma_tf32", {4}},       {"rounding_tf32", {1}},
+      {"pack_fp16", {1}},  {"pack_bf16", {1}},      {"shuffles", {5}},
+      {"votes", {3}},      {"copies", {4}},         {"atomics", {2}},
+      {"arithmetic", {2}}, {"approximations", {2}}, {"named_barriers", {1, 64}}};
   return kernels;
 }
 
@@ -59,13 +59,13 @@ PrimitiveWords run_primitives(Device& device, const std::function<std::string(co
   device.copy_in(in.get(), floats.data(), in.size());
   device.copy_in(words.get(), coded.data(), words.size());
   PrimitiveWords results;
-  for (const auto& [name, per_lane] : primitive_kernels()) {
-    std::vector<std::uint32_t> result(static_cast<std::size_t>(kLanes * per_lane));
+  for (const auto& [name, shape] : primitive_kernels()) {
+    std::vector<std::uint32_t> result(shape.words * shape.threads);
     const DeviceBuffer out(device, 4 * result.size());
     const auto kernel = device.load(cubin_of(name), name, 1024);
     const Params params{in.get(), words.get(), out.get()};
     Launch launch;
-    launch.block = kLanes;
+    launch.block = shape.threads;
     launch.smem_bytes = 1024;
     launch.params = &params;
     device.launch(*kernel, launch);
@@ -94,7 +94,7 @@ std::string primitive_fixture_json(const PrimitiveWords& words, const std::strin
 
 std::vector<std::string> primitive_differences(const PrimitiveWords& got, const PrimitiveWords& wanted) {
   std::vector<std::string> lines;
-  for (const auto& [name, per_lane] : primitive_kernels()) {
+  for (const auto& [name, shape] : primitive_kernels()) {
     const auto a = got.find(name), b = wanted.find(name);
     if (a == got.end() || b == wanted.end() || a->second.size() != b->second.size()) {
       lines.push_back(fmt::format("{}: missing, or of another size", name));
@@ -102,7 +102,7 @@ std::vector<std::string> primitive_differences(const PrimitiveWords& got, const 
     }
     for (std::size_t i = 0; i < a->second.size(); ++i) {
       const std::uint32_t x = a->second[i], y = b->second[i];
-      const std::size_t words = static_cast<std::size_t>(per_lane), lane = i / words, word = i % words;
+      const std::size_t lane = i / shape.words, word = i % shape.words;
       if (name == "approximations" ? close(x, y, word == 1) : x == y) continue;
       lines.push_back(fmt::format("{} lane {} word {}: {:#010x}, wanted {:#010x}", name, lane, word, x, y));
     }

@@ -16,8 +16,12 @@ namespace flashtune {
 /// Kernel to words: `lanes * words per lane` of them, in the order of the lanes.
 using PrimitiveWords = std::map<std::string, std::vector<std::uint32_t>>;
 
-/// The kernels of primitives.cuh, and the words of each lane.
-const std::map<std::string, int>& primitive_kernels();
+/// The kernels of primitives.cuh.
+struct PrimitiveKernel {
+  unsigned words = 1;  // of each thread
+  unsigned threads = 32;
+};
+const std::map<std::string, PrimitiveKernel>& primitive_kernels();
 std::string primitive_source();
 /// Compiles and runs them all; `cubin_of` gives the code of one entry of the source.
 PrimitiveWords run_primitives(Device& device, const std::function<std::string(const std::string& entry)>& cubin_of);

@@ -49,7 +49,9 @@ TEST(TargetFlags, NameAModelledGpuOrARealOne) {
   EXPECT_EQ(target_of({"sm_90", ""}).arch, 90);
   EXPECT_EQ(target_of({"", "cuda:3"}).kind, Target::Kind::kCuda);
   EXPECT_EQ(target_of({"", "cuda:3"}).ordinal, 3);
-  EXPECT_EQ(target_of({"", "sim"}).kind, Target::Kind::kSim);
+  EXPECT_EQ(target_of({"", "sim"}).kind, Target::Kind::kModel);
+  EXPECT_EQ(target_of({"", "sim"}).arch, 80);
+  EXPECT_EQ(target_of({"sm_90", "sim"}).arch, 90);
   for (const char* device : {"cuda", "cuda:", "cuda:x", "cuda:-1", "cuda:99999999999", "gpu"})
     EXPECT_THROW(target_of({"", device}), Error) << device;
   EXPECT_THROW(target_of({"sm_90", "cuda:0"}), Error);

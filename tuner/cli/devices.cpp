@@ -9,6 +9,7 @@
 #include "tuner/cli/command.h"
 #include "tuner/cli/common.h"
 #include "tuner/cli/flags.h"
+#include "tuner/cli/simulated.h"
 
 namespace flashtune {
 namespace {
@@ -33,6 +34,19 @@ FoundCompiler find_compiler(const CudaInventory& inventory) {
   return found;
 }
 
+/// The simulated device's compiler, or why there is none.
+struct FoundHostCompiler {
+  std::string version, why_none;
+};
+
+FoundHostCompiler find_host_compiler() {
+  try {
+    return {SimCompiler().version(), ""};
+  } catch (const Error& error) {
+    return {"", error.what()};
+  }
+}
+
 Table table_of(const CudaInventory& inventory, Format format) {
   Table table{{"device", "name", "arch", "sms", "memory", "l2", "driver", "cuda"}, {}};
   for (const DeviceInfo& info : inventory.devices) {
@@ -46,19 +60,26 @@ Table table_of(const CudaInventory& inventory, Format format) {
   return table;
 }
 
-std::string text_of(const CudaInventory& inventory, const FoundCompiler& compiler) {
+std::string text_of(const CudaInventory& inventory, const FoundCompiler& compiler, const FoundHostCompiler& host) {
   std::string text = inventory.devices.empty() ? fmt::format("No GPU here: {}\n", inventory.why_none)
                                                : render(table_of(inventory, Format::kTable), Format::kTable);
   text += '\n';
+  text += host.why_none.empty()
+              ? fmt::format("Simulated device: sim, for any --arch, on the CPU with {}\n", host.version)
+              : fmt::format("No simulated device here: {}\n", host.why_none);
   if (!compiler.why_none.empty()) return text + fmt::format("No compiler here: {}\n", compiler.why_none);
   return text + fmt::format("Compiler: {} ({}), for {}\n", compiler.version, compiler.path,
                             fmt::join(compiler.architectures, ", "));
 }
 
-std::string json_of(const CudaInventory& inventory, const FoundCompiler& compiler) {
+std::string json_of(const CudaInventory& inventory, const FoundCompiler& compiler, const FoundHostCompiler& host) {
   nlohmann::ordered_json json;
   json["devices"] = nlohmann::ordered_json::parse(render(table_of(inventory, Format::kJson), Format::kJson));
   if (inventory.devices.empty()) json["why_no_device"] = inventory.why_none;
+  if (host.why_none.empty())
+    json["simulated"] = {{"device", "sim"}, {"compiler", host.version}};
+  else
+    json["why_no_simulated"] = host.why_none;
   if (compiler.why_none.empty())
     json["compiler"] = {
         {"version", compiler.version}, {"path", compiler.path}, {"architectures", compiler.architectures}};
@@ -79,7 +100,8 @@ Command add_devices(CLI::App& program) {
             return [format] {
               const CudaInventory inventory = list_cuda_devices();
               const FoundCompiler compiler = find_compiler(inventory);
-              print(format == Format::kJson ? json_of(inventory, compiler) : text_of(inventory, compiler));
+              const FoundHostCompiler host = find_host_compiler();
+              print(format == Format::kJson ? json_of(inventory, compiler, host) : text_of(inventory, compiler, host));
               return kExitDone;
             };
           }};

@@ -1,9 +1,10 @@
 // flashtune run: one attention call on generated or given tensors, with what the dispatcher chose or a config by hand:
-// its time, and its error.
+// its time, and its error. Where there is no GPU the simulated device computes.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 #include <charconv>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 
@@ -14,6 +15,7 @@
 #include "tuner/cli/flags.h"
 #include "tuner/cli/problem_flags.h"
 #include "tuner/cli/run_data.h"
+#include "tuner/cli/simulated.h"
 #include "tuner/cli/target.h"
 #include "tuner/fence.h"
 #include "tuner/output_check.h"
@@ -28,8 +30,8 @@ struct Flags {
   TargetFlags target;
   CommonFlags common;
   CompilerFlags compiler;
-  std::string input, output, config, scale;
-  bool untuned = false, check = false;
+  std::string input, output, config, scale, schedule, copies, seed;
+  bool untuned = false, check = false, counters = false;
 };
 
 struct Request {
@@ -38,10 +40,26 @@ struct Request {
   Target target;
   Format format = Format::kTable;
   std::optional<float> scale;
+  SimOptions sim;
+  std::string only_simulated;  // a flag that was given and means nothing on a GPU
 };
 
+/// The flags of the simulated device.
+void judge_simulation(const Flags& flags, Request& request) {
+  if (!flags.schedule.empty()) request.sim.schedule = enum_of_flag<Schedule>("--schedule", flags.schedule);
+  if (!flags.copies.empty()) request.sim.copies = enum_of_flag<CopyTiming>("--copies", flags.copies);
+  if (!flags.seed.empty()) request.sim.seed = static_cast<std::uint64_t>(int_of_flag("--seed", flags.seed));
+  if (!flags.schedule.empty()) request.only_simulated = "--schedule";
+  if (!flags.copies.empty()) request.only_simulated = "--copies";
+  if (!flags.seed.empty()) request.only_simulated = "--seed";
+  if (flags.counters) request.only_simulated = "--counters";
+  if (!request.only_simulated.empty() && request.target.kind == Target::Kind::kCuda)
+    refuse("--device", flags.target.device, fmt::format("{} is for the simulated device", request.only_simulated));
+}
+
 Request judge(const Flags& flags) {
-  Request request{flags, std::nullopt, target_of(flags.target), format_of(flags.common), std::nullopt};
+  Request request{flags, std::nullopt, target_of(flags.target), format_of(flags.common), std::nullopt, {}, {}};
+  judge_simulation(flags, request);
   if (flags.input.empty())
     request.problem = problem_of(flags.problem);
   else
@@ -169,46 +187,83 @@ Timing measure(Device& device, const Problem& problem, float scale,
   return time_interleaved(device, {one}, options).front();
 }
 
-std::unique_ptr<Device> open_device(const Target& target) {
-  if (target.kind == Target::Kind::kModel)
-    throw Error(ErrorKind::kNotFound, fmt::format("--arch sm_{}: run computes, and {}", target.arch, kNoSimulator));
-  const FoundTarget found = find_target(target);
-  if (!found.gpu)
-    throw Error(ErrorKind::kNotFound, found.note.substr(0, found.note.find('\n')) + "\nAnd " + kNoSimulator + ".");
-  return open_cuda_device(found.ordinal);
+/// A GPU, or the simulated device, and who compiles for it.
+struct Opened {
+  std::unique_ptr<Device> device;
+  SimDevice* sim = nullptr;  // the same, where it is simulated
+  EngineOptions options;
+};
+
+Opened open(const Request& request) {
+  const FoundTarget found = find_target(request.target);
+  Opened opened;
+  opened.options.warn = [](const std::string& line) { remark(line); };
+  if (found.gpu) {
+    if (!request.only_simulated.empty())
+      throw Error(ErrorKind::kInvalidArgument,
+                  fmt::format("{} is for the simulated device, and cuda:{} would run this; add --device sim",
+                              request.only_simulated, found.ordinal));
+    opened.device = open_cuda_device(found.ordinal);
+    opened.options.compiler = compiler_options(request.flags.compiler, found.gpu->cuda_version / 1000);
+    return opened;
+  }
+  if (!found.why_no_gpu.empty()) remark(fmt::format("No GPU here: {}", found.why_no_gpu));
+  remark(fmt::format("Simulating sm_{} on the CPU: the kernel is the real one, no time here is a GPU's.",
+                     found.model->key.arch));
+  auto sim = open_simulated(*found.model, request.sim);
+  const SimCompiler compiler = simulated_compiler(request.flags.compiler);
+  compiler.version();  // throws where there is none, before anything is generated
+  opened.sim = sim.get();
+  opened.device = std::move(sim);
+  opened.options.warn = nullptr;  // nobody tunes this device
+  opened.options.compile = [compiler](const KernelSpec& spec) { return compiler.compile(spec); };
+  return opened;
+}
+
+/// What is said of how long it took.
+void add_time(Record& record, const Timing& timing, const Problem& problem, bool json) {
+  record.insert(record.end(),
+                {{json ? "median_us" : "time", json ? Cell(timing.median_us) : Cell(human_time(timing.median_us))},
+                 {json ? "spread_us" : "spread", json ? Cell(timing.spread_us) : Cell(human_time(timing.spread_us))},
+                 {"tflops", flops_of(problem) / timing.median_us / 1e6}});
+}
+
+void add_counters(Record& record, const Counters& counters) {
+  visit_counters(counters, [&](const char* name, std::uint64_t value) {
+    record.push_back({name, static_cast<std::int64_t>(value)});
+  });
 }
 
 int run(const Request& request) {
   std::optional<QkvInput> given;  // a bad file is heard of before a device is opened
   if (!request.problem) given = load_input(request.flags.input, request.flags.problem);
-  std::unique_ptr<Device> owner = open_device(request.target);
-  const int driver_major = owner->info().cuda_version / 1000;
-  EngineOptions options;
-  options.database = optional_database(request.flags.common.db);
-  options.compiler = compiler_options(request.flags.compiler, driver_major);
-  options.warn = [](const std::string& line) { remark(line); };
+  Opened opened = open(request);
+  opened.options.database = optional_database(request.flags.common.db);
   const QkvInput data = given ? std::move(*given) : generate_input(*request.problem);
   const Problem& problem = data.problem;
   const float scale = request.scale.value_or(1.0f / std::sqrt(static_cast<float>(problem.head_dim)));
 
-  Device& device = *owner;
-  EngineImpl engine(std::move(owner), options);
+  Device& device = *opened.device;
+  EngineImpl engine(std::move(opened.device), opened.options);
   const Choice choice = choose(request, problem, engine);
   const auto launch = [&](const Tensors& tensors, Stream stream) {
     engine.forward_with(choice.candidate, problem, tensors, stream);
   };
+  const auto start = std::chrono::steady_clock::now();
   const Returned returned = compute(device, data, scale, launch);
+  const std::chrono::duration<double> host = std::chrono::steady_clock::now() - start;
   if (!request.flags.output.empty()) write_output(request.flags.output, problem, returned.o, returned.lse);
-  const Timing timing = measure(device, problem, scale, launch);
 
   const bool json = request.format == Format::kJson;
   Record record = {{"problem", problem_to_text(problem)},
-                   {"device", device_to_text(device.info().key)},
+                   {"device", (opened.sim != nullptr ? "sim, " : "") + device_to_text(device.info().key)},
                    {"candidate", candidate_to_text(choice.candidate)},
-                   {"grade", choice.grade},
-                   {json ? "median_us" : "time", json ? Cell(timing.median_us) : Cell(human_time(timing.median_us))},
-                   {json ? "spread_us" : "spread", json ? Cell(timing.spread_us) : Cell(human_time(timing.spread_us))},
-                   {"tflops", flops_of(problem) / timing.median_us / 1e6}};
+                   {"grade", choice.grade}};
+  if (opened.sim != nullptr)
+    record.push_back(
+        {json ? "simulated_in_s" : "simulated in", json ? Cell(host.count()) : Cell(human_time(host.count() * 1e6))});
+  else
+    add_time(record, measure(device, problem, scale, launch), problem, json);
   std::string wrong;
   if (request.flags.check) {
     const OracleResult result = check(data, scale, returned);
@@ -217,6 +272,7 @@ int run(const Request& request) {
                                  {"bound", result.bound},
                                  {"check", std::string(wrong.empty() ? "right" : "WRONG: " + wrong)}});
   }
+  if (request.flags.counters) add_counters(record, opened.sim->take_counters());
   print(render(record, request.format));
   return wrong.empty() ? kExitDone : kExitFailed;
 }
@@ -237,11 +293,24 @@ Command add_run(CLI::App& program) {
   app->add_flag("--check", flags->check, "compare with double precision; exit code 1 when the output is wrong");
   app->add_option("--scale", flags->scale, "softmax scale (default: 1/sqrt(head-dim))")->type_name("X");
   add_target_flags(*app, flags->target);
+  constexpr const char* kSimulated = "Simulated device";
+  app->add_flag("--counters", flags->counters,
+                "what the launch did: mma, ldmatrix, bank conflicts, copies, barriers, global bytes")
+      ->group(kSimulated);
+  app->add_option("--schedule", flags->schedule, "who runs next: lifo (default), fifo, random")
+      ->type_name("NAME")
+      ->group(kSimulated);
+  app->add_option("--copies", flags->copies, "when asynchronous copies land: late (default), early, random")
+      ->type_name("NAME")
+      ->group(kSimulated);
+  app->add_option("--seed", flags->seed, "of what is random (default: 1)")->type_name("N")->group(kSimulated);
   add_db_flag(*app, flags->common);
   add_format_flag(*app, flags->common);
   add_compiler_flags(*app, flags->compiler);
   add_problem_flags(*app, flags->problem, Lists::kRefused);
-  app->footer("Example:\n  flashtune run --heads 32 --kv-heads 8 --seq-q 4096 --head-dim 128 --causal --check");
+  app->footer(
+      "Without a GPU, or with --arch or --device sim, the kernel runs on the CPU, every access checked.\n\n"
+      "Example:\n  flashtune run --heads 32 --kv-heads 8 --seq-q 4096 --head-dim 128 --causal --check");
   return {app, [flags]() -> Work { return [request = judge(*flags)] { return run(request); }; }};
 }
 

@@ -12,6 +12,7 @@
 #include "tuner/cli/flags.h"
 #include "tuner/cli/problem_flags.h"
 #include "tuner/cli/progress.h"
+#include "tuner/cli/simulated.h"
 #include "tuner/cli/supervise.h"
 #include "tuner/cli/target.h"
 #include "tuner/report.h"
@@ -138,14 +139,38 @@ SweepOptions remaining(const Request& request, const SharedProgress& progress) {
   return options;
 }
 
+/// Nothing where the simulated device has no compiler: then the sweep goes on without proofs.
+std::unique_ptr<SimProver> make_prover(const ReferenceDevice& model, const CompilerFlags& flags) {
+  try {
+    return std::make_unique<SimProver>(model, flags);
+  } catch (const Error& error) {
+    remark(fmt::format("warning: candidates are not proven correct: {}", error.what()));
+    return nullptr;
+  }
+}
+
+/// Kernels for the simulated device are compiled beside those for the GPU, on the same threads.
+void prove_with(SimProver& prover, SweepCompiler& compiler, SweepOptions& options) {
+  compiler.compile = [&prover, compile = std::move(compiler.compile)](const KernelSpec& spec) {
+    Compiled compiled = compile(spec);
+    if (compiled.ok) prover.prepare(spec);
+    return compiled;
+  };
+  options.prove = [&prover](const Candidate& candidate, const Problem& problem) {
+    return prover.prove(candidate, problem);
+  };
+}
+
 void sweep(const Request& request, const FoundTarget& found, SharedProgress& progress, Printer& printer) {
   const int driver_major = found.gpu ? found.gpu->cuda_version / 1000 : 0;
   KernelCompiler::Options settings = compiler_options(request.compiler, driver_major);
   settings.this_compiler_only = true;  // a trial names the compiler whose code it timed
   const KernelCompiler compiler(settings);
-  const SweepCompiler compile = compile_with(compiler);
+  SweepCompiler compile = compile_with(compiler);
   Database db = Database::open(database_path(request.db));
-  const SweepOptions options = remaining(request, progress);
+  SweepOptions options = remaining(request, progress);
+  const auto prover = found.model ? make_prover(*found.model, request.compiler) : nullptr;
+  if (prover) prove_with(*prover, compile, options);
   const auto emit = [&printer](const SweepEvent& event) { printer(event); };
   if (found.model) {
     sweep_modelled(*found.model, compile, db, options, emit);
@@ -232,7 +257,8 @@ Command add_sweep(CLI::App& program) {
                 "work in this process, for debuggers; a crash then ends the sweep");
   add_problem_flags(*app, flags->problem, Lists::kAllowed);
   app->footer(
-      "Without a GPU, or with --arch, kernels are compiled and ranked by a cost model (grade: modelled).\n"
+      "Without a GPU, or with --arch, kernels are compiled, proven correct on the simulated device and ranked by a\n"
+      "cost model (grade: modelled).\n"
       "A sweep that was stopped, by whatever means, goes on where it was when it is started again.\n\n"
       "Example:\n"
       "  flashtune sweep --heads 32 --kv-heads 8 --seq-q 1024,4096 --head-dim 128 --causal=false,true --budget 10m");

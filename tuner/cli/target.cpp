@@ -17,19 +17,19 @@ std::string plain_name(const ReferenceDevice& device) { return device.key.name.s
 void add_target_flags(CLI::App& app, TargetFlags& flags) {
   app.add_option("--arch", flags.arch, "architecture of a modelled GPU, for example sm_80; no GPU is touched")
       ->type_name("SM");
-  app.add_option("--device", flags.device, "cuda:N or sim (default: cuda:0)")->type_name("NAME");
+  app.add_option("--device", flags.device, "cuda:N, or sim: the simulated device, of --arch or sm_80 (default: cuda:0)")
+      ->type_name("NAME");
 }
 
 Target target_of(const TargetFlags& flags) {
-  if (!flags.arch.empty() && !flags.device.empty())
+  const bool sim = flags.device == "sim";
+  if (!flags.arch.empty() && !flags.device.empty() && !sim)
     refuse("--arch", flags.arch,
            fmt::format("give --arch for a modelled GPU or --device {} for a real one, not both", flags.device));
   Target target;
-  if (!flags.arch.empty()) {
+  if (!flags.arch.empty() || sim) {
     target.kind = Target::Kind::kModel;
-    target.arch = arch_of_flag("--arch", flags.arch);
-  } else if (flags.device == "sim") {
-    target.kind = Target::Kind::kSim;
+    if (!flags.arch.empty()) target.arch = arch_of_flag("--arch", flags.arch);
   } else if (!flags.device.empty()) {
     target.kind = Target::Kind::kCuda;
     const std::string& name = flags.device;
@@ -42,8 +42,6 @@ Target target_of(const TargetFlags& flags) {
 }
 
 FoundTarget find_target(const Target& target) {
-  if (target.kind == Target::Kind::kSim)
-    throw Error(ErrorKind::kNotFound, fmt::format("--device sim: {}", kNoSimulator));
   FoundTarget found;
   found.ordinal = target.ordinal;
   if (target.kind == Target::Kind::kModel) {
@@ -64,6 +62,7 @@ FoundTarget find_target(const Target& target) {
                     : fmt::format("--device cuda:{}: there are {} GPUs here, cuda:0 to cuda:{}", target.ordinal,
                                   inventory.devices.size(), inventory.devices.size() - 1));
   found.model = reference_device(target.arch);
+  found.why_no_gpu = inventory.why_none;
   found.note = fmt::format("No GPU here: {}\nModelling {} (sm_{}) instead: answers get the grade modelled.",
                            inventory.why_none, plain_name(*found.model), target.arch);
   return found;

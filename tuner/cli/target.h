@@ -1,4 +1,5 @@
-// --arch and --device: which GPU a command is about, real or modelled.
+// --arch and --device: which GPU a command is about, a real one or one of the reference devices. Nothing can be
+// measured on the latter: their kernels are compiled, ranked by the cost model, and run on the simulated device.
 #pragma once
 
 #include <memory>
@@ -21,9 +22,9 @@ void add_target_flags(CLI::App& app, TargetFlags& flags);
 
 /// What the flags ask for, before any device was looked for.
 struct Target {
-  enum class Kind { kAuto, kCuda, kSim, kModel } kind = Kind::kAuto;  // kAuto: cuda:0, else a modelled GPU
-  int ordinal = 0;                                                    // of kAuto and kCuda
-  int arch = 80;                                                      // of kModel, and of kAuto without a GPU
+  enum class Kind { kAuto, kCuda, kModel } kind = Kind::kAuto;  // kAuto: cuda:0, else a modelled GPU
+  int ordinal = 0;                                              // of kAuto and kCuda
+  int arch = 80;                                                // of kModel, and of kAuto without a GPU
 };
 
 /// Throws Error(kInvalidArgument) for what is misspelt or contradictory.
@@ -35,6 +36,7 @@ struct FoundTarget {
   std::optional<ReferenceDevice> model;  // exactly when there is no gpu
   int ordinal = 0;
   std::string note;
+  std::string why_no_gpu;  // where one would have been taken
 
   const DeviceKey& key() const { return gpu ? gpu->key : model->key; }
   std::string driver() const { return gpu ? gpu->driver : ""; }
@@ -42,9 +44,5 @@ struct FoundTarget {
 
 /// Asks the driver unless the target is a modelled one. Throws Error(kNotFound) for a GPU that is not there.
 FoundTarget find_target(const Target& target);
-
-/// Why the simulated device cannot be had.
-inline constexpr const char* kNoSimulator =
-    "the simulated device is not built into this version of flashtune; a GPU of sm_80 or later is needed here";
 
 }  // namespace flashtune

@@ -1,4 +1,5 @@
-// mma.sync m16n8k16 on 16-bit operands with fp32 accumulation (sm_80 and later), and packing to 16 bits.
+// mma.sync with fp32 accumulation (sm_80 and later): m16n8k16 on 16-bit operands and m16n8k8 on tf32, and the rounding
+// to either.
 #pragma once
 
 #include "flashtune/primitives/platform.cuh"
@@ -21,6 +22,22 @@ FT_DEVICE void mma_m16n8k16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
   }
+}
+
+/// d += a * b on tf32: floats of which the 10 leading bits of the mantissa count. Lane l holds rows l / 4 and l / 4 + 8
+/// of a in columns l % 4 (a[0], a[1]) and l % 4 + 4 (a[2], a[3]), column l / 4 of b in rows l % 4 and l % 4 + 4.
+FT_DEVICE void mma_m16n8k8_tf32(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+/// Rounded to nearest, ties away from zero. The instruction above would cut off what it cannot hold.
+FT_DEVICE u32 round_to_tf32(float x) {
+  u32 r;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(r) : "f"(x));
+  return r;
 }
 
 /// Two floats rounded to nearest even into one register, `low` in the low half.

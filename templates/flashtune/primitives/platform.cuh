@@ -24,8 +24,8 @@ FT_DEVICE u32 dynamic_smem() {
   return static_cast<u32>(__cvta_generic_to_shared(smem));
 }
 
-/// Declares `bytes` from `first` to be one region, which accesses through the returned address never leave. Nothing on a
-/// GPU; the simulated device reports those that do, and reads of what another region's stores left there.
+/// Declares `bytes` from `first` to be one region, which accesses through the returned address never leave. Nothing on
+/// a GPU; the simulated device reports those that do, and reads of what another region's stores left there.
 FT_DEVICE u32 shared_region(u32 first, [[maybe_unused]] int bytes) { return first; }
 
 /// -inf, without the host headers that NVRTC does not have.

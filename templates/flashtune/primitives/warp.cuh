@@ -10,4 +10,14 @@ FT_DEVICE bool any_in_warp(bool predicate) { return __any_sync(0xffffffffu, pred
 FT_DEVICE void sync_warp() { __syncwarp(); }
 FT_DEVICE void sync_block() { __syncthreads(); }
 
+/// Named barrier 1 to 15 (0 is sync_block's) of `threads` threads, whole warps: waits until so many have come, arrivals
+/// included.
+FT_DEVICE void sync_named(int barrier, int threads) {
+  asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
+}
+/// Counts this warp in and goes on: for the side that has made something, as the others wait to use it.
+FT_DEVICE void arrive_named(int barrier, int threads) {
+  asm volatile("bar.arrive %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
+}
+
 }  // namespace flashtune

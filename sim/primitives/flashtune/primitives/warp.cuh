@@ -13,5 +13,11 @@ FT_DEVICE bool any_in_warp(bool predicate, sim::Site site = sim::Site::here()) {
 }
 FT_DEVICE void sync_warp(sim::Site site = sim::Site::here()) { sim::calls->sync_warp(site); }
 FT_DEVICE void sync_block(sim::Site site = sim::Site::here()) { sim::calls->sync_block(site); }
+FT_DEVICE void sync_named(int barrier, int threads, sim::Site site = sim::Site::here()) {
+  sim::calls->named_barrier(barrier, threads, true, site);
+}
+FT_DEVICE void arrive_named(int barrier, int threads, sim::Site site = sim::Site::here()) {
+  sim::calls->named_barrier(barrier, threads, false, site);
+}
 
 }  // namespace flashtune

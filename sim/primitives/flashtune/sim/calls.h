@@ -26,6 +26,8 @@ struct Calls {
   void (*load_shared_16)(void* value, unsigned from, Site);
   void (*store_global_4)(void* to, const void* value, Site);
   void (*store_global_16)(void* to, const void* value, Site);
+  unsigned (*atomic_add)(unsigned* to, unsigned value, Site);
+  void (*atomic_or)(unsigned* to, unsigned bits, Site);
 
   void (*copy_async_16)(unsigned to, const void* from, bool in_range, Site);
   void (*copy_commit)();
@@ -34,8 +36,10 @@ struct Calls {
   void (*ldmatrix_x4)(unsigned* to, unsigned row_address, Site);
   void (*ldmatrix_x4_trans)(unsigned* to, unsigned row_address, Site);
   void (*mma_m16n8k16)(float* d, const unsigned* a, unsigned b0, unsigned b1, Format, Site);
+  void (*mma_m16n8k8_tf32)(float* d, const unsigned* a, unsigned b0, unsigned b1, Site);
 
   unsigned (*pack)(float low, float high, Format);
+  unsigned (*round_to_tf32)(float);
   float (*exp2)(float);
   float (*log2)(float);
 
@@ -43,6 +47,7 @@ struct Calls {
   bool (*any_in_warp)(bool predicate, Site);
   void (*sync_warp)(Site);
   void (*sync_block)(Site);
+  void (*named_barrier)(int barrier, int threads, bool waits, Site);
 };
 
 /// Raised whenever Calls or Kernel change, so that a kernel stored by another version is not run.

@@ -1,0 +1,92 @@
+// Compiles, loads and judges on the simulated device.
+#include "tuner/cli/simulated.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "cache/error.h"
+#include "runtime/dispatch/plan.h"
+#include "tuner/trial_book.h"
+
+namespace flashtune {
+namespace {
+
+constexpr int kSampledRows = 64;
+
+float default_scale(const Problem& problem) { return 1.0f / std::sqrt(static_cast<float>(problem.head_dim)); }
+
+void launch(SimDevice& device, const LoadedKernel& kernel, const Candidate& candidate, const Problem& problem,
+            const Tensors& tensors) {
+  const Plan plan = make_plan(candidate, problem, limits_of(device.info().key.arch));
+  const PrefillParams params = bind(plan, tensors);
+  device.launch(kernel, {{plan.grid[0], plan.grid[1], plan.grid[2]}, plan.block, plan.smem_bytes, &params, nullptr});
+}
+
+}  // namespace
+
+std::unique_ptr<SimDevice> open_simulated(const ReferenceDevice& model, SimOptions options) {
+  options.name = model.key.name;
+  options.sm_count = model.key.sm_count;
+  options.l2_bytes = static_cast<std::size_t>(model.l2_mib * 0x1p20);
+  return open_sim_device(model.key.arch, options);
+}
+
+SimCompiler simulated_compiler(const CompilerFlags& flags) {
+  const KernelCompiler::Options settings = compiler_options(flags);
+  SimCompiler::Options options;
+  options.folder = settings.cubin_folder;
+  options.template_root = settings.template_root;
+  return SimCompiler(options);
+}
+
+SimProver::SimProver(const ReferenceDevice& model, const CompilerFlags& flags)
+    : compiler_(simulated_compiler(flags)), device_(open_simulated(model)) {
+  compiler_.version();  // there is none: better heard of now than in every verdict
+}
+
+void SimProver::prepare(const KernelSpec& spec) const { compiler_.compile(spec); }
+
+Verdict SimProver::prove(const Candidate& candidate, const Problem& problem) {
+  if (of_ != problem) of_ = problem, cases_.clear();
+  const int arch = device_->info().key.arch;
+  const auto [br, bc] =
+      std::visit([](const auto& config) { return std::pair(config.br, config.bc); }, candidate.config);
+  const Problem shrunken = shrunken_to_tiles(problem, br, bc);
+  const Compiled compiled = compiler_.compile({candidate, traits_of(problem), arch});
+  Verdict verdict;
+  if (!compiled.ok) {
+    verdict.why = "it does not compile for the simulated device: " + first_error(compiled.log);
+    return verdict;
+  }
+  try {
+    const auto smem = static_cast<unsigned>(resources_of(candidate, traits_of(problem), limits_of(arch)).smem_bytes);
+    const auto kernel = device_->load(compiled.cubin, entry_of(candidate), smem);
+    // No one schedule shows every missing barrier: inputs take them in turn.
+    int launches = 0;
+    return validator_for(shrunken).judge_without_edges([&](const Problem& p, const Tensors& tensors) {
+      SimOptions options = device_->options();
+      const bool random = launches++ % 2 == 1;
+      options.schedule = random ? Schedule::kRandom : Schedule::kLifo;
+      options.copies = random ? CopyTiming::kRandom : CopyTiming::kLate;
+      device_->set_options(options);
+      launch(*device_, *kernel, candidate, p, tensors);
+    });
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kDevice) throw;
+    verdict.why = error.what();
+    return verdict;
+  }
+}
+
+Validator& SimProver::validator_for(const Problem& shrunken) {
+  const auto found =
+      std::find_if(cases_.begin(), cases_.end(), [&](const Case& one) { return one.problem == shrunken; });
+  if (found != cases_.end()) return found->validator;
+  return cases_.emplace_back(Case{shrunken, Validator(*device_, shrunken, default_scale(shrunken), kSampledRows)})
+      .validator;
+}
+
+}  // namespace flashtune
