@@ -71,6 +71,8 @@ std::optional<std::string> Block::run(unsigned index) {
   release(&lifetime_);
   current_ = ready_.pop(random_);
   host_.switch_to(fibers_[current_]);
+  if (failed_)
+    for (Fiber& fiber : fibers_) fiber.release_for_good(&lifetime_);
   // One block after the other in the same shared memory is no race.
   acquire(&lifetime_);
   running = nullptr;

@@ -109,6 +109,15 @@ void Fiber::switch_to(Fiber& to, [[maybe_unused]] bool for_ever) {
   arrived(*static_cast<Fiber*>(from.data), from.fctx);
 }
 
+void Fiber::release_for_good([[maybe_unused]] void* object) {
+#if defined(FLASHTUNE_SIM_TSAN)
+  void* self = __tsan_get_current_fiber();
+  __tsan_switch_to_fiber(tsan_, __tsan_switch_to_fiber_no_sync);
+  release(object);
+  __tsan_switch_to_fiber(self, __tsan_switch_to_fiber_no_sync);
+#endif
+}
+
 void Fiber::arrived(Fiber& from, void* its_context) {
   from.context_ = its_context;
 #if defined(FLASHTUNE_SIM_ASAN)

@@ -23,6 +23,9 @@ class Fiber {
   /// Leaves this fiber, which is running, for `to`; comes back when another switches here. `for_ever`: it does not.
   void switch_to(Fiber& to, bool for_ever = false);
 
+  /// What this fiber has done so far becomes visible to whoever acquires `object`, though it never runs again.
+  void release_for_good(void* object);
+
  private:
   void swap(Fiber& other) noexcept;
   void arrived(Fiber& from, void* its_context);  // on `this`, after a switch

@@ -30,7 +30,8 @@ constexpr const char* kReuseTwoV =
 constexpr const char* kVFirst = "br=64,bc=32,warps=4,k_stages=3,v_stages=2,blocks_per_sm=2,load=v_first";
 
 /// Who catches a bug: L lifo/late, E lifo/early, R some random schedule, by a report of the device or a wrong answer;
-/// in a build with ThreadSanitizer also T, a data race under any of them.
+/// T a data race that ThreadSanitizer sees under any of them: not where the device's report ends the launch before the
+/// second access.
 struct Bug {
   const char* name;
   const char* config;
@@ -57,29 +58,29 @@ const std::vector<Bug> kBugs = {
      kStaged,
      {kKernel, kTop, "        cp_async_wait<Schedule::kPendingAtTop>();\n        issue(t);\n        sync_block();\n"},
      "LERT"},
-    {"no wait at the top of a step", kStaged, {kKernel, kTop, "        sync_block();\n        issue(t);\n"}, "LERT"},
+    {"no wait at the top of a step", kStaged, {kKernel, kTop, "        sync_block();\n        issue(t);\n"}, "LER"},
     {"one more group left pending, K first",
      kStaged,
      {kKernel, kTop,
       "        cp_async_wait<Schedule::kPendingAtTop + 1>();\n        sync_block();\n        issue(t);\n"},
-     "LERT"},
+     "LER"},
     {"one more group left pending, V first",
      kVFirst,
      {kKernel, kTop,
       "        cp_async_wait<Schedule::kPendingAtTop + 1>();\n        sync_block();\n        issue(t);\n"},
-     "LERT"},
+     "LER"},
     {"no wait for the first tiles",
      kStaged,
      {kKernel, "        cp_async_wait<Schedule::kPendingAtTop + Schedule::kGroupsPerStep>();\n", ""},
-     "LERT"},
+     "LER"},
     {"no barrier before the first tiles",
      kStaged,
      {kKernel, "        sync_block();  // the first tiles have landed\n", ""},
-     "LERT"},
+     "LER"},
     {"no wait for V",
      kPlain,
      {kKernel, "      if constexpr (Schedule::kOneV) cp_async_wait<Schedule::kPendingForV>();\n", ""},
-     "LERT"},
+     "LER"},
     {"no barrier before V is read",
      kPlain,
      {kKernel, "cp_async_wait<Schedule::kPendingForV>();\n      sync_block();",
@@ -88,7 +89,7 @@ const std::vector<Bug> kBugs = {
     {"no wait for Q before it goes to registers",
      kReuse,
      {kKernel, "      cp_async_wait<0>();\n      sync_block();  // all of Q has landed", "      sync_block();"},
-     "LERT"},
+     "LER"},
     {"no barrier before K takes Q's place",
      kReuse,
      {kKernel, "      sync_block();  // all warps hold their Q: K may overwrite it\n", ""},
@@ -97,7 +98,14 @@ const std::vector<Bug> kBugs = {
      kReuseTwoV,
      {kKernel, "    if constexpr (kConfig.q_smem_reuse != 0) sync_block();  // O is staged", "    // O is staged"},
      "LET"},
-    {"no barrier between staging O and reading it", kPlain, {kKernel, "  sync_warp();\n", ""}, "LERT"},
+    {"no barrier before O takes Q's place in its warp",
+     kStaged,
+     {kKernel, "other's.\n  sync_warp();\n", "other's.\n"},
+     "T"},
+    {"no barrier between staging O and reading it",
+     kPlain,
+     {kKernel, "warp_row, lane);\n  sync_warp();\n", "warp_row, lane);\n"},
+     "LER"},
     {"rows past the end are read",
      kPlain,
      {kCopy, "row < rows_left && chunk < Shape::kRealChunks", "chunk < Shape::kRealChunks"},
@@ -131,20 +139,34 @@ struct Caught {
   std::string letters, report;
 };
 
+/// In a build with ThreadSanitizer only races count, which the plain build cannot see, and the first lane that shows
+/// one is the last: reports take long there.
 Caught run_lanes(AttentionCase& attention, SimDevice& device, const SimKernel& kernel) {
   Caught caught;
-  const RaceCounter races;
-  const std::vector<Lane> all = lanes(4);
+  std::vector<Lane> all = lanes(4);
   for (std::size_t i = 0; i < all.size(); ++i) {
+    if (finds_races()) all[i].options.threads = 1;  // races of one block with another would come and go
     device.set_options(all[i].options);
+    const RaceCounter races;
     const std::string fault = attention.fault_of(kernel);
+    if (finds_races()) {
+      if (races.count() > 0) return {"T", "a data race under " + all[i].name};
+      continue;
+    }
     const char letter = i == 0 ? 'L' : i == 1 ? 'E' : 'R';
     if (fault.empty() || caught.letters.find(letter) != std::string::npos) continue;
     caught.letters += letter;
     if (caught.report.empty()) caught.report = fault;
   }
-  if (races.count() > 0) caught.letters += 'T';
   return caught;
+}
+
+/// What this build can see of the lanes that a bug is caught by.
+std::string visible_here(const std::string& letters) {
+  std::string visible;
+  for (const char letter : letters)
+    if ((letter == 'T') == finds_races()) visible += letter;
+  return visible;
 }
 
 SimKernel broken_kernel(SimDevice& device, const Bug& bug, const Problem& problem) {
@@ -172,15 +194,16 @@ TEST(InjectedBugs, TheKernelsTheyAreInjectedIntoAreRight) {
 TEST(InjectedBugs, AreEachCaughtByTheLanesThatShould) {
   SimDevice device(80);
   AttentionCase attention(device, bug_problem());
-  std::printf("L lifo/late, E lifo/early, R some random schedule%s\n", finds_races() ? ", T a data race" : "");
+  std::printf(finds_races() ? "T a data race\n" : "L lifo/late, E lifo/early, R some random schedule\n");
   for (const Bug& bug : kBugs) {
     const Caught caught = run_lanes(attention, device, broken_kernel(device, bug, bug_problem()));
     std::printf("  %-58s %-4s %.200s\n", bug.name, caught.letters.c_str(), caught.report.c_str());
-    EXPECT_NE(caught.letters, "") << bug.name;
-    std::string wanted = bug.caught_by;
-    if (!finds_races()) wanted.erase(std::remove(wanted.begin(), wanted.end(), 'T'), wanted.end());
-    EXPECT_EQ(caught.letters, wanted) << bug.name;
+    EXPECT_EQ(caught.letters, visible_here(bug.caught_by)) << bug.name;
   }
+}
+
+TEST(InjectedBugs, AreEachCaughtBySomeLane) {
+  for (const Bug& bug : kBugs) EXPECT_NE(bug.caught_by, "") << bug.name;
 }
 
 TEST(InjectedBugs, ASwizzleThatIsLeftOutShowsInTheCounters) {

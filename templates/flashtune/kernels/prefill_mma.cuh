@@ -164,7 +164,8 @@ FT_DEVICE void prefill_mma(const PrefillParams& p) {
   if (p.lse != nullptr)
     write_log_sum_exp(p.lse + (static_cast<i64>(tile.batch) * p.heads + tile.head) * p.seq_q + tile.first_row, softmax,
                       warp_row, rows_left, lane);
-  // A warp stages O over its own rows of Q, which no other warp reads.
+  // A warp stages O over its own rows of Q, which no other warp reads; but its lanes read each other's.
+  sync_warp();
   const OTile o_tile{shared_region(smem + kSmem.q, OTile::kBytes)};
   stage_output<kTraits.dtype>(o_tile, o, softmax, warp_row, lane);
   sync_warp();
