@@ -150,7 +150,7 @@ std::string ranked_table(const ProblemDone& done, int rows) {
       table.push_back(row_of(*standing, done.standing, default_us));
     text += aligned(table);
     if (modelled)
-      text += fmt::format("modelled: compiled and ranked by a cost model for {}; nothing was run\n",
+      text += fmt::format("modelled: compiled and ranked by a cost model for {}; no GPU ran it\n",
                           done.ranked.front().key.device.name);
   }
   text += fmt::format("{}, in {:.1f} s", counts(done.outcomes), done.seconds);

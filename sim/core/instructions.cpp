@@ -190,9 +190,8 @@ unsigned converted(float x, Format format) {
 
 /// To nearest, ties away from zero: what is halfway and more carries into the last bit that stays.
 unsigned round_to_tf32(float x) {
-  if (std::isnan(x)) return 0x7fffffffu;
   const auto bits = std::bit_cast<unsigned>(x);
-  return std::isinf(x) ? bits : (bits + 0x1000u) & ~0x1fffu;
+  return (std::isfinite(x) ? bits + 0x1000u : bits) & ~0x1fffu;
 }
 
 unsigned pack(float low, float high, Format format) { return converted(low, format) | converted(high, format) << 16; }
