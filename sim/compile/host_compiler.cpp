@@ -50,15 +50,19 @@ const std::vector<std::string>& HostCompiler::options() {
 HostCompiler::HostCompiler(const std::string& command) {
   std::vector<std::string> tried = {"c++", "g++", "clang++"};
   if (!command.empty()) tried = {command};
+  std::string broken;
   for (const std::string& name : tried) {
     const ChildResult answer = run_child({name, "--version"}, "");
     if (answer.status != 0) continue;
     command_ = name;
     version_ = first_line(answer.output);
-    return;
+    // One that answers may still lack its parts or its path: no candidate shall be blamed for that.
+    const HostCompiled probe = compile("extern \"C\" int flashtune_probe() { return 0; }\n");
+    if (probe.ok) return;
+    broken = fmt::format("; {} cannot compile: {}", name, first_line(probe.log));
   }
   throw Error(ErrorKind::kCompile,
-              fmt::format("no C++ compiler was found (tried {}). {}", fmt::join(tried, ", "), kHowToInstall));
+              fmt::format("no C++ compiler was found (tried {}{}). {}", fmt::join(tried, ", "), broken, kHowToInstall));
 }
 
 HostCompiled HostCompiler::compile(const std::string& text) const {

@@ -24,7 +24,7 @@ class ModelledSweep : public testing::Test {
                     "quick", "--compile-threads", "1", "--format", format});
   }
   std::map<std::string, std::string> environment() const {
-    std::map<std::string, std::string> variables = {{"HOME", home_.path()}};
+    std::map<std::string, std::string> variables = {{"HOME", home_.path()}, {"PATH", "/usr/bin:/bin"}};
     for (const char* name : {"CUDA_HOME", "CUDA_PATH", "LD_LIBRARY_PATH"})
       if (const char* value = std::getenv(name)) variables[name] = value;
     return variables;
