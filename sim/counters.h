@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 namespace flashtune {
 
@@ -46,21 +47,9 @@ void visit_counters(AnyCounters& c, F&& f) {
 }
 
 inline Counters& operator+=(Counters& into, const Counters& more) {
-  into.mma += more.mma;
-  into.ldmatrix += more.ldmatrix;
-  into.shuffles += more.shuffles;
-  into.warp_barriers += more.warp_barriers;
-  into.block_barriers += more.block_barriers;
-  into.named_barriers += more.named_barriers;
-  into.atomics += more.atomics;
-  into.copies += more.copies;
-  into.copies_of_zeros += more.copies_of_zeros;
-  into.global_bytes_read += more.global_bytes_read;
-  into.global_bytes_written += more.global_bytes_written;
-  into.ldmatrix_conflicts += more.ldmatrix_conflicts;
-  into.copy_conflicts += more.copy_conflicts;
-  into.load_conflicts += more.load_conflicts;
-  into.store_conflicts += more.store_conflicts;
+  std::vector<std::uint64_t> values;
+  visit_counters(more, [&](const char*, std::uint64_t value) { values.push_back(value); });
+  visit_counters(into, [next = values.begin()](const char*, std::uint64_t& value) mutable { value += *next++; });
   return into;
 }
 

@@ -12,7 +12,6 @@ namespace {
 
 thread_local Block* running = nullptr;
 
-std::string text_of(Site site) { return fmt::format("{}:{}", site.file, site.line); }
 /// One kernel is one translation unit, in which a file has one name.
 bool same(Site a, Site b) { return a.line == b.line && a.file == b.file; }
 
@@ -139,10 +138,8 @@ unsigned Block::arrive(Warp& w, Meeting meeting, Site site) {
 }
 
 void Block::resume_warp() {
-  const unsigned first = current_ / 32 * 32, size = warp().size;
   thread().waits_in = Meeting::kNone;
-  for (unsigned i = first; i < first + size; ++i)
-    if (i != current_) threads_[i].waits_in = Meeting::kNone, ready_.push(i);
+  push_warp(current_ / 32);
   yield_if_random();
 }
 

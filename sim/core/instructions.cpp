@@ -156,13 +156,17 @@ void ldmatrix(unsigned* to, unsigned row_address, Site site) {
   });
 }
 
-void mma(float* d, const unsigned* a, unsigned b0, unsigned b1, Format format, Site site) {
-  Block& block = Block::current();
-  LaneArguments& mine = block.arguments();
+/// One lane's part of a product.
+void bring(LaneArguments& mine, float* d, const unsigned* a, unsigned b0, unsigned b1) {
   mine.d = d;
   mine.a = a;
   mine.b[0] = b0;
   mine.b[1] = b1;
+}
+
+void mma(float* d, const unsigned* a, unsigned b0, unsigned b1, Format format, Site site) {
+  Block& block = Block::current();
+  bring(block.arguments(), d, a, b0, b1);
   const bool bf16 = format == Format::kBf16;
   block.meet_warp(bf16 ? Meeting::kMmaBf16 : Meeting::kMmaFp16, site, [&](Warp& w) {
     ++block.count().mma;
@@ -172,11 +176,7 @@ void mma(float* d, const unsigned* a, unsigned b0, unsigned b1, Format format, S
 
 void mma_tf32(float* d, const unsigned* a, unsigned b0, unsigned b1, Site site) {
   Block& block = Block::current();
-  LaneArguments& mine = block.arguments();
-  mine.d = d;
-  mine.a = a;
-  mine.b[0] = b0;
-  mine.b[1] = b1;
+  bring(block.arguments(), d, a, b0, b1);
   block.meet_warp(Meeting::kMmaTf32, site, [&](Warp& w) {
     ++block.count().mma;
     multiply_tf32(w.lanes);

@@ -6,11 +6,8 @@
 #include <algorithm>
 
 namespace flashtune::sim {
-namespace {
 
 std::string text_of(Site site) { return fmt::format("{}:{}", site.file, site.line); }
-
-}  // namespace
 
 SharedMemory::SharedMemory(unsigned bytes)
     : size_(bytes), bytes_(new (kAlignment) unsigned char[bytes]), state_((bytes + 3) / 4) {

@@ -12,6 +12,9 @@
 
 namespace flashtune::sim {
 
+/// "flashtune/tiles/gemm.cuh:40"
+std::string text_of(Site site);
+
 class SharedMemory {
  public:
   explicit SharedMemory(unsigned bytes);
