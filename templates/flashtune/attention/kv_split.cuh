@@ -1,0 +1,158 @@
+// Which keys a block of a split sequence sees: its place in the grid, the keys its rows may see, its share of them.
+#pragma once
+
+#include "flashtune/primitives/atomics.cuh"
+#include "flashtune/primitives/global.cuh"
+#include "flashtune/shared/decode.h"
+#include "flashtune/tiles/register_tile.cuh"
+
+namespace flashtune {
+
+/// The query heads of a KV head and the new rows of a sequence, packed: row r is new row r / group of head r % group of
+/// the group, so that neighbouring rows are neighbours in [batch, row, head, dim].
+struct PackedRows {
+  Divider by_group;
+  int group;  // query heads of a KV head
+  int count;  // rows of all tiles
+
+  FT_DEVICE explicit PackedRows(const DecodeParams& p)
+      : by_group(p.by_group), group(static_cast<int>(by_group.divisor)), count(group * p.seq_q) {}
+  FT_DEVICE int query(int row) const { return divide(row, by_group); }
+  FT_DEVICE int head(int row) const { return row - query(row) * group; }
+};
+
+/// What a block computes: split `split` of the keys for one tile of packed rows.
+struct SplitBlock {
+  int batch;
+  int kv_head;
+  int row_tile;
+  int split;
+
+  /// The number of this row tile among all: its counter.
+  FT_DEVICE i64 tile(const DecodeParams& p) const {
+    return (static_cast<i64>(batch) * p.kv_heads + kv_head) * p.by_row_tiles.divisor + row_tile;
+  }
+};
+
+template <SplitOrder kOrder>
+FT_DEVICE SplitBlock split_block(const DecodeParams& p) {
+  int rest = block_index();
+  const auto take = [&](const Divider& by) {
+    const int before = rest;
+    rest = divide(before, by);
+    return before - rest * static_cast<int>(by.divisor);
+  };
+  SplitBlock block;
+  if constexpr (kOrder == SplitOrder::kSplitsFirst) {
+    block.split = take(p.by_splits);
+    block.row_tile = take(p.by_row_tiles);
+    block.kv_head = take(p.by_kv_heads);
+  } else {
+    block.row_tile = take(p.by_row_tiles);
+    block.kv_head = take(p.by_kv_heads);
+    block.split = take(p.by_splits);
+  }
+  block.batch = rest;
+  return block;
+}
+
+/// The real length of a sequence, or -1 (and a bit in the status) when it is none that the host promised.
+FT_DEVICE int checked_length(const DecodeParams& p, int batch) {
+  if (p.lengths == nullptr) return p.seq_kv;
+  const int length = load_global_constant(p.lengths + batch);
+  if (length >= 0 && length <= p.seq_kv) return length;
+  if (thread_index() == 0) atomic_or(p.status, kLengthOutOfRange);
+  return -1;
+}
+
+/// Masks in key coordinates, by a sequence's real length: new row i stands at position i + length - seq_q.
+template <DecodeTraits kTraits>
+struct SequenceMask {
+  int length;
+  int shift;  // length - seq_q
+  int window;
+
+  FT_DEVICE SequenceMask(const DecodeParams& p, int length)
+      : length(length), shift(length - p.seq_q), window(p.window) {}
+
+  /// First key that new row `query` sees, unclamped.
+  FT_DEVICE int first_key(int query) const { return kTraits.windowed ? query + shift - window + 1 : 0; }
+
+  /// One past the last key that new row `query` sees; may be 0 or negative.
+  FT_DEVICE int end_key(int query) const {
+    int end = length;
+    if (kTraits.causal) end = min(end, query + shift + 1);
+    if (kTraits.windowed && !kTraits.causal) end = min(end, query + shift + window);
+    return end;
+  }
+};
+
+/// The keys that each of a lane's rows sees. Kept, because a packed row's position costs a division.
+template <int kRowTiles, DecodeTraits kTraits>
+struct RowKeys {
+  int first[kRowTiles][2], end[kRowTiles][2];
+  int greatest_first, least_end;  // of all rows of the tile: keys between them need no mask
+
+  FT_DEVICE RowKeys(const SequenceMask<kTraits>& mask, const PackedRows& rows, int first_row, int last_row, int lane)
+      : greatest_first(mask.first_key(rows.query(last_row))), least_end(mask.end_key(rows.query(first_row))) {
+#pragma unroll
+    for (int i = 0; i < kRowTiles; ++i)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int query = rows.query(first_row + i * 16 + half * 8 + (lane >> 2));
+        first[i][half] = mask.first_key(query);
+        end[i][half] = mask.end_key(query);
+      }
+  }
+
+  /// Whether some element of the tile's rows x keys [key, key + keys) is masked.
+  FT_DEVICE bool cut(int key, int keys) const {
+    return key + keys > least_end || (kTraits.windowed && key < greatest_first);
+  }
+
+  /// Sets the masked elements of a warp's scores to -inf. `key` is that of the lane's element [0][0][0].
+  template <int kColTiles>
+  FT_DEVICE void apply(Accumulator<kRowTiles, kColTiles>& s, int key) const {
+#pragma unroll
+    for (int i = 0; i < kRowTiles; ++i)
+#pragma unroll
+      for (int n = 0; n < kColTiles; ++n)
+#pragma unroll
+        for (int e = 0; e < 4; ++e) {
+          const int column = key + n * 8 + e % 2;
+          if (column >= end[i][e / 2] || (kTraits.windowed && column < first[i][e / 2]))
+            s.at[i][n][e] = negative_infinity();
+        }
+  }
+};
+
+/// The tiles [first, first + count) of kBc keys that fall to one split, of `used` splits that have any.
+struct SplitKeys {
+  int first;
+  int count;
+  int used;
+};
+
+/// Shares out the tiles that the rows [first_query, last_query] see. Evenly, but so that each warp of a split has one
+/// at least: short sequences of a batch use fewer splits. Or, pinned, by multiples of p.chunk keys counted from key 0,
+/// so that a sequence's result depends on its own length alone.
+template <int kBc, int kWarps, DecodeTraits kTraits>
+FT_DEVICE SplitKeys split_keys(const DecodeParams& p, const SequenceMask<kTraits>& mask, int first_query,
+                               int last_query, int split) {
+  const int first = max(mask.first_key(first_query), 0) / kBc;
+  const int end = (max(mask.end_key(last_query), 0) + kBc - 1) / kBc;
+  const int count = max(end - first, 0);
+  if (p.chunk > 0) {
+    const int chunk = p.chunk / kBc;
+    const int first_chunk = first / chunk;
+    const int used = count == 0 ? 1 : (end - 1) / chunk + 1 - first_chunk;
+    const int begin = max(first, (first_chunk + split) * chunk);
+    return {begin, count == 0 ? 0 : max(min(end, (first_chunk + split + 1) * chunk) - begin, 0), used};
+  }
+  const int used = max(min(p.splits, (count + kWarps - 1) / kWarps), 1);
+  const int share = used == p.splits ? divide(count, p.by_splits) : count / used;
+  const int rest = count - share * used;
+  return {first + split * share + min(split, rest), split < used ? share + (split < rest ? 1 : 0) : 0, used};
+}
+
+}  // namespace flashtune

@@ -1,0 +1,239 @@
+// Family decode_split: attention of a few new rows against a long KV cache (flash-decoding) on mma.sync, sm_80 and
+// later. The query heads that share a KV head fill the rows of one tile, so that K and V are read once per group. The
+// keys are split over blocks, and in a block over warps, each of which streams its own tiles through its own ring: what
+// counts is how many bytes an SM has in flight, so warps never wait for each other before the end.
+#pragma once
+
+#include "flashtune/attention/merge.cuh"
+#include "flashtune/attention/online_softmax.cuh"
+#include "flashtune/primitives/cluster.cuh"
+#include "flashtune/primitives/dependent_launch.cuh"
+#include "flashtune/tiles/gemm.cuh"
+#include "flashtune/tiles/page_copy.cuh"
+
+namespace flashtune {
+
+/// Writes a warp's partial output and sums into its slot of shared memory. Rows past `row_count` are left out.
+template <DecodeSplitConfig kConfig, DecodeTraits kTraits, int kRowTiles, int kOutTiles, bool kLazy>
+FT_DEVICE void stage_partial(u32 results, u32 sums, const Accumulator<kRowTiles, kOutTiles>& o,
+                             const OnlineSoftmax<kRowTiles, kLazy>& softmax, int slot, int row_count, int lane) {
+  constexpr DecodeSplitSmem kSmem = smem_of(kConfig, kTraits);
+#pragma unroll
+  for (int i = 0; i < kRowTiles; ++i)
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int row = i * 16 + half * 8 + (lane >> 2);
+      if (row >= row_count) continue;
+      const u32 to = results + static_cast<u32>((slot * kConfig.br + row) * kSmem.result_pitch + (lane & 3) * 8);
+#pragma unroll
+      for (int n = 0; n < kOutTiles; ++n)
+        store_shared_8(to + static_cast<u32>(n * 32),
+                       {bits_of(o.at[i][n][half * 2]), bits_of(o.at[i][n][half * 2 + 1])});
+      if ((lane & 3) == 0)
+        store_shared_8(sums + static_cast<u32>((slot * kConfig.br + row) * 8),
+                       {bits_of(softmax.m[i][half] * softmax.scale), bits_of(softmax.l[i][half])});
+    }
+}
+
+/// O = softmax(scale * Q K^T) V for one tile of packed rows and one split of the keys.
+template <DecodeSplitConfig kConfig, DecodeTraits kTraits>
+FT_DEVICE void decode_split(const DecodeParams& p) {
+  constexpr int kThreads = 32 * kConfig.warps;
+  constexpr int kBr = kConfig.br, kBc = kConfig.bc, kWarps = kConfig.warps, kStages = kConfig.stages;
+  constexpr int kRowTiles = kBr / 16;
+  constexpr int kKeySteps = kBc / 16;
+  constexpr int kDimSteps = padded_dim(kTraits.head_dim) / 16;
+  constexpr int kOutTiles = padded_dim(kTraits.head_dim_v) / 8;
+  constexpr bool kClustered = kConfig.merge == Merge::kCluster;
+  constexpr DecodeSplitSmem kSmem = smem_of(kConfig, kTraits);
+  static_assert(!kClustered || kConfig.order == SplitOrder::kSplitsFirst, "a cluster is a run of neighbouring blocks");
+  using QTile = SmemTile<kBr, kTraits.head_dim, kConfig.smem>;
+  using KTile = SmemTile<kBc, kTraits.head_dim, kConfig.smem>;
+  using VTile = SmemTile<kBc, kTraits.head_dim_v, kConfig.smem>;
+
+  const int thread = thread_index(), warp = thread / 32, lane = thread % 32;
+  const PackedRows rows(p);
+  const SplitBlock block = split_block<kConfig.order>(p);
+  const int first_row = block.row_tile * kBr;
+  const int row_count = min(kBr, rows.count - first_row);
+
+  if constexpr (kConfig.merge == Merge::kKernel) allow_next_launch();  // decode_combine, which waits for this one's end
+  const int length = checked_length(p, block.batch);
+  if (length < 0) return;  // all blocks of the sequence do the same
+  const SequenceMask<kTraits> mask(p, length);
+  const SplitKeys keys =
+      split_keys<kBc, kWarps>(p, mask, rows.query(first_row), rows.query(first_row + row_count - 1), block.split);
+  // The blocks of a cluster stay, those without keys too: each writes a share of the output.
+  if (!kClustered && block.split >= keys.used) return;
+  if constexpr (kClustered) arrive_cluster_begun();  // others may store to the inbox
+
+  const u16* k = static_cast<const u16*>(p.k) + block.kv_head * p.k_strides.head;
+  const u16* v = static_cast<const u16*>(p.v) + block.kv_head * p.v_strides.head;
+  if constexpr (!kTraits.paged) k += block.batch * p.k_strides.batch, v += block.batch * p.v_strides.batch;
+
+  const u32 smem = dynamic_smem();
+  const QTile q_tile{shared_region(smem + kSmem.q, kSmem.q_bytes)};
+  const u32 ring = smem + static_cast<u32>(kSmem.ring + warp * kSmem.ring_bytes);
+  const KTile k_ring{shared_region(ring, kSmem.k_bytes * kStages)};
+  const VTile v_ring{shared_region(ring + static_cast<u32>(kSmem.k_bytes * kStages), kSmem.v_bytes * kStages)};
+
+  // Step t of a warp visits tile keys.first + t * kWarps + warp.
+  const int steps = max(keys.count - warp + kWarps - 1, 0) / kWarps;
+  const auto first_key = [&](int t) { return (keys.first + t * kWarps + warp) * kBc; };
+  PageCursor<kBc, kTraits> pages(p, block.batch);
+  if (steps > 0) pages.look_up(p, first_key(0), length);
+  const auto load = [&](int t, int slot) {
+    if (t < steps) {
+      const int key = first_key(t), keys_left = length - key;
+      if constexpr (kTraits.paged) {
+        copy_pages_to_shared(k_ring.stage(slot), k, p.k_strides, pages, key, keys_left, lane);
+        copy_pages_to_shared(v_ring.stage(slot), v, p.v_strides, pages, key, keys_left, lane);
+        if (t + 1 < steps) pages.look_up(p, first_key(t + 1), length);  // on its way while this tile is computed
+      } else {
+        copy_global_to_shared<32>(k_ring.stage(slot), k + key * p.k_strides.row, p.k_strides.row, keys_left, lane);
+        copy_global_to_shared<32>(v_ring.stage(slot), v + key * p.v_strides.row, p.v_strides.row, keys_left, lane);
+      }
+    }
+  };
+
+  // A negative scale turns maxima into minima, and 0 * -inf is NaN: such scales are multiplied in before the mask
+  // instead.
+  const bool scale_first = !(p.scale_log2 > 0.f);
+  OnlineSoftmax<kRowTiles, kConfig.lazy_rescale != 0> softmax(scale_first ? 1.f : p.scale_log2);
+  Accumulator<kRowTiles, kOutTiles> o;
+  o.clear();
+
+  // One group per tile; Q travels with the first. Groups past the last tile are empty, so the counts never
+  // change.
+  copy_queries_to_shared<kThreads>(
+      q_tile,
+      static_cast<const u16*>(p.q) + block.batch * p.q_strides.batch + block.kv_head * rows.group * p.q_strides.head,
+      p.q_strides, rows, first_row, row_count, thread);
+#pragma unroll 1
+  for (int t = 0; t < kStages; ++t) load(t, t), cp_async_commit();
+
+  const RowKeys<kRowTiles, kTraits> row_keys(mask, rows, first_row, first_row + row_count - 1, lane);
+  const LaneAddress<KTile> k_lane = lanes_by_columns(k_ring, 0, lane);
+  const LaneAddress<VTile> v_lane = lanes_by_rows(v_ring, 0, lane);
+  Operand<kRowTiles, kDimSteps> q_regs;
+  const LaneAddress<QTile> q_lane = lanes_by_rows(q_tile, 0, lane);
+  cp_async_wait<kStages - 1>();
+  sync_block();  // Q, which all warps copied, has landed
+  load_operand(q_regs, q_lane);
+
+  for (int t = 0, slot = 0; t < steps; ++t) {
+    cp_async_wait<kStages - 1>();
+    sync_warp();  // all lanes' copies of this tile have landed
+
+    // S = Q K^T
+    Accumulator<kRowTiles, kKeySteps * 2> s;
+    s.clear();
+    gemm_qk<kTraits.dtype, kDimSteps, true>(s, q_regs, q_lane, k_lane.stage(slot));
+    if (scale_first) scale_elements(s, p.scale_log2);
+    if (row_keys.cut(first_key(t), kBc)) row_keys.apply(s, first_key(t) + (lane & 3) * 2);
+
+    // m and l; O is scaled to the new m
+    softmax.raise_maximum(s, o);
+
+    // P = exp(S - m) and O += P V, 16 keys at a time
+#pragma unroll
+    for (int step = 0; step < kKeySteps; ++step) {
+      u32 probabilities[kRowTiles][4];
+      softmax.template exponentiate<kTraits.dtype>(s, step, probabilities);
+      gemm_pv_step<kTraits.dtype>(o, probabilities, v_lane.stage(slot), step);
+    }
+
+    sync_warp();  // all lanes have read this tile: its slot may be refilled
+    load(t + kStages, slot);
+    cp_async_commit();
+    slot = slot + 1 == kStages ? 0 : slot + 1;
+  }
+
+  softmax.reduce_sums();
+  const u32 results = shared_region(smem + kSmem.results, kSmem.result_slots * kBr * kSmem.result_pitch);
+  const u32 sums = shared_region(smem + kSmem.sums, kSmem.result_slots * kBr * 8);
+  sync_block();  // all warps are done with Q and their rings, over which the results go
+  stage_partial<kConfig, kTraits>(results, sums, o, softmax, warp, row_count, lane);
+  sync_block();  // the results of all warps are there
+
+  const OutputRows<kTraits> out{p, rows, block, first_row};
+  constexpr int kPieces = OutputRows<kTraits>::kPieces;
+  // Alone, this block writes the output. Else it leaves its pieces in the workspace, or sends them to the blocks of the
+  // cluster: block b writes the output of pieces b, b + splits, b + 2 * splits.
+  const int pieces = row_count * kPieces;
+  const int share = kClustered ? divide(pieces - 1, p.by_splits) + 1 : 0;  // pieces of a block, at most
+  const u32 inbox = kClustered ? shared_region(smem + kSmem.inbox, kSmem.inbox_bytes) : 0;
+  const u32 inbox_sums = inbox + static_cast<u32>(p.splits * share * 16);
+  const bool alone = keys.used == 1;
+  if constexpr (kClustered) wait_cluster();  // all blocks have begun
+  for (int i = thread; i < pieces && block.split < keys.used; i += kThreads) {
+    const int row = i / kPieces, piece = i % kPieces;
+    const Partial part = merge_parts<kWarps>(0, kWarps, 1, [&](Partial& result, int slot) {
+      const u32 at = static_cast<u32>(slot * kBr + row);
+      result.set(load_shared_16(results + at * kSmem.result_pitch + static_cast<u32>(piece * 16)),
+                 load_shared_8(sums + at * 8));
+    });
+    if (alone) {
+      out.write(row, piece, part);
+    } else if constexpr (kClustered) {
+      const int turn = divide(i, p.by_splits), owner = i - turn * p.splits;
+      const u32 at = static_cast<u32>(block.split * share + turn);
+      store_cluster_16(in_block(inbox + at * 16, owner), part.values());
+      store_cluster_8(in_block(inbox_sums + at * 8, owner), part.sums());
+    } else {
+      out.write_partial(row, piece, block.split, part);
+    }
+  }
+  if (alone) return;
+
+  if constexpr (kClustered) {
+    arrive_cluster();
+    wait_cluster();  // all blocks have sent
+    for (int turn = thread; turn * p.splits + block.split < pieces; turn += kThreads) {
+      const int i = turn * p.splits + block.split;
+      out.write(i / kPieces, i % kPieces, merge_parts<8>(0, keys.used, 1, [&](Partial& part, int split) {
+                  const u32 at = static_cast<u32>(split * share + turn);
+                  part.set(load_shared_16(inbox + at * 16), load_shared_8(inbox_sums + at * 8));
+                }));
+    }
+  }
+  if constexpr (kConfig.merge == Merge::kLastBlock) {
+    const u32 flag = shared_region(smem + kSmem.flag, 16);
+    sync_block();  // this block's partial results are written; the count of thread 0 makes them visible
+    if (thread == 0) {
+      u32* counter = p.counters + block.tile(p);
+      const bool last = atomic_add(counter, 1) == static_cast<u32>(keys.used - 1);
+      if (last) store_global_u32(counter, 0);  // as the next launch needs it
+      store_shared(flag, last ? 1 : 0);
+    }
+    sync_block();  // thread 0 knows whether the others came before
+    if (load_shared(flag) != 0)
+      merge_splits<kThreads>(out, row_count, keys.used, shared_region(smem + kSmem.merged, kThreads * 24), thread);
+  }
+}
+
+/// Merges the splits of Merge::kKernel: one block per row tile of decode_split, as many threads.
+template <DecodeSplitConfig kConfig, DecodeTraits kTraits>
+FT_DEVICE void decode_combine(const DecodeParams& p) {
+  constexpr int kThreads = 32 * kConfig.warps;
+  constexpr DecodeSplitSmem kSmem = smem_of(kConfig, kTraits);
+  const PackedRows rows(p);
+  SplitBlock block;  // the grid is decode_split's with one split
+  const int sequence = divide(block_index(), p.by_row_tiles);
+  block.row_tile = block_index() - sequence * static_cast<int>(p.by_row_tiles.divisor);
+  block.batch = divide(sequence, p.by_kv_heads);
+  block.kv_head = sequence - block.batch * p.kv_heads;
+  block.split = 0;
+  const int first_row = block.row_tile * kConfig.br;
+  const int row_count = min(kConfig.br, rows.count - first_row);
+  const int length = checked_length(p, block.batch);
+  const SequenceMask<kTraits> mask(p, length);
+  const SplitKeys keys =
+      split_keys<kConfig.bc, kConfig.warps>(p, mask, rows.query(first_row), rows.query(first_row + row_count - 1), 0);
+  wait_for_launches_before();  // the partial results are written; what was read above, before decode_split began
+  if (length < 0 || keys.used == 1) return;  // nothing to write, or written by its only block
+  merge_splits<kThreads>(OutputRows<kTraits>{p, rows, block, first_row}, row_count, keys.used,
+                         shared_region(dynamic_smem() + kSmem.merged, kThreads * 24), thread_index());
+}
+
+}  // namespace flashtune

@@ -1,0 +1,39 @@
+// Loads of global memory, and the stores that memory.cuh has not.
+#pragma once
+
+#include "flashtune/primitives/words.cuh"
+
+namespace flashtune {
+
+/// What no block of this launch writes: lengths, page tables.
+FT_DEVICE int load_global_constant(const int* from) {
+  int value;
+  asm volatile("ld.global.nc.s32 %0, [%1];" : "=r"(value) : "l"(from));
+  return value;
+}
+
+/// What other blocks of this launch wrote before an acquire: read from the L2, where their stores went.
+FT_DEVICE Vec16 load_global_16(const void* from) {
+  Vec16 v;
+  asm volatile("ld.global.cg.v4.b32 {%0,%1,%2,%3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "l"(from)
+               : "memory");
+  return v;
+}
+
+FT_DEVICE Vec8 load_global_8(const void* from) {
+  Vec8 v;
+  asm volatile("ld.global.cg.v2.b32 {%0,%1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(from) : "memory");
+  return v;
+}
+
+FT_DEVICE void store_global_8(void* to, Vec8 v) {
+  asm volatile("st.global.v2.b32 [%0], {%1,%2};" ::"l"(to), "r"(v.x), "r"(v.y) : "memory");
+}
+
+FT_DEVICE void store_global_u32(u32* to, u32 value) {
+  asm volatile("st.global.b32 [%0], %1;" ::"l"(to), "r"(value) : "memory");
+}
+
+}  // namespace flashtune
