@@ -25,7 +25,8 @@ AnyConfig default_constructed(Family family);
 std::string candidate_to_text(const Candidate& candidate);
 Candidate candidate_from_text(std::string_view text);
 
-/// "prefill bf16 b4 h32 kv32 q4096 k4096 d128 dv128 causal w0 bshd"; strided problems append their strides. Reading
+/// "prefill bf16 b4 h32 kv32 q4096 k4096 d128 dv128 causal w0 bshd"; problems with pages append "page64", strided ones
+/// their strides. Reading
 /// judges the form alone; fault_of() says whether the problem can be computed.
 std::string problem_to_text(const Problem& problem);
 Problem problem_from_text(std::string_view text);

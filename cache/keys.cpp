@@ -47,9 +47,9 @@ std::optional<double> distance(const Problem& a, const Problem& b) {
   const double squares = square_of_log2_ratio(1.0 * a.batch * a.heads, 1.0 * b.batch * b.heads) +
                          square_of_log2_ratio(a.seq_q, b.seq_q) + square_of_log2_ratio(a.seq_kv, b.seq_kv) +
                          square_of_log2_ratio(1.0 * a.heads / a.kv_heads, 1.0 * b.heads / b.kv_heads) +
-                         square_of_log2_ratio(a.window, b.window);
+                         square_of_log2_ratio(a.window, b.window) + square_of_log2_ratio(a.page_size, b.page_size);
   // Layouts change locality, not shape: enough to prefer the same one among equals.
-  return std::sqrt(squares) + (layout_of(a) == layout_of(b) ? 0.0 : 0.25);
+  return std::sqrt(squares) + (bucket_layout(a) == bucket_layout(b) ? 0.0 : 0.25);
 }
 
 }  // namespace flashtune

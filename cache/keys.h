@@ -31,16 +31,34 @@ constexpr int bucket_of_batch(int batch) {
       std::min(std::bit_ceil(static_cast<unsigned>(batch)), unsigned{std::numeric_limits<int>::max()}));
 }
 
+/// The problem's layout, whatever room a cache leaves behind the keys that a sequence may have.
+constexpr Layout bucket_layout(const Problem& problem) {
+  if (problem.op != Op::kDecode || problem.page_size > 0) return layout_of(problem);
+  Problem tight = problem;
+  for (const Layout layout : {Layout::kBshd, Layout::kBhsd}) {
+    const Problem model = with_layout(problem, layout);
+    tight.k = model.k, tight.v = model.v;
+    const bool within = tight.k.row == problem.k.row && tight.v.row == problem.v.row && problem.k.batch >= tight.k.batch &&
+                        problem.v.batch >= tight.v.batch;
+    // Of heads one after the other the distance grows with the room, too.
+    const bool heads = layout == Layout::kBhsd ? problem.k.head >= tight.k.head && problem.v.head >= tight.v.head
+                                               : problem.k.head == tight.k.head && problem.v.head == tight.v.head;
+    if (within && heads && tight == model) return layout;
+  }
+  return Layout::kStrided;
+}
+
 /// Sizes rounded so that a growing context does not miss at every step: lengths up to the next of 1, 1.25, 1.5, 1.75
 /// times a power of two (exact below 64), batch to the next power of two, windows like lengths. Everything else is
 /// exact; strides become those of the problem's layout (kStrided keeps none).
 constexpr Problem bucket_of(const Problem& problem) {
   Problem b = problem;
+  b.causal = cuts_causally(problem);
   b.batch = bucket_of_batch(problem.batch);
   b.seq_q = bucket_of_length(problem.seq_q);
   b.seq_kv = bucket_of_length(problem.seq_kv);
   b.window = bucket_of_length(problem.window);
-  const Layout layout = layout_of(problem);
+  const Layout layout = bucket_layout(problem);
   if (layout != Layout::kStrided) return with_layout(b, layout);
   b.q = b.k = b.v = b.o = Strides{};
   return b;
@@ -53,10 +71,10 @@ constexpr std::uint64_t bucket_hash(const Problem& p) {
     return static_cast<std::uint64_t>(high) << 32 | static_cast<std::uint32_t>(low);
   };
   const int kinds = static_cast<int>(p.op) << 24 | static_cast<int>(p.dtype) << 16 |
-                    static_cast<int>(layout_of(p)) << 8 | static_cast<int>(p.causal);
+                    static_cast<int>(bucket_layout(p)) << 8 | static_cast<int>(cuts_causally(p));
   const std::uint64_t words[] = {
       pair(kinds, p.head_dim), pair(p.head_dim_v, p.heads), pair(p.kv_heads, bucket_of_batch(p.batch)),
-      pair(bucket_of_length(p.seq_q), bucket_of_length(p.seq_kv)), pair(bucket_of_length(p.window), 0)};
+      pair(bucket_of_length(p.seq_q), bucket_of_length(p.seq_kv)), pair(bucket_of_length(p.window), p.page_size)};
   // Each step is a bijection of the word for a given state (odd multipliers, xor-shifts), so no field can cancel alone.
   std::uint64_t hash = 0x9E3779B97F4A7C15u;
   for (const std::uint64_t word : words) {

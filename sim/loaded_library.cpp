@@ -18,9 +18,10 @@ LoadedLibrary::LoadedLibrary(const std::string& bytes, const std::string& entry,
     throw Error(ErrorKind::kDevice, fmt::format("the simulated device cannot load this kernel ({}): compile it for "
                                                 "the simulated device, not for a GPU",
                                                 dlerror()));
-  kernel_ = static_cast<const Kernel*>(dlsym(library_, "flashtune_sim_kernel"));
-  const bool fits = kernel_ != nullptr && kernel_->version == kKernelVersion && entry == kernel_->entry;
-  if (!fits) {
+  kernel_ = static_cast<const Kernel*>(dlsym(library_, "flashtune_sim_kernels"));
+  if (kernel_ != nullptr && kernel_->version != kKernelVersion) kernel_ = nullptr;
+  while (kernel_ != nullptr && kernel_->entry != nullptr && entry != kernel_->entry) ++kernel_;
+  if (kernel_ == nullptr || kernel_->entry == nullptr) {
     dlclose(library_);
     throw Error(ErrorKind::kDevice,
                 fmt::format("the library holds no kernel {} of this version of the simulated device", entry));

@@ -18,17 +18,23 @@
 namespace flashtune {
 namespace {
 
-/// Exports the kernel. The text above it defines `entry`, which takes its parameters by value.
-constexpr const char* kExport = R"(
+/// Exports the kernels. The text above it defines each entry, which takes its parameters by value.
+std::string export_of(const std::vector<std::string>& entries) {
+  std::string kernels;
+  for (const std::string& entry : entries)
+    kernels += fmt::format(R"(    {{flashtune::sim::kKernelVersion, "{0}", flashtune::sim::params_bytes_of(&{0}),
+     [](const flashtune::sim::Calls* calls) {{ flashtune::sim::calls = calls; }},
+     [](const void* params) {{ flashtune::sim::run_with(&{0}, params); }}}},
+)",
+                           entry);
+  return fmt::format(R"(
 #line 1 "sim_export"
-extern "C" __attribute__((visibility("default"))) const flashtune::sim::Kernel flashtune_sim_kernel = {{
-    flashtune::sim::kKernelVersion,
-    "{entry}",
-    flashtune::sim::params_bytes_of(&{entry}),
-    [](const flashtune::sim::Calls* calls) {{ flashtune::sim::calls = calls; }},
-    [](const void* params) {{ flashtune::sim::run_with(&{entry}, params); }},
+extern "C" __attribute__((visibility("default"))) const flashtune::sim::Kernel flashtune_sim_kernels[] = {{
+{}    {{flashtune::sim::kKernelVersion, nullptr, 0, nullptr, nullptr}},
 }};
-)";
+)",
+                     kernels);
+}
 
 /// The template tree with the simulator's primitives in the place of the GPU's.
 std::map<std::string, std::string> headers_of(const Templates& templates) {
@@ -96,14 +102,16 @@ SimCompiler::SimCompiler(Options options) : state_(std::make_shared<State>()) {
 
 Compiled SimCompiler::compile(const KernelSpec& spec) const {
   const Source source = instantiate(spec, state_->templates());
-  Compiled compiled = compile_text(source.text, source.entry);
+  std::vector<std::string> entries = {source.entry};
+  if (const std::string combine = combine_entry_of(spec.candidate); !combine.empty()) entries.push_back(combine);
+  Compiled compiled = compile_text(source.text, entries);
   compiled.facts = predicted_facts(spec);
   return compiled;
 }
 
-Compiled SimCompiler::compile_text(const std::string& text, const std::string& entry) const {
+Compiled SimCompiler::compile_text(const std::string& text, const std::vector<std::string>& entries) const {
   const auto start = std::chrono::steady_clock::now();
-  const std::string unit = sim::amalgamate(text, state_->headers) + fmt::format(kExport, fmt::arg("entry", entry));
+  const std::string unit = sim::amalgamate(text, state_->headers) + export_of(entries);
   const sim::HostCompiler& compiler = state_->compiler();
   const std::string key =
       digest_of(fmt::format("sim\n{}\n{}\n{}", compiler.version(), fmt::join(sim::HostCompiler::options(), " "), unit));

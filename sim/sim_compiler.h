@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "runtime/jit/kernel_compiler.h"
 
@@ -26,9 +27,8 @@ class SimCompiler {
   /// count, so the facts are the predicted ones. Throws Error(kCompile) where there is no C++ compiler.
   Compiled compile(const KernelSpec& spec) const;
 
-  /// Any kernel that includes from the template tree and defines `entry`, an extern "C" __global__ function of one
-  /// parameter.
-  Compiled compile_text(const std::string& text, const std::string& entry) const;
+  /// Any kernels that include from the template tree: `entries` are extern "C" __global__ functions of one parameter.
+  Compiled compile_text(const std::string& text, const std::vector<std::string>& entries) const;
 
   /// "c++ (Debian 12.2.0-14) 12.2.0"; looks for the compiler.
   std::string version() const;

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "flashtune/shared/resources.h"
+#include "tuner/decode_model.h"
 
 namespace flashtune {
 namespace {
@@ -186,9 +187,12 @@ int resident_blocks(const Candidate& candidate, const KernelTraits& traits, cons
 
 double modelled_us(const Candidate& candidate, const Problem& problem, const KernelFacts& facts,
                    const ReferenceDevice& device) {
+  const int resident = resident_blocks(candidate, traits_of(problem), facts, limits_of(device.key.arch));
+  if (const auto* decode = std::get_if<DecodeSplitConfig>(&candidate.config))
+    return decode_us(*decode, problem, facts, resident, device);
   const auto& config = std::get<PrefillMmaConfig>(candidate.config);
   Case c{config, problem, facts, device};
-  c.blocks = resident_blocks(candidate, traits_of(problem), facts, limits_of(device.key.arch));
+  c.blocks = resident;
   c.row_tiles = config.br / (16 * config.warps);
   c.dim = padded_dim(problem.head_dim);
   c.tile_bytes = 2.0 * config.bc * c.dim * size_of(problem.dtype);

@@ -86,7 +86,7 @@ RowWriter constant_rows(const Problem& p, float value) {
 /// K's rows are +-1 with a first quarter of ones; a query is 20 times one of the keys it sees, so that key's score is
 /// about 20 * sqrt(head_dim) and no other comes near. On every fourth row the first quarter is -160: all its scores are
 /// below 0.
-Writers large_logit_writers(const Problem& p, std::uint64_t seed) {
+Writers large_logit_writers(const Problem& p, std::uint64_t seed, const Lengths& lengths) {
   const int dim = p.head_dim, shared = dim / 4;
   // Writes `value` with a key's signs.
   const auto write_signs = [=, dtype = p.dtype](std::uint16_t* row, RowId key, float value) {
@@ -101,7 +101,7 @@ Writers large_logit_writers(const Problem& p, std::uint64_t seed) {
   Writers w;
   w.k = [=](std::uint16_t* row, RowId id) { write_signs(row, id, 1.0f); };
   w.q = [=](std::uint16_t* row, RowId id) {
-    const KeyRange keys = visible_keys(p, id.row);
+    const KeyRange keys = visible_keys(p, id.row, length_of(p, lengths, id.batch));
     const std::uint64_t draw = row_seed(seed, Role::kWinner, id);
     const int winner =
         keys.begin + (keys.count() > 0 ? static_cast<int>((draw >> 8) % static_cast<unsigned>(keys.count())) : 0);
@@ -163,9 +163,9 @@ Writers one_key_writers(const Problem& p, std::uint64_t seed) {
   return w;
 }
 
-Writers writers_of(const Problem& p, InputKind kind, std::uint64_t seed) {
+Writers writers_of(const Problem& p, InputKind kind, std::uint64_t seed, const Lengths& lengths) {
   switch (kind) {
-    case InputKind::kLargeLogits: return large_logit_writers(p, seed);
+    case InputKind::kLargeLogits: return large_logit_writers(p, seed, lengths);
     case InputKind::kConstant: return {constant_rows(p, -0.25f), constant_rows(p, 0.5f), constant_rows(p, -1.5f)};
     case InputKind::kOneHot: return one_hot_writers(p, seed);
     case InputKind::kOneKey: return one_key_writers(p, seed);
@@ -191,9 +191,11 @@ std::vector<std::uint16_t> fill_tensor(const Strides& strides, int batch, int ro
 
 }  // namespace
 
-KeyRange visible_keys(const Problem& p, int row) {
-  const long long at = static_cast<long long>(row) + p.seq_kv - p.seq_q;
-  long long begin = 0, end = p.seq_kv;
+KeyRange visible_keys(const Problem& p, int row) { return visible_keys(p, row, p.seq_kv); }
+
+KeyRange visible_keys(const Problem& p, int row, int length) {
+  const long long at = static_cast<long long>(row) + length - p.seq_q;
+  long long begin = 0, end = length;
   if (p.causal) end = std::min(end, at + 1);
   if (p.window > 0) {
     begin = std::max(begin, at - p.window + 1);
@@ -203,8 +205,8 @@ KeyRange visible_keys(const Problem& p, int row) {
   return {static_cast<int>(begin), static_cast<int>(end)};
 }
 
-HostTensors make_inputs(const Problem& p, InputKind kind, std::uint64_t seed, int threads) {
-  const Writers w = writers_of(p, kind, seed);
+HostTensors make_inputs(const Problem& p, InputKind kind, std::uint64_t seed, int threads, const Lengths& lengths) {
+  const Writers w = writers_of(p, kind, seed, lengths);
   return {fill_tensor(p.q, p.batch, p.seq_q, p.heads, p.head_dim, threads, w.q),
           fill_tensor(p.k, p.batch, p.seq_kv, p.kv_heads, p.head_dim, threads, w.k),
           fill_tensor(p.v, p.batch, p.seq_kv, p.kv_heads, p.head_dim_v, threads, w.v)};

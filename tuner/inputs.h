@@ -27,12 +27,20 @@ constexpr const char* name_of(InputKind kind) {
   return i >= 0 && i < kInputKinds ? kNames[i] : nullptr;
 }
 
+/// How many keys each sequence has: of a decode problem; empty where all have seq_kv.
+using Lengths = std::vector<int>;
+inline int length_of(const Problem& problem, const Lengths& lengths, int batch) {
+  return lengths.empty() ? problem.seq_kv : lengths[static_cast<std::size_t>(batch)];
+}
+
 /// Keys [begin, end) that query row `row` sees; begin == end for a fully masked row.
 struct KeyRange {
   int begin = 0, end = 0;
   int count() const { return end - begin; }
 };
 KeyRange visible_keys(const Problem& problem, int row);
+/// The same of a sequence that has `length` keys.
+KeyRange visible_keys(const Problem& problem, int row, int length);
 
 /// Q, K and V as bits, laid out by the problem's strides; elements that no stride reaches (gaps) are NaN.
 struct HostTensors {
@@ -40,7 +48,8 @@ struct HostTensors {
 };
 /// The same values for the same seed, whatever the layout and the number of threads (0: all cores). Scores are those
 /// meant above for a softmax scale of about 1/sqrt(head_dim).
-HostTensors make_inputs(const Problem& problem, InputKind kind, std::uint64_t seed, int threads = 0);
+HostTensors make_inputs(const Problem& problem, InputKind kind, std::uint64_t seed, int threads = 0,
+                        const Lengths& lengths = {});
 
 /// Elements that a strided tensor [batch, rows, heads, dim] spans, from its first to past its last; 0 when it has none.
 std::size_t span_of(const Strides& strides, int batch, int rows, int heads, int dim);

@@ -63,6 +63,7 @@ struct Scan {
   const OutputView& output;
   const OutputView& accepted;
   const ErrorBounds& bounds;
+  const Lengths& lengths;
 
   RowIndex row_at(std::size_t i) const {
     const auto rows = static_cast<std::size_t>(problem.seq_q), heads = static_cast<std::size_t>(problem.heads);
@@ -108,7 +109,7 @@ RowState judge_lse(const Scan& scan, std::size_t i, int keys) {
 RowState judge_row(const Scan& scan, std::size_t i) {
   const Problem& p = scan.problem;
   const RowIndex at = scan.row_at(i);
-  const int dim = p.head_dim_v, keys = visible_keys(p, at.row).count();
+  const int dim = p.head_dim_v, keys = visible_keys(p, at.row, length_of(p, scan.lengths, at.batch)).count();
   const std::size_t offset = offset_of(p.o, at.batch, at.row, at.head);
   const std::uint16_t* row = scan.output.o + offset;
   const unsigned infinity = p.dtype == Dtype::kBf16 ? 0x7f80u : 0x7c00u;
@@ -148,9 +149,8 @@ std::string describe(const Scan& scan, std::size_t first) {
 
 ErrorBounds::ErrorBounds(const Problem& problem, const std::vector<ReferenceRow>& rows) : dtype_(problem.dtype) {
   for (const ReferenceRow& row : rows) {
-    const int keys = visible_keys(problem, row.index.row).count();
-    if (keys == 0) continue;
-    Errors& octave = octaves_[static_cast<std::size_t>(std::bit_width(static_cast<unsigned>(keys)) - 1)];
+    if (row.keys == 0) continue;
+    Errors& octave = octaves_[static_cast<std::size_t>(std::bit_width(static_cast<unsigned>(row.keys)) - 1)];
     octave.output = std::max(octave.output, row.unfused_error);
     octave.lse = std::max(octave.lse, row.unfused_lse_error);
   }
@@ -180,8 +180,8 @@ double ErrorBounds::lse(int keys, double value) const {
 }
 
 OutputFault scan_output(const Problem& problem, const OutputView& output, const OutputView& accepted,
-                        const ErrorBounds& bounds) {
-  const Scan scan{problem, output, accepted, bounds};
+                        const ErrorBounds& bounds, const Lengths& lengths) {
+  const Scan scan{problem, output, accepted, bounds, lengths};
   const std::size_t rows = row_count(problem);
   std::atomic<std::size_t> first{rows};
   parallel_for(rows, 1024, 0, [&](std::size_t begin, std::size_t end) {
@@ -232,7 +232,7 @@ OracleResult compare_with_oracle(const Problem& p, const OutputView& output, con
   };
   for (const ReferenceRow& row : rows) {
     const RowIndex& at = row.index;
-    const int keys = visible_keys(p, at.row).count();
+    const int keys = row.keys;
     double scale = 0;
     for (double x : row.o) scale = std::max(scale, std::abs(x));
     const double bound = bounds.output(keys, scale);

@@ -48,7 +48,7 @@ struct OutputFault {
 /// Every row: written, a number, 0 and -inf when fully masked; and, where `accepted.o` is not nullptr, within twice the
 /// bounds of the accepted output. In parallel; the first faulty rows (by batch, head, row) are described.
 OutputFault scan_output(const Problem& problem, const OutputView& output, const OutputView& accepted,
-                        const ErrorBounds& bounds);
+                        const ErrorBounds& bounds, const Lengths& lengths = {});
 
 /// Elements of O's span that belong to no row (strided layouts) must still be poison; empty when they are.
 std::string gap_fault(const Problem& problem, const std::uint16_t* o);

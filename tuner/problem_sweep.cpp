@@ -48,10 +48,11 @@ ProblemSweep::ProblemSweep(Device& device, const SweepCompiler& compiler, Databa
       deadline_(deadline),
       emit_(std::move(emit)),
       limits_(limits_of(device.info().key.arch)),
-      scale_(static_cast<float>(1.0 / std::sqrt(problem.head_dim))),
+      scale_(default_scale(problem)),
       default_(fallback(problem, limits_)),
       book_(db, {device.info().key, problem, kTimingPolicy, device.info().driver, compiler.version}, options.again),
-      device_(device, options.launch_limit_s, [this] { store_late_launch(); }) {
+      device_(device, options.launch_limit_s, [this] { store_late_launch(); }),
+      workspace_(device_) {
   done_.problem = problem;
   done_.standing = default_;
 }
@@ -115,7 +116,6 @@ void ProblemSweep::take(CompiledCandidate& ready) {
   Contender contender;
   contender.trial = std::move(ready.trial);
   contender.cubin = ready.compiled->cubin;
-  contender.entry = ready.entry;
   contender.plan = make_plan(contender.trial.key.candidate, problem_, limits_);
   if (fresh)
     try_out(contender);
@@ -152,13 +152,13 @@ void ProblemSweep::try_out(Contender& contender) {
 
 Outcome ProblemSweep::judge_and_time(Contender& contender, std::string& detail) {
   const Candidate& candidate = contender.trial.key.candidate;
-  const auto& config = std::get<PrefillMmaConfig>(candidate.config);
+  const TileSteps steps = tile_steps(candidate);
   const Verdict verdict = validator().judge(
       [&](const Problem& problem, const Tensors& tensors) {
-        launch(contender, problem == problem_ ? contender.plan : make_plan(candidate, problem, limits_), tensors,
-               nullptr);
+        const Plan plan = problem == problem_ ? contender.plan : make_plan(candidate, problem, limits_);
+        launch(contender, plan, tensors, workspace_.poisoned(plan), nullptr);
       },
-      config.br, config.bc);
+      steps.rows, steps.keys);
   if (!verdict.ok) {
     detail = verdict.why;
     return Outcome::kWrong;
@@ -271,17 +271,12 @@ void ProblemSweep::rank() {
 
 // --- the device
 
-void ProblemSweep::launch(Contender& contender, const Plan& plan, const Tensors& tensors, Stream stream) {
-  if (contender.kernel == nullptr)
-    contender.kernel = device_.load(contender.cubin, contender.entry, contender.plan.smem_bytes);
-  const PrefillParams params = bind(plan, tensors);
-  Launch call;
-  std::copy(std::begin(plan.grid), std::end(plan.grid), call.grid);
-  call.block = plan.block;
-  call.smem_bytes = plan.smem_bytes;
-  call.params = &params;
-  call.stream = stream;
-  device_.launch(*contender.kernel, call);
+void ProblemSweep::launch(Contender& contender, const Plan& plan, const Tensors& tensors, DevicePtr workspace,
+                          Stream stream) {
+  if (contender.loaded.kernel == nullptr)
+    contender.loaded =
+        load_candidate(device_, contender.cubin, contender.trial.key.candidate, traits_of(problem_), limits_);
+  launch_plan(device_, contender.loaded, plan, tensors, workspace, stream);
 }
 
 std::vector<Timing> ProblemSweep::time(const std::vector<Contender*>& field, const Race& race) {
@@ -289,9 +284,9 @@ std::vector<Timing> ProblemSweep::time(const std::vector<Contender*>& field, con
   std::vector<TimedLaunch> launches;
   for (Contender* contender : field) {
     launches.push_back([this, contender, &tensors](Stream stream, int set) {
-      launch(*contender, contender->plan, tensors.set(set), stream);
+      launch(*contender, contender->plan, tensors.set(set), workspace_.of(contender->plan), stream);
     });
-    launches.back()(nullptr, 0);  // loads the kernel, which a capture forbids
+    launches.back()(nullptr, 0);  // loads the kernel and makes the workspace, which a capture forbids
   }
   device_.synchronize();
   TimerOptions timer;

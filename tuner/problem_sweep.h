@@ -9,8 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/loaded_candidate.h"
 #include "tuner/compile_wave.h"
+#include "tuner/device_inputs.h"
 #include "tuner/launch_guard.h"
 #include "tuner/search.h"
 #include "tuner/sweep.h"
@@ -36,8 +37,7 @@ class ProblemSweep {
   struct Contender {
     Trial trial;
     std::string cubin;
-    std::string entry;
-    std::unique_ptr<LoadedKernel> kernel;  // loaded when it is first launched
+    LoadedCandidate loaded;  // when it is first launched
     Plan plan;
     int stage = 0;  // races it came through
   };
@@ -53,7 +53,7 @@ class ProblemSweep {
   void crown(const std::vector<Contender*>& field);
   void rank();
 
-  void launch(Contender& contender, const Plan& plan, const Tensors& tensors, Stream stream);
+  void launch(Contender& contender, const Plan& plan, const Tensors& tensors, DevicePtr workspace, Stream stream);
   std::vector<Timing> time(const std::vector<Contender*>& field, const Race& race);
   TimingInputs& inputs();
   Validator& validator();
@@ -75,6 +75,7 @@ class ProblemSweep {
   TrialBook book_;
   Trial suspect_;  // what a launch that never ends is blamed on; its key's digest is empty when there is no single one
   GuardedDevice device_;
+  Workspace workspace_;
   std::unique_ptr<Validator> validator_;
   std::unique_ptr<TimingInputs> inputs_;
   std::deque<Contender> contenders_;  // a deque: pointers to them stay good

@@ -112,6 +112,7 @@ RowResult<float> unfused_row(const RowTask& t) {
 ReferenceRow reference_row(const RowIndex& index, const RowTask& t) {
   ReferenceRow out;
   out.index = index;
+  out.keys = t.keys.count();
   if (t.keys.count() == 0) {
     out.o.assign(static_cast<std::size_t>(t.v.dim), 0.0);
     out.lse = -std::numeric_limits<double>::infinity();
@@ -196,7 +197,7 @@ std::vector<RowIndex> sample_rows(const Problem& p, int count, std::uint64_t see
 }
 
 std::vector<ReferenceRow> reference_rows(const Problem& p, const HostTensors& inputs, float scale,
-                                         const std::vector<RowIndex>& rows, int threads) {
+                                         const std::vector<RowIndex>& rows, int threads, const Lengths& lengths) {
   const int group = p.heads / p.kv_heads;
   const auto kv_of = [&](std::size_t i) { return std::make_pair(rows[i].batch, rows[i].head / group); };
   std::vector<std::size_t> order(rows.size());
@@ -216,7 +217,7 @@ std::vector<ReferenceRow> reference_rows(const Problem& p, const HostTensors& in
         const RowIndex& row = rows[order[i]];
         const std::uint16_t* bits = inputs.q.data() + offset_of(p.q, row.batch, row.row, row.head);
         for (std::size_t c = 0; c < q.size(); ++c) q[c] = to_float(bits[c], p.dtype);
-        out[order[i]] = reference_row(row, {q.data(), k, v, visible_keys(p, row.row), scale, p.dtype});
+        out[order[i]] = reference_row(row, {q.data(), k, v, visible_keys(p, row.row, length_of(p, lengths, row.batch)), scale, p.dtype});
       }
     });
   }

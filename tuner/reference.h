@@ -17,6 +17,7 @@ struct RowIndex {
 
 struct ReferenceRow {
   RowIndex index;
+  int keys = 0;  // that it sees
   std::vector<double> o;         // head_dim_v values
   double lse = 0;                // natural logarithm; -inf for a fully masked row
   double unfused_error = 0;      // largest |unfused - o| of the row
@@ -31,6 +32,7 @@ std::vector<RowIndex> sample_rows(const Problem& problem, int count, std::uint64
 /// In double precision, rows in parallel over `threads` (0: all cores), in the order of `rows`. `scale` as the kernel
 /// gets it.
 std::vector<ReferenceRow> reference_rows(const Problem& problem, const HostTensors& inputs, float scale,
-                                         const std::vector<RowIndex>& rows, int threads = 0);
+                                         const std::vector<RowIndex>& rows, int threads = 0,
+                                         const Lengths& lengths = {});
 
 }  // namespace flashtune

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 #include <numeric>
+#include <string_view>
 
 #include "cache/codec.h"
 #include "runtime/dispatch/plan.h"
@@ -32,11 +33,30 @@ std::vector<Candidate> by_model(const Space& space, const Problem& problem, cons
   return sorted;
 }
 
-/// How many of the fields that are not structure differ.
+/// Whether a field is no part of the structure.
+bool is_variant(std::string_view field) {
+  for (const char* name : {"order", "load", "smem", "lazy_rescale", "splits", "chunk", "merge"})
+    if (field == name) return true;
+  return false;
+}
+
+/// How many of the fields that are not structure differ; families have no other in common.
 int distance_in_variant(const Candidate& a, const Candidate& b) {
-  const auto& x = std::get<PrefillMmaConfig>(a.config);
-  const auto& y = std::get<PrefillMmaConfig>(b.config);
-  return (x.order != y.order) + (x.load != y.load) + (x.smem != y.smem) + (x.lazy_rescale != y.lazy_rescale);
+  std::map<std::string_view, int> values;
+  std::visit(
+      [&](const auto& config) {
+        visit_fields(config, [&](const char* name, const auto& field) { values[name] = static_cast<int>(field); });
+      },
+      a.config);
+  int distance = 0;
+  std::visit(
+      [&](const auto& config) {
+        visit_fields(config, [&](const char* name, const auto& field) {
+          if (is_variant(name) && values[name] != static_cast<int>(field)) ++distance;
+        });
+      },
+      b.config);
+  return distance;
 }
 
 /// One candidate of each structure in the order in which structures first appear: the one most like `model`, so that
@@ -67,13 +87,14 @@ void keep_first(std::vector<T>& of, std::size_t count) {
 }  // namespace
 
 Candidate structure_of(const Candidate& candidate) {
-  PrefillMmaConfig config = std::get<PrefillMmaConfig>(candidate.config);
-  const PrefillMmaConfig plain;
-  config.order = plain.order;
-  config.load = plain.load;
-  config.smem = plain.smem;
-  config.lazy_rescale = plain.lazy_rescale;
-  return {config};
+  return std::visit(
+      [](auto config) -> Candidate {
+        visit_fields(config, [](const char* name, auto& field) {
+          if (is_variant(name)) field = {};
+        });
+        return {config};
+      },
+      candidate.config);
 }
 
 Search::Search(Effort effort, const Space& space, std::vector<Candidate> incumbents, const Problem& problem,

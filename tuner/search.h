@@ -13,7 +13,8 @@
 namespace flashtune {
 
 /// Fields that shape the pipeline (tiles, warps, stages, Q, register budget) make a structure; the others
-/// (order, load, smem, lazy_rescale) move its time by little, and much the same in all structures.
+/// (order, load, smem, lazy_rescale; of decode splits, chunk, merge) move its time by little, or much the same in all
+/// structures. They come out as zero.
 Candidate structure_of(const Candidate& candidate);
 
 /// quick: the incumbents and the best few structures by the cost model. standard: one candidate of every structure (the

@@ -20,7 +20,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::array kFields = {"op",     "dtype",    "batch",  "heads",  "kv_heads", "seq_q",
-                                "seq_kv", "head_dim", "causal", "window", "layout"};
+                                "seq_kv", "head_dim", "causal", "window", "page_size", "layout"};
 
 /// One entry of the file while it is read; every complaint says where.
 class Entry {
@@ -82,15 +82,17 @@ Problem problem_of(const Entry& entry) {
   p.batch = entry.number("batch", 1);
   p.heads = entry.required("heads");
   p.kv_heads = entry.number("kv_heads", p.heads);
-  p.seq_q = entry.required("seq_q");
-  p.seq_kv = entry.number("seq_kv", p.seq_q);
+  const bool decode = p.op == Op::kDecode;
+  p.seq_q = decode ? entry.number("seq_q", 1) : entry.required("seq_q");
+  p.seq_kv = decode ? entry.required("seq_kv") : entry.number("seq_kv", p.seq_q);
   p.head_dim = p.head_dim_v = entry.required("head_dim");
   p.causal = entry.flag("causal");
   p.window = entry.number("window", 0);
+  p.page_size = entry.number("page_size", 0);
   const Layout layout = entry.token("layout", Layout::kBshd);
   if (layout == Layout::kStrided) entry.fail("has layout = \"strided\"; a suite names bshd, bhsd or packed");
-  if (layout == Layout::kPacked && p.seq_q != p.seq_kv)
-    entry.fail("has layout = \"packed\", which needs seq_kv equal to seq_q");
+  if (layout == Layout::kPacked && (p.seq_q != p.seq_kv || decode))
+    entry.fail("has layout = \"packed\", which needs prefill with seq_kv equal to seq_q");
   const Problem laid_out = with_layout(p, layout);
   if (const ProblemFault fault = fault_of(laid_out); fault != ProblemFault::kNone)
     entry.fail(fmt::format("is no supported problem: {}", text_of(fault)));

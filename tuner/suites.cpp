@@ -27,6 +27,28 @@ Problem prefill(const Heads& heads, int batch, int length, bool causal) {
   return with_layout(p, Layout::kBshd);
 }
 
+Problem decode(const Heads& heads, int batch, int context) {
+  Problem p;
+  p.op = Op::kDecode;
+  p.batch = batch;
+  p.heads = heads.heads;
+  p.kv_heads = heads.kv_heads;
+  p.seq_kv = context;
+  p.head_dim = p.head_dim_v = heads.dim;
+  p.causal = true;
+  return with_layout(p, Layout::kBshd);
+}
+
+/// One new token for each sequence, each batch with each context.
+std::vector<Problem> decoding(const std::vector<Heads>& models, const std::vector<int>& batches,
+                              const std::vector<int>& contexts) {
+  std::vector<Problem> problems;
+  for (const Heads& heads : models)
+    for (const int batch : batches)
+      for (const int context : contexts) problems.push_back(decode(heads, batch, context));
+  return problems;
+}
+
 /// Causal problems of one model, each batch with each length.
 std::vector<Problem> model(const Heads& heads, const std::vector<int>& batches, const std::vector<int>& lengths) {
   std::vector<Problem> problems;
@@ -78,6 +100,21 @@ const std::vector<Named>& named_suites() {
       {"llama3-70b", "64 heads of 128 on 8 KV heads, batch 1 and 4, 512 to 8192 tokens",
        [] {
          return model({64, 8, 128}, {1, 4}, {512, 2048, 8192});
+       }},
+      {"decode-quick", "32 heads of 128 on 8 KV heads, batch 1 and 16, contexts of 2048 and 16384",
+       [] {
+         return decoding({{32, 8, 128}}, {1, 16}, {2048, 16384});
+       }},
+      {"decode", "the head counts of llama3-8b, MHA and d64 models, batch 1 to 64, contexts of 1024 to 65536",
+       [] {
+         std::vector<Problem> problems =
+             decoding({{32, 8, 128}, {32, 32, 128}, {16, 16, 64}}, {1, 8, 32}, {1024, 4096, 16384});
+         for (const Problem& p : decoding({{32, 8, 128}, {64, 8, 128}}, {1, 4}, {65536})) problems.push_back(p);
+         return problems;
+       }},
+      {"course-decode", "32 heads of 128, batch 16, a cache of 2048: the steps after a prompt of 1024",
+       [] {
+         return decoding({{32, 32, 128}}, {16}, {1024, 1152, 2048});
        }},
       {"course",
        "32 heads of 128, (batch 4, 128 tokens) and (64, 4096), full and causal: the four speedups over the default",

@@ -14,7 +14,7 @@ struct Suite {
   std::vector<Problem> problems;
 };
 
-/// quick, standard, gpt2, gpt3, llama3-8b, llama3-70b, course.
+/// quick, standard, gpt2, gpt3, llama3-8b, llama3-70b, decode-quick, decode, course-decode, course.
 std::vector<std::string> suite_names();
 /// A named suite, or a JSON file when `name` ends in .json or holds a slash. Throws Error(kInvalidArgument) listing the
 /// names, or naming the file, the entry and what is wrong with it.

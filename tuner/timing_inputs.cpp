@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "cache/error.h"
-#include "tuner/inputs.h"
+#include "tuner/kv_cache.h"
 
 namespace flashtune {
 namespace {
@@ -36,14 +36,23 @@ DeviceBuffer filled(Device& device, const std::vector<std::uint16_t>& piece, std
   return buffer;
 }
 
+DeviceBuffer uploaded(Device& device, const std::vector<int>& host) {
+  DeviceBuffer buffer(device, host.size() * sizeof(int));
+  device.copy_in(buffer.get(), host.data(), buffer.size());
+  return buffer;
+}
+
 }  // namespace
 
 TimingInputs::TimingInputs(Device& device, const Problem& problem, float scale) {
   const Problem& p = problem;
   const std::vector<std::uint16_t> piece = normal_piece(p.dtype);
   const std::size_t q = span_of(p.q, p.batch, p.seq_q, p.heads, p.head_dim);
-  const std::size_t k = span_of(p.k, p.batch, p.seq_kv, p.kv_heads, p.head_dim);
-  const std::size_t v = span_of(p.v, p.batch, p.seq_kv, p.kv_heads, p.head_dim_v);
+  const bool paged = p.page_size > 0;
+  const int max_pages = paged ? std::max((p.seq_kv - 1) / p.page_size + 1, 1) : 0;
+  const int parts = paged ? p.batch * max_pages : p.batch, rows = paged ? p.page_size : p.seq_kv;
+  const std::size_t k = span_of(p.k, parts, rows, p.kv_heads, p.head_dim);
+  const std::size_t v = span_of(p.v, parts, rows, p.kv_heads, p.head_dim_v);
   const std::size_t o = span_of(p.o, p.batch, p.seq_q, p.heads, p.head_dim_v);
   const std::size_t lse =
       4 * static_cast<std::size_t>(p.batch) * static_cast<std::size_t>(p.heads) * static_cast<std::size_t>(p.seq_q);
@@ -55,11 +64,16 @@ TimingInputs::TimingInputs(Device& device, const Problem& problem, float scale) 
       for (const std::size_t elements : {q, k, v}) set.push_back(filled(device, piece, elements));
       set.emplace_back(device, std::max<std::size_t>(2 * o, 16));
       set.emplace_back(device, lse);
+      if (p.op == Op::kDecode) set.push_back(uploaded(device, Lengths(static_cast<std::size_t>(p.batch), p.seq_kv)));
+      if (paged) set.push_back(uploaded(device, shuffled_table(p, max_pages, static_cast<std::uint64_t>(i))));
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::kOutOfMemory || i == 0) throw;
       return;  // fewer sets than wanted still time, a little warmer
     }
-    sets_.push_back({set[0].get(), set[1].get(), set[2].get(), set[3].get(), set[4].get(), scale});
+    Tensors tensors{set[0].get(), set[1].get(), set[2].get(), set[3].get(), set[4].get(), scale};
+    if (p.op == Op::kDecode) tensors.lengths = set[5].get();
+    if (paged) tensors.page_table = set[6].get(), tensors.num_pages = parts, tensors.max_pages = max_pages;
+    sets_.push_back(tensors);
     for (DeviceBuffer& buffer : set) buffers_.push_back(std::move(buffer));
   }
 }

@@ -9,7 +9,8 @@
 
 #include "cache/codec.h"
 #include "cache/error.h"
-#include "tuner/fence.h"
+#include "cache/keys.h"
+#include "tuner/device_inputs.h"
 #include "tuner/output_check.h"
 
 namespace flashtune {
@@ -26,8 +27,12 @@ std::size_t tensor_bytes(const Strides& s, int batch, int rows, int heads, int d
   return 2 * span_of(s, batch, rows, heads, dim);
 }
 std::size_t q_bytes(const Problem& p) { return tensor_bytes(p.q, p.batch, p.seq_q, p.heads, p.head_dim); }
-std::size_t k_bytes(const Problem& p) { return tensor_bytes(p.k, p.batch, p.seq_kv, p.kv_heads, p.head_dim); }
-std::size_t v_bytes(const Problem& p) { return tensor_bytes(p.v, p.batch, p.seq_kv, p.kv_heads, p.head_dim_v); }
+std::size_t k_bytes(const Problem& p) {
+  return tensor_bytes(without_pages(p).k, p.batch, p.seq_kv, p.kv_heads, p.head_dim);
+}
+std::size_t v_bytes(const Problem& p) {
+  return tensor_bytes(without_pages(p).v, p.batch, p.seq_kv, p.kv_heads, p.head_dim_v);
+}
 std::size_t o_bytes(const Problem& p) { return tensor_bytes(p.o, p.batch, p.seq_q, p.heads, p.head_dim_v); }
 std::size_t lse_bytes(const Problem& p) {
   return sizeof(float) * static_cast<std::size_t>(p.batch) * static_cast<std::size_t>(p.heads) *
@@ -42,14 +47,14 @@ Problem with_gaps(const Problem& problem) {
     s.batch = s.row * rows + 64;
   };
   widen(p.q, p.seq_q);
-  widen(p.k, p.seq_kv);
-  widen(p.v, p.seq_kv);
+  widen(p.k, p.page_size > 0 ? p.page_size : p.seq_kv);
+  widen(p.v, p.page_size > 0 ? p.page_size : p.seq_kv);
   widen(p.o, p.seq_q);
   return p;
 }
 
 Problem with_layout_like(const Problem& p, const Problem& model) {
-  const Layout layout = layout_of(model);
+  const Layout layout = bucket_layout(model);
   return layout == Layout::kStrided ? with_gaps(p) : with_layout(p, layout);
 }
 
@@ -77,26 +82,23 @@ Problem shrunken(const Problem& p) {
 struct Case {
   Problem problem;
   InputKind kind = InputKind::kNormal;
-  FencedBuffer q, k, v;
+  Lengths lengths;
+  DeviceInputs inputs;
   std::vector<ReferenceRow> rows;
   ErrorBounds bounds;
   std::vector<char> accepted_o, accepted_lse;  // downloads; empty until a candidate was judged ok
 };
 
-Case make_case(Device& device, const Problem& p, InputKind kind, float scale, int sampled_rows) {
+Case make_case(Device& device, const Problem& p, InputKind kind, float scale, int sampled_rows,
+               const Lengths& lengths = {}) {
   Case c;
   c.problem = p;
   c.kind = kind;
-  const HostTensors inputs = make_inputs(p, kind, kSeed);
-  const auto upload = [&](const std::vector<std::uint16_t>& tensor) {
-    FencedBuffer buffer(device, 2 * tensor.size());
-    buffer.upload(tensor.data(), 2 * tensor.size());
-    return buffer;
-  };
-  c.q = upload(inputs.q);
-  c.k = upload(inputs.k);
-  c.v = upload(inputs.v);
-  c.rows = reference_rows(p, inputs, scale, sample_rows(p, sampled_rows, kSeed));
+  c.lengths = lengths;
+  const Problem flat = without_pages(p);
+  const HostTensors inputs = make_inputs(flat, kind, kSeed, 0, lengths);
+  c.inputs = DeviceInputs(device, p, inputs, lengths);
+  c.rows = reference_rows(flat, inputs, scale, sample_rows(p, sampled_rows, kSeed), 0, lengths);
   c.bounds = ErrorBounds(p, c.rows);
   return c;
 }
@@ -110,8 +112,11 @@ const T* elements_of(const std::vector<char>& download) {
 
 Problem shrunken_to_tiles(const Problem& problem, int br, int bc) {
   const auto shorter = [](int length, int tile) { return std::min(length, 2 * tile + length % tile); };
-  Problem p = resized(problem, std::min(problem.batch, 2), shorter(problem.seq_q, br), shorter(problem.seq_kv, bc),
-                      shorter(problem.window, bc));
+  // A row of decode's tile is a new row of some head, and a step of its keys is divided among warps.
+  const int seq_q = problem.op == Op::kDecode ? problem.seq_q : shorter(problem.seq_q, br);
+  const int step = problem.op == Op::kDecode ? 2 * bc : bc;
+  Problem p = resized(problem, std::min(problem.batch, 2), seq_q, shorter(problem.seq_kv, step),
+                      shorter(problem.window, step));
   if (p.heads > 4) {  // a group of more than 2: one KV head shows as much
     p.heads /= p.kv_heads;
     p.kv_heads = 1;
@@ -135,6 +140,19 @@ std::vector<Problem> edge_problems(const Problem& problem, int br, int bc) {
   out.reserve(all.size());
   for (const Problem& p : all) out.push_back(out.size() % 2 == 0 ? p : with_gaps(p));
   return out;
+}
+
+std::vector<DecodeEdge> decode_edges(const Problem& problem, int keys) {
+  const Lengths around = {keys, 0, 1, keys + 1, 2 * keys - 1, 4 * keys + 3, 15, 2 * keys + 17};
+  const auto edge = [&](Problem p, Lengths lengths) {
+    p.seq_kv = *std::max_element(lengths.begin(), lengths.end());
+    return DecodeEdge{p, std::move(lengths)};
+  };
+  const auto sized = [&](const Lengths& lengths, int window) {
+    return resized(problem, static_cast<int>(lengths.size()), problem.seq_q, 4 * keys + 3, window);
+  };
+  const Lengths one = {2 * keys}, two = {problem.seq_q, 3 * keys + 5};
+  return {edge(sized(around, keys + 1), around), edge(with_gaps(sized(two, 5)), two), edge(sized(one, keys), one)};
 }
 
 struct Validator::Impl {
@@ -178,12 +196,13 @@ struct Validator::Impl {
     }
   }
 
-  Case& edge_case(const Problem& p, InputKind kind) {
-    const auto found =
-        std::find_if(edges.begin(), edges.end(), [&](const Case& c) { return c.kind == kind && c.problem == p; });
+  Case& edge_case(const Problem& p, InputKind kind, const Lengths& lengths = {}) {
+    const auto found = std::find_if(edges.begin(), edges.end(), [&](const Case& c) {
+      return c.kind == kind && c.problem == p && c.lengths == lengths;
+    });
     if (found != edges.end()) return *found;
     reserve(p);
-    return edges.emplace_back(make_case(device, p, kind, scale, kEdgeRows));
+    return edges.emplace_back(make_case(device, p, kind, scale, kEdgeRows, lengths));
   }
 
   /// The cases of one judgement, in order: cheap to fail early, as the first is the problem itself.
@@ -191,6 +210,13 @@ struct Validator::Impl {
     std::vector<Case*> out;
     for (Case& c : cases) out.push_back(&c);
     int other = 0;
+    if (cases.front().problem.op == Op::kDecode) {
+      for (const DecodeEdge& edge : decode_edges(cases.front().problem, bc)) {
+        out.push_back(&edge_case(edge.problem, InputKind::kNormal, edge.lengths));
+        out.push_back(&edge_case(edge.problem, static_cast<InputKind>(1 + other++ % (kInputKinds - 1)), edge.lengths));
+      }
+      return out;
+    }
     for (const Problem& p : edge_problems(cases.front().problem, br, bc)) {
       out.push_back(&edge_case(p, InputKind::kNormal));
       out.push_back(&edge_case(p, static_cast<InputKind>(1 + other++ % (kInputKinds - 1))));
@@ -210,7 +236,10 @@ struct Validator::Impl {
     const Problem& p = c.problem;
     o.arm(o_bytes(p));
     lse.arm(lse_bytes(p));
-    launch(p, {c.q.get(), c.k.get(), c.v.get(), o.get(), with_lse ? lse.get() : 0, scale});
+    Tensors tensors = c.inputs.tensors(scale);
+    tensors.o = o.get();
+    tensors.lse = with_lse ? lse.get() : 0;
+    launch(p, tensors);
     device.synchronize();
     o.download(output.o);
     lse.download(output.lse);
@@ -231,7 +260,7 @@ struct Validator::Impl {
     if (why.empty()) why = breach_of(out.lse, "the log-sum-exp");
     if (why.empty()) why = gap_fault(p, got.o);
     if (!why.empty()) return why;
-    const OutputFault fault = scan_output(p, got, accepted, c.bounds);
+    const OutputFault fault = scan_output(p, got, accepted, c.bounds, c.lengths);
     if (fault.found && !fault.against_accepted) return fault.why;
     const OracleResult oracle = compare_with_oracle(p, got, c.rows, c.bounds);
     if (oracle.error * verdict.bound >= verdict.max_error * oracle.bound) {

@@ -25,8 +25,17 @@ struct Verdict {
 /// tiles: one row, one key, no key at all, more queries than keys.
 std::vector<Problem> edge_problems(const Problem& problem, int br, int bc);
 
+/// A decode problem with the lengths of its sequences.
+struct DecodeEdge {
+  Problem problem;
+  Lengths lengths;
+};
+/// The same for a decode kernel whose blocks take `keys` at a step: sequences of one batch whose lengths stand on and
+/// beside the steps, pages and shares of a split sequence, none at all among them.
+std::vector<DecodeEdge> decode_edges(const Problem& problem, int keys);
+
 /// A copy of `problem` small enough to be simulated: at most batch 2 and 4 heads (more only where the group is larger),
-/// lengths of two br (bc) tiles and the remainder that the problem has.
+/// lengths of two br (bc) tiles (of a decode problem: four steps) and the remainder that the problem has.
 Problem shrunken_to_tiles(const Problem& problem, int br, int bc);
 
 /// Validates candidates for one problem. The oracle's rows and the uploaded inputs are made once; judge() is cheap.

@@ -20,7 +20,7 @@ namespace flashtune {
 namespace {
 
 // The C enums are the project's own, value by value.
-static_assert(FT_PREFILL == static_cast<int>(Op::kPrefill));
+static_assert(FT_PREFILL == static_cast<int>(Op::kPrefill) && FT_DECODE == static_cast<int>(Op::kDecode));
 static_assert(FT_FP16 == static_cast<int>(Dtype::kFp16) && FT_BF16 == static_cast<int>(Dtype::kBf16));
 static_assert(FT_BSHD == static_cast<int>(Layout::kBshd) && FT_BHSD == static_cast<int>(Layout::kBhsd) &&
               FT_PACKED == static_cast<int>(Layout::kPacked));
@@ -94,7 +94,7 @@ Problem problem_of(const ft_problem* given) {
   problem.batch = p.batch, problem.heads = p.heads, problem.kv_heads = p.kv_heads;
   problem.seq_q = p.seq_q, problem.seq_kv = p.seq_kv;
   problem.head_dim = p.head_dim, problem.head_dim_v = p.head_dim_v;
-  problem.causal = p.causal != 0, problem.window = p.window;
+  problem.causal = p.causal != 0, problem.window = p.window, problem.page_size = p.page_size;
   problem.q = strides(p.q), problem.k = strides(p.k), problem.v = strides(p.v), problem.o = strides(p.o);
   return problem;
 }
@@ -103,8 +103,9 @@ DevicePtr address_of(const void* ptr) { return reinterpret_cast<DevicePtr>(ptr);
 
 Tensors tensors_of(const ft_tensors* given, const Problem& problem) {
   const ft_tensors& t = require(given, "tensors");
-  const float scale = t.scale != 0 ? t.scale : 1.0f / std::sqrt(static_cast<float>(problem.head_dim));
-  return {address_of(t.q), address_of(t.k), address_of(t.v), address_of(t.o), address_of(t.lse), scale};
+  const float scale = t.scale != 0 ? t.scale : default_scale(problem);
+  return {address_of(t.q), address_of(t.k), address_of(t.v),       address_of(t.o),          address_of(t.lse), scale,
+          address_of(t.lengths), address_of(t.page_table), t.num_pages, t.max_pages, t.capacity};
 }
 
 std::string explanation(const Dispatcher& dispatcher, const Problem& problem) {
@@ -160,6 +161,10 @@ EngineOptions resolve_options(const ft_options& given, const std::function<const
     for (const char* name : {"CUDA_HOME", "CUDA_PATH"})
       if (const char* folder = environment(name); folder != nullptr && *folder != '\0')
         options.compiler.nvrtc_hints.emplace_back(folder);
+  if (given.pinned_chunk < 0)
+    throw Error(ErrorKind::kInvalidArgument, fmt::format("pinned_chunk is {}: it is a number of keys, or 0", given.pinned_chunk));
+  options.pinned_chunk = given.pinned_chunk;
+  options.debug_checks = given.debug_checks != 0;
   if (given.warn != nullptr)
     options.warn = [warn = given.warn, data = given.warn_data](const std::string& line) { warn(line.c_str(), data); };
   else
@@ -269,7 +274,7 @@ ft_status ft_forward(ft_engine* engine, const ft_problem* problem, const ft_tens
 ft_status ft_decide(ft_engine* engine, const ft_problem* problem, ft_decision* decision) {
   return guarded([&] {
     ft_decision& out = require(decision, "decision");
-    const Decision decided = require(engine, "engine").impl.dispatcher().decide(problem_of(problem));
+    const Decision decided = require(engine, "engine").impl.decide(problem_of(problem));
     out.grade = static_cast<ft_grade>(decided.grade);
     out.expected_us = decided.expected_us;
     copy_text(candidate_to_text(decided.candidate), out.config, sizeof(out.config));
@@ -288,7 +293,10 @@ ft_status ft_explain(ft_engine* engine, const ft_problem* problem, char* buffer,
 ft_status ft_allocate(ft_engine* engine, size_t bytes, void** ptr) {
   return guarded([&] {
     require(ptr, "ptr") = nullptr;
-    *ptr = reinterpret_cast<void*>(require(engine, "engine").impl.device().allocate(bytes));
+    Device& device = require(engine, "engine").impl.device();
+    const DevicePtr memory = device.allocate((bytes + 3) / 4 * 4);
+    device.fill(memory, 0, (bytes + 3) / 4 * 4);
+    *ptr = reinterpret_cast<void*>(memory);
   });
 }
 

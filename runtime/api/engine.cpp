@@ -12,11 +12,16 @@
 #include "cache/database.h"
 #include "cache/error.h"
 #include "cache/keys.h"
+#include "runtime/api/debug_checks.h"
 #include "runtime/api/tensor_checks.h"
+#include "runtime/dispatch/loaded_candidate.h"
 #include "runtime/dispatch/snapshot_map.h"
+#include "runtime/jit/source.h"
 
 namespace flashtune {
 namespace {
+
+constexpr int kPinnedLength = 4096;  // whose decision serves all lengths of a pinned engine
 
 /// What a compiled kernel is found by.
 struct KernelKey {
@@ -26,9 +31,14 @@ struct KernelKey {
 };
 
 struct Kernel {
-  std::unique_ptr<LoadedKernel> loaded;
+  LoadedCandidate loaded;
   Problem problem;  // the first it was loaded for
 };
+
+/// Candidates that share their machine code share the loaded kernel too.
+KernelKey key_of(const Candidate& candidate, const Problem& problem) {
+  return {compiled_part(candidate), traits_of(problem)};
+}
 
 std::uint64_t hash_of(const KernelKey& key) {
   std::uint64_t hash = 0x9E3779B97F4A7C15u;
@@ -41,7 +51,8 @@ std::uint64_t hash_of(const KernelKey& key) {
       [&](const auto& config) { visit_fields(config, [&](const char*, const auto& f) { mix(static_cast<int>(f)); }); },
       key.candidate.config);
   const KernelTraits& t = key.traits;
-  for (const int part : {static_cast<int>(t.dtype), t.head_dim, t.head_dim_v, int{t.causal}, int{t.windowed}})
+  for (const int part : {static_cast<int>(t.dtype), t.head_dim, t.head_dim_v, int{t.causal}, int{t.windowed},
+                         int{t.paged}, static_cast<int>(t.op)})
     mix(part);
   return hash;
 }
@@ -80,6 +91,20 @@ struct EngineImpl::Impl {
           options.database ? fmt::format(" (no measurement of it in {})", options.database->string()) : std::string()));
   }
 
+  Decision decide(const Problem& problem) const {
+    if (options.pinned_chunk <= 0 || problem.op != Op::kDecode) return dispatcher.decide(problem);
+    Problem model = problem;
+    model.batch = 1;
+    model.seq_kv = kPinnedLength;
+    Decision decision = dispatcher.decide(with_layout(model, Layout::kBshd));
+    if (auto* config = std::get_if<DecodeSplitConfig>(&decision.candidate.config)) {
+      config->chunk = round_up(options.pinned_chunk, config->bc);
+      config->splits = 1;
+      if (config->merge == Merge::kCluster) config->merge = Merge::kLastBlock;
+    }
+    return decision;
+  }
+
   /// The kernel, compiled and loaded if it is not yet.
   const Kernel& load(const KernelKey& key, const Problem& problem) {
     const std::uint64_t hash = hash_of(key);
@@ -91,8 +116,9 @@ struct EngineImpl::Impl {
     if (!compiled.ok)
       throw Error(ErrorKind::kCompile, fmt::format("{} does not compile for sm_{}: {}",
                                                    candidate_to_text(key.candidate), limits.arch, compiled.log));
-    const auto smem = static_cast<unsigned>(resources_of(key.candidate, key.traits, limits).smem_bytes);
-    return *kernels.insert(hash, key, Kernel{device->load(compiled.cubin, entry_of(key.candidate), smem), problem})
+    return *kernels
+                .insert(hash, key,
+                        Kernel{load_candidate(*device, compiled.cubin, key.candidate, key.traits, limits), problem})
                 .first;
   }
 
@@ -115,7 +141,7 @@ struct EngineImpl::Impl {
                    Stream stream) {
     Plan plan = make_plan(wanted, problem, limits);
     check_tensors(problem, tensors);
-    const KernelKey key{wanted, traits_of(problem)};
+    const KernelKey key = key_of(wanted, problem);
     const Kernel* kernel = kernels.find(hash_of(key), key);
     Candidate used = wanted;
     if (kernel == nullptr && device->is_capturing(stream)) {
@@ -133,10 +159,12 @@ struct EngineImpl::Impl {
     if (plan.workspace_bytes > 0 && workspace == 0)
       throw Error(ErrorKind::kInvalidArgument,
                   fmt::format("this problem needs a workspace of {} bytes, and none was given", plan.workspace_bytes));
+    if (plan.workspace_bytes > 0 && workspace % 16 != 0)
+      throw Error(ErrorKind::kInvalidArgument, fmt::format("the workspace at {:#x} is not aligned to 16 bytes", workspace));
     if (kernel == nullptr) kernel = &load(key, problem);
-    const PrefillParams params = bind(plan, tensors);
-    device->launch(*kernel->loaded,
-                   {{plan.grid[0], plan.grid[1], plan.grid[2]}, plan.block, plan.smem_bytes, &params, stream});
+    launch_plan(*device, kernel->loaded, plan, tensors, workspace, stream);
+    if (options.debug_checks && problem.op == Op::kDecode && !device->is_capturing(stream))
+      check_decode_status(*device, problem, tensors, workspace);
     return used;
   }
 
@@ -156,31 +184,32 @@ EngineImpl::~EngineImpl() = default;
 Device& EngineImpl::device() { return *impl_->device; }
 const Dispatcher& EngineImpl::dispatcher() const { return impl_->dispatcher; }
 const ArchLimits& EngineImpl::limits() const { return impl_->limits; }
+Decision EngineImpl::decide(const Problem& problem) const { return impl_->decide(problem); }
 
 void EngineImpl::prepare(const std::vector<Problem>& problems) {
   std::vector<KernelKey> keys;
   for (const Problem& problem : problems) {
-    const Candidate candidate = impl_->dispatcher.decide(problem).candidate;
+    const Candidate candidate = impl_->decide(problem).candidate;
     make_plan(candidate, problem, impl_->limits);  // throws where forward() would
-    keys.push_back({candidate, traits_of(problem)});
+    keys.push_back(key_of(candidate, problem));
   }
   for (std::size_t i = 0; i < keys.size(); ++i) impl_->load(keys[i], problems[i]);
 }
 
 std::size_t EngineImpl::workspace_bytes(const Problem& problem) const {
-  return make_plan(impl_->dispatcher.decide(problem).candidate, problem, impl_->limits).workspace_bytes;
+  return make_plan(impl_->decide(problem).candidate, problem, impl_->limits).workspace_bytes;
 }
 
 Decision EngineImpl::forward(const Problem& problem, const Tensors& tensors, DevicePtr workspace, Stream stream) {
-  const Decision decision = impl_->dispatcher.decide(problem);
+  const Decision decision = impl_->decide(problem);
   const Candidate used = impl_->launch(decision.candidate, problem, tensors, workspace, stream);
   if (used == decision.candidate) return decision;
   return {used, Grade::kDefault, DecisionReason::kNotPrepared, 0, -1};
 }
 
 void EngineImpl::forward_with(const Candidate& candidate, const Problem& problem, const Tensors& tensors,
-                              Stream stream) {
-  impl_->launch(candidate, problem, tensors, 0, stream);
+                              DevicePtr workspace, Stream stream) {
+  impl_->launch(candidate, problem, tensors, workspace, stream);
 }
 
 }  // namespace flashtune

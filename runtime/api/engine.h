@@ -23,6 +23,12 @@ struct EngineOptions {
   KernelCompiler::Options compiler;
   std::function<void(const std::string&)>
       warn;  // one line, once, when a GPU is untuned, naming the command that fixes it
+  /// > 0: of decode, so many keys (rounded up to a kernel's tile) for each split, whatever the batch, and one kernel for
+  /// all batches and lengths: a sequence's result does not depend on its batch mates, bit for bit.
+  int pinned_chunk = 0;
+  /// Each decode waits for its end and throws Error(kInvalidArgument) that names the sequences whose length or pages are
+  /// wrong. Not during a capture.
+  bool debug_checks = false;
   /// Instead of `compiler`: for a device that takes other kernels than a GPU's, and for tests.
   std::function<Compiled(const KernelSpec&)> compile;
 };
@@ -35,12 +41,16 @@ class EngineImpl {
   Device& device();
   const Dispatcher& dispatcher() const;
   const ArchLimits& limits() const;
+  /// What forward() takes: the dispatcher's decision, pinned where the options say so.
+  Decision decide(const Problem& problem) const;
 
   /// Compiles or finds, loads and forces the kernels of these problems' decisions; afterwards forward() on problems of
   /// the same buckets does nothing that is illegal during stream capture. One problem that is not supported refuses
   /// them all.
   void prepare(const std::vector<Problem>& problems);
 
+  /// Bytes of scratch memory that forward() needs. It must be zero before its first use; every forward() leaves it fit
+  /// for the next one on the same stream, of whichever problem it is large enough for.
   std::size_t workspace_bytes(const Problem& problem) const;
 
   /// Launches on `stream`. Not prepared: compiles and loads first, unless the stream is capturing: then the best loaded
@@ -49,7 +59,8 @@ class EngineImpl {
   /// ran.
   Decision forward(const Problem& problem, const Tensors& tensors, DevicePtr workspace, Stream stream);
   /// The same with a given candidate instead of the dispatcher's.
-  void forward_with(const Candidate& candidate, const Problem& problem, const Tensors& tensors, Stream stream);
+  void forward_with(const Candidate& candidate, const Problem& problem, const Tensors& tensors, DevicePtr workspace,
+                    Stream stream);
 
  private:
   struct Impl;

@@ -15,6 +15,7 @@
 namespace flashtune {
 namespace {
 
+constexpr int kOldestWithClusters = 90;  // and with launches that begin early
 constexpr int kOldestArch = 80;  // cp.async, and mma.sync in bf16
 
 class CudaKernel final : public LoadedKernel {
@@ -172,6 +173,10 @@ std::unique_ptr<LoadedKernel> CudaDevice::load(const std::string& cubin, const s
   check(call_.func_set_attribute(function, CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT,
                                  CU_SHAREDMEM_CARVEOUT_MAX_SHARED),
         "setting the share of shared memory");
+  // Clusters of more than eight blocks are legal on these GPUs, but must be asked for.
+  if (info_.key.arch >= kOldestWithClusters)
+    check(call_.func_set_attribute(function, CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED, 1),
+          "allowing large clusters");
   // A driver that loads lazily would otherwise do it at the first launch, which is illegal during a capture.
   int registers = 0;
   check(call_.func_load != nullptr ? call_.func_load(function)
@@ -184,8 +189,25 @@ void CudaDevice::launch(const LoadedKernel& kernel, const Launch& launch) {
   const ContextScope scope(*context_);
   void* arguments[] = {const_cast<void*>(launch.params)};  // the driver only reads it
   const auto& [x, y, z] = launch.grid;
-  const CUresult result = call_.launch_kernel(static_cast<const CudaKernel&>(kernel).function(), x, y, z, launch.block,
-                                              1, 1, launch.smem_bytes, static_cast<CUstream>(launch.stream),
+  CUlaunchAttribute attributes[2] = {};
+  CUlaunchConfig config = {};
+  config.gridDimX = x, config.gridDimY = y, config.gridDimZ = z;
+  config.blockDimX = launch.block, config.blockDimY = config.blockDimZ = 1;
+  config.sharedMemBytes = launch.smem_bytes;
+  config.hStream = static_cast<CUstream>(launch.stream);
+  config.attrs = attributes;
+  if (launch.cluster > 1) {
+    CUlaunchAttribute& attribute = attributes[config.numAttrs++];
+    attribute.id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION;
+    attribute.value.clusterDim.x = launch.cluster;
+    attribute.value.clusterDim.y = attribute.value.clusterDim.z = 1;
+  }
+  if (launch.early && info_.key.arch >= kOldestWithClusters) {
+    CUlaunchAttribute& attribute = attributes[config.numAttrs++];
+    attribute.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+    attribute.value.programmaticStreamSerializationAllowed = 1;
+  }
+  const CUresult result = call_.launch_kernel(&config, static_cast<const CudaKernel&>(kernel).function(),
                                               launch.params != nullptr ? arguments : nullptr, nullptr);
   if (result != CUDA_SUCCESS)
     call_.fail(result, fmt::format("launching {}x{}x{} blocks of {} threads with {} bytes of shared memory", x, y, z,

@@ -71,7 +71,7 @@ std::string CudaDriver::bind(const SharedLibrary& library) {
       .required(module_get_function, "cuModuleGetFunction")
       .required(func_set_attribute, "cuFuncSetAttribute")
       .required(func_get_attribute, "cuFuncGetAttribute")
-      .required(launch_kernel, "cuLaunchKernel")
+      .required(launch_kernel, "cuLaunchKernelEx")
       .required(stream_create, "cuStreamCreate")
       .required(stream_destroy, "cuStreamDestroy")
       .required(stream_synchronize, "cuStreamSynchronize")

@@ -60,7 +60,7 @@ class CudaDriver {
   decltype(::cuFuncSetAttribute)* func_set_attribute = nullptr;
   decltype(::cuFuncGetAttribute)* func_get_attribute = nullptr;
   CUresult (*func_load)(CUfunction) = nullptr;  // since 12.4; nullptr before
-  decltype(::cuLaunchKernel)* launch_kernel = nullptr;
+  decltype(::cuLaunchKernelEx)* launch_kernel = nullptr;
 
   decltype(::cuStreamCreate)* stream_create = nullptr;
   decltype(::cuStreamDestroy)* stream_destroy = nullptr;

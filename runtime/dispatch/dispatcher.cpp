@@ -38,13 +38,13 @@ struct SeenBucket {
 /// Whether bucket_of(problem) is this one, without building it: that alone would take longer than all the rest of a
 /// lookup.
 bool holds(const SeenBucket& seen, const Problem& problem) {
-  static_assert(sizeof(Problem) == 11 * sizeof(int) + 4 + 4 * sizeof(Strides), "compare the new field of Problem here");
+  static_assert(sizeof(Problem) == 12 * sizeof(int) + 4 * sizeof(Strides), "compare the new field of Problem here");
   const Problem& b = seen.bucket;
-  return b.op == problem.op && b.dtype == problem.dtype && b.causal == problem.causal && b.heads == problem.heads &&
+  return b.op == problem.op && b.dtype == problem.dtype && b.causal == cuts_causally(problem) && b.heads == problem.heads &&
          b.kv_heads == problem.kv_heads && b.head_dim == problem.head_dim && b.head_dim_v == problem.head_dim_v &&
          b.batch == bucket_of_batch(problem.batch) && b.seq_q == bucket_of_length(problem.seq_q) &&
          b.seq_kv == bucket_of_length(problem.seq_kv) && b.window == bucket_of_length(problem.window) &&
-         seen.layout == layout_of(problem);
+         b.page_size == problem.page_size && seen.layout == bucket_layout(problem);
 }
 
 DecisionReason reason_of(Grade grade) {
@@ -104,7 +104,7 @@ struct Dispatcher::Impl {
     }
     decision.row = survey[static_cast<std::size_t>(decision.grade)].row;
     const Best& row = rows[static_cast<std::size_t>(decision.row)];
-    decision.candidate = row.candidate;
+    decision.candidate = adapted(row.candidate, bucket_of(row.problem), bucket, device.sm_count);
     decision.expected_us = row.timing.median_us;
     return decision;
   }
@@ -113,7 +113,7 @@ struct Dispatcher::Impl {
   Decision learn(std::uint64_t hash, const Problem& problem) {
     const Problem bucket = bucket_of(problem);
     const auto [decision, fresh] =
-        seen.insert(hash, {bucket, layout_of(problem)}, judge(bucket, index.survey(bucket, kReach)));
+        seen.insert(hash, {bucket, bucket_layout(problem)}, judge(bucket, index.survey(bucket, kReach)));
     if (fresh && decision->grade != Grade::kMeasured) {
       const std::lock_guard lock(missed_mutex);
       if (missed.size() < kMissedLimit) missed.push_back(bucket);

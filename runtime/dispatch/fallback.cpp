@@ -48,14 +48,42 @@ std::optional<Candidate> admitted(const Shape& shape, const Problem& problem, co
 
 template <class Shapes>
 std::optional<Candidate> first_admitted(const Shapes& shapes, const Problem& problem, const ArchLimits& limits) {
-  for (const Shape& shape : shapes)
+  for (const auto& shape : shapes)
     if (const auto candidate = admitted(shape, problem, limits)) return candidate;
   return std::nullopt;
+}
+
+// Tiles of keys whose copies keep an SM's share of the memory's bandwidth in flight; the last one fits everywhere.
+struct DecodeShape {
+  int bc, warps, stages;
+};
+constexpr std::array kDecodeShapes = {DecodeShape{32, 4, 3}, DecodeShape{16, 4, 3}, DecodeShape{16, 4, 2},
+                                      DecodeShape{16, 2, 2}, DecodeShape{16, 1, 1}};
+
+std::optional<Candidate> admitted(const DecodeShape& shape, const Problem& p, const ArchLimits& limits) {
+  DecodeSplitConfig config;
+  config.br = packed_rows(p) <= 16 ? 16 : 32;
+  config.bc = shape.bc, config.warps = shape.warps, config.stages = shape.stages;
+  config.smem = p.head_dim % 64 == 0 && p.head_dim_v % 64 == 0 ? SmemLayout::kXor : SmemLayout::kPad;
+  for (config.blocks_per_sm = 4; config.blocks_per_sm >= 1; --config.blocks_per_sm)
+    if (rejection_of(config, traits_of(p), limits) == Rejection::kNone) break;
+  if (config.blocks_per_sm == 0) return std::nullopt;
+  // As many blocks as the GPU holds at once, each with one step of keys at least.
+  const double tiles = 1.0 * p.batch * p.kv_heads * row_tiles(config, p);
+  const int most = std::max((p.seq_kv - 1) / (shape.bc * shape.warps) + 1, 1);
+  config.splits = std::clamp(static_cast<int>(limits.sms * config.blocks_per_sm / tiles), 1, std::min(most, kMostSplits));
+  return Candidate{config};
+}
+
+Candidate fallback_of_decode(const Problem& problem, const ArchLimits& limits) {
+  if (const auto candidate = first_admitted(kDecodeShapes, problem, limits)) return *candidate;
+  throw Error(ErrorKind::kInternal, "the built-in default of decode is admitted for no shape; please report this");
 }
 
 }  // namespace
 
 Candidate fallback(const Problem& problem, const ArchLimits& limits) {
+  if (problem.op == Op::kDecode) return fallback_of_decode(problem, limits);
   const int dim = std::max(problem.head_dim, problem.head_dim_v);
   auto candidate = dim <= 64    ? first_admitted(kSmallHeads, problem, limits)
                    : dim <= 128 ? first_admitted(kMediumHeads, problem, limits)

@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
 #include <limits>
 
 #include "cache/codec.h"
@@ -15,8 +17,10 @@ namespace {
 
 constexpr float kLog2E = 1.44269504088896340736f;
 
-PrefillParams params_of(const Problem& p) {
-  PrefillParams params{};
+/// What the parameters of all families have.
+template <class Params>
+Params params_of(const Problem& p) {
+  Params params{};
   params.q_strides = p.q, params.k_strides = p.k, params.v_strides = p.v, params.o_strides = p.o;
   params.batch = p.batch, params.heads = p.heads, params.kv_heads = p.kv_heads;
   params.seq_q = p.seq_q, params.seq_kv = p.seq_kv;
@@ -53,9 +57,62 @@ Plan plan_of(const PrefillMmaConfig& config, const Problem& problem, const Resou
   plan.grid[0] = prefill_blocks(config.br, problem);
   plan.block = static_cast<unsigned>(resources.threads);
   plan.smem_bytes = static_cast<unsigned>(resources.smem_bytes);
-  plan.params = params_of(problem);
-  plan.params.section_heads = section_heads(config.order, problem);
+  PrefillParams params = params_of<PrefillParams>(problem);
+  params.section_heads = section_heads(config.order, problem);
+  plan.params = params;
   return plan;
+}
+
+Plan plan_of(const DecodeSplitConfig& config, const Problem& p, const Resources& resources) {
+  const int splits = grid_splits(config, p), tiles = row_tiles(config, p);
+  const double blocks = 1.0 * p.batch * p.kv_heads * tiles * splits;
+  if (blocks > std::numeric_limits<int>::max())
+    throw Error(ErrorKind::kInvalidArgument,
+                fmt::format("batch {} x kv-heads {} x {} row tiles x {} splits are more than the 2^31 - 1 blocks of one "
+                            "launch; split the batch",
+                            p.batch, p.kv_heads, tiles, splits));
+  Plan plan;
+  plan.grid[0] = static_cast<unsigned>(blocks);
+  plan.block = static_cast<unsigned>(resources.threads);
+  plan.smem_bytes = static_cast<unsigned>(resources.smem_bytes);
+  if (config.merge == Merge::kCluster) plan.cluster = static_cast<unsigned>(splits);
+  if (config.merge == Merge::kKernel && splits > 1) plan.combine_blocks = plan.grid[0] / static_cast<unsigned>(splits);
+  DecodeParams params = params_of<DecodeParams>(p);
+  params.splits = splits;
+  params.chunk = config.chunk;
+  params.page_log2 = p.page_size > 0 ? std::bit_width(static_cast<unsigned>(p.page_size)) - 1 : 0;
+  params.by_group = divider_of(p.heads / p.kv_heads);
+  params.by_row_tiles = divider_of(tiles);
+  params.by_kv_heads = divider_of(p.kv_heads);
+  params.by_splits = divider_of(splits);
+  // Offsets for now; bind() adds the workspace.
+  const DecodeWorkspace at = workspace_of(config, p);
+  plan.workspace_bytes = static_cast<std::size_t>(at.total);
+  plan.workspace_head = static_cast<std::size_t>(at.sums);
+  params.status = reinterpret_cast<unsigned*>(at.status);
+  params.counters = reinterpret_cast<unsigned*>(at.counters);
+  params.partial_sums = reinterpret_cast<float*>(at.sums);
+  params.partial_o = reinterpret_cast<float*>(at.o);
+  plan.params = params;
+  return plan;
+}
+
+template <class T>
+void move_by(T*& pointer, DevicePtr distance) {
+  pointer = reinterpret_cast<T*>(reinterpret_cast<DevicePtr>(pointer) + distance);
+}
+
+void bind_family(PrefillParams&, const Tensors&, DevicePtr) {}
+
+void bind_family(DecodeParams& params, const Tensors& tensors, DevicePtr workspace) {
+  params.lengths = reinterpret_cast<const int*>(tensors.lengths);
+  params.page_table = reinterpret_cast<const int*>(tensors.page_table);
+  params.num_pages = tensors.num_pages;
+  params.max_pages = tensors.max_pages;
+  move_by(params.status, workspace);
+  move_by(params.counters, workspace);
+  move_by(params.partial_sums, workspace);
+  move_by(params.partial_o, workspace);
 }
 
 }  // namespace
@@ -75,21 +132,54 @@ Plan make_plan(const Candidate& candidate, const Problem& problem, const ArchLim
   const KernelTraits traits = traits_of(problem);
   if (const Rejection rejection = rejection_of(candidate, traits, limits); rejection != Rejection::kNone)
     throw Error(ErrorKind::kInvalidArgument,
-                fmt::format("{} cannot run with head-dim {} on sm_{}: {}", candidate_to_text(candidate),
-                            problem.head_dim, limits.arch, text_of(rejection)));
+                fmt::format("{} cannot run {} of head-dim {} on sm_{}: {}", candidate_to_text(candidate),
+                            name_of(problem.op), problem.head_dim, limits.arch, text_of(rejection)));
   const Resources resources = resources_of(candidate, traits, limits);
   return std::visit([&](const auto& config) { return plan_of(config, problem, resources); }, candidate.config);
 }
 
-PrefillParams bind(const Plan& plan, const Tensors& tensors) {
-  PrefillParams params = plan.params;
-  params.q = reinterpret_cast<const void*>(tensors.q);
-  params.k = reinterpret_cast<const void*>(tensors.k);
-  params.v = reinterpret_cast<const void*>(tensors.v);
-  params.o = reinterpret_cast<void*>(tensors.o);
-  params.lse = reinterpret_cast<float*>(tensors.lse);
-  params.scale_log2 = tensors.scale * kLog2E;
-  return params;
+AnyParams bind(const Plan& plan, const Tensors& tensors, DevicePtr workspace) {
+  AnyParams any = plan.params;
+  std::visit(
+      [&](auto& params) {
+        params.q = reinterpret_cast<const void*>(tensors.q);
+        params.k = reinterpret_cast<const void*>(tensors.k);
+        params.v = reinterpret_cast<const void*>(tensors.v);
+        params.o = reinterpret_cast<void*>(tensors.o);
+        params.lse = reinterpret_cast<float*>(tensors.lse);
+        params.scale_log2 = tensors.scale * kLog2E;
+        bind_family(params, tensors, workspace);
+      },
+      any);
+  return any;
 }
+
+TileSteps tile_steps(const Candidate& candidate) {
+  struct {
+    TileSteps operator()(const PrefillMmaConfig& c) const { return {c.br, c.bc}; }
+    TileSteps operator()(const DecodeSplitConfig& c) const { return {c.br, c.bc * c.warps}; }
+  } steps;
+  return std::visit(steps, candidate.config);
+}
+
+Candidate adapted(const Candidate& candidate, const Problem& tuned_for, const Problem& problem, int sm_count) {
+  const auto* tuned = std::get_if<DecodeSplitConfig>(&candidate.config);
+  if (tuned == nullptr || tuned->chunk > 0 || tuned_for == problem) return candidate;
+  DecodeSplitConfig config = *tuned;
+  const auto tiles = [&](const Problem& p) { return 1.0 * p.batch * p.kv_heads * row_tiles(config, p); };
+  const auto keys = [](const Problem& p) {
+    const int seen = p.window > 0 ? std::min(p.seq_kv, p.window * (p.causal ? 1 : 2) + p.seq_q) : p.seq_kv;
+    return std::max(1.0 * seen, 1.0);
+  };
+  const double blocks = tuned->splits * tiles(tuned_for), wave = std::max(1.0 * sm_count * tuned->blocks_per_sm, 1.0);
+  // Too few blocks for the GPU: the tuned number of keys for each was what paid, until the GPU is full.
+  const double wanted = blocks >= wave ? blocks : std::min(blocks * keys(problem) / keys(tuned_for), std::max(blocks, wave));
+  const double most = std::min(std::ceil(keys(problem) / (config.bc * config.warps)),
+                               1.0 * (config.merge == Merge::kCluster ? kMaxCluster : kMostSplits));
+  config.splits = static_cast<int>(std::clamp(std::round(wanted / tiles(problem)), 1.0, std::max(most, 1.0)));
+  return {config};
+}
+
+float default_scale(const Problem& problem) { return 1.0f / std::sqrt(static_cast<float>(problem.head_dim)); }
 
 }  // namespace flashtune

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <variant>
 
 #include "cache/records.h"
 #include "flashtune/shared/params.h"
@@ -14,20 +15,47 @@ namespace flashtune {
 struct Tensors {
   DevicePtr q = 0, k = 0, v = 0, o = 0, lse = 0;
   float scale = 0;  // the softmax scale; 0 is taken as is, callers default it to 1/sqrt(head_dim)
+
+  // --- decode
+  DevicePtr lengths = 0;     // int32 [batch]: keys of each sequence, the new ones among them; 0: all have seq_kv
+  DevicePtr page_table = 0;  // int32 [batch, max_pages]: the page of each page_size keys; with pages only
+  int num_pages = 0;         // pages that K and V hold
+  int max_pages = 0;         // columns of the table
+  int capacity = 0;          // contiguous: rows of a sequence that K and V hold; 0: at least seq_kv
 };
+
+using AnyParams = std::variant<PrefillParams, DecodeParams>;
 
 struct Plan {
   unsigned grid[3] = {1, 1, 1};
   unsigned block = 1;
   unsigned smem_bytes = 0;
+  unsigned cluster = 1;         // blocks of the grid that run as one cluster
+  unsigned combine_blocks = 0;  // > 0: a second kernel of the candidate follows, with as many threads and shared memory
   std::size_t workspace_bytes = 0;
-  PrefillParams params{};  // pointers filled by bind()
+  std::size_t workspace_head = 0;  // bytes at its front that are zero before and after each launch
+  AnyParams params;  // pointers filled by bind()
 };
 
 Plan make_plan(const Candidate& candidate, const Problem& problem, const ArchLimits& limits);
 
-/// The plan's parameters with this call's pointers and scale.
-PrefillParams bind(const Plan& plan, const Tensors& tensors);
+/// The plan's parameters with this call's pointers and scale. `workspace`: plan.workspace_bytes that were zero before
+/// the first launch that used them; 0 where none are needed.
+AnyParams bind(const Plan& plan, const Tensors& tensors, DevicePtr workspace);
+
+/// The query rows and the keys that a block takes in one step: lengths beside multiples of these are where a kernel's
+/// edges are.
+struct TileSteps {
+  int rows = 0, keys = 0;
+};
+TileSteps tile_steps(const Candidate& candidate);
+
+/// A candidate that was tuned for one problem as another is to use it: with as many splits as keep the GPU as full, and
+/// with as many keys each where the problems are too short to fill it.
+Candidate adapted(const Candidate& candidate, const Problem& tuned_for, const Problem& problem, int sm_count);
+
+/// The softmax scale of everybody who asks for no other.
+float default_scale(const Problem& problem);
 
 /// The one validity predicate, for any family.
 Rejection rejection_of(const Candidate& candidate, const KernelTraits& traits, const ArchLimits& limits);

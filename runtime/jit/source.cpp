@@ -25,6 +25,7 @@ struct FamilySource {
 };
 constexpr FamilySource kFamilies[] = {
     {"PrefillMmaConfig", "PrefillParams", sizeof(PrefillParams), false},
+    {"DecodeSplitConfig", "DecodeParams", sizeof(DecodeParams), false},
 };
 static_assert(std::size(kFamilies) == std::variant_size_v<AnyConfig>, "every family has its row");
 
@@ -55,23 +56,43 @@ std::string config_fields(Config config) {
 }
 
 std::string traits_fields(const KernelTraits& traits) {
-  const auto& [dtype, head_dim, head_dim_v, causal, windowed] = traits;  // a new field must be written below as well
+  // A new field must be written below as well.
+  const auto& [dtype, head_dim, head_dim_v, causal, windowed, paged, op] = traits;
   return fmt::format(
       "    .dtype = flashtune::Dtype{{{}}},  // {}\n"
       "    .head_dim = {},\n"
       "    .head_dim_v = {},\n"
       "    .causal = {},\n"
-      "    .windowed = {},\n",
-      static_cast<int>(dtype), name_of(dtype), head_dim, head_dim_v, bool_text(causal), bool_text(windowed));
+      "    .windowed = {},\n"
+      "    .paged = {},\n"
+      "    .op = flashtune::Op{{{}}},  // {}\n",
+      static_cast<int>(dtype), name_of(dtype), head_dim, head_dim_v, bool_text(causal), bool_text(windowed),
+      bool_text(paged), static_cast<int>(op), name_of(op));
 }
 
-std::string source_text(const FamilySource& family, const KernelSpec& spec, const std::string& entry) {
+/// An extern "C" kernel around a device function of the family.
+std::string kernel_text(const FamilySource& family, const std::string& entry, const std::string& function, int threads,
+                        int blocks_per_sm) {
+  return fmt::format(
+      R"(
+extern "C" __global__ void __launch_bounds__({}, {})
+{}(const __grid_constant__ flashtune::{} params) {{
+  flashtune::{}<kConfig, kTraits>(params);
+}}
+)",
+      threads, blocks_per_sm, entry, family.params, function);
+}
+
+std::string source_text(const FamilySource& family, const KernelSpec& spec) {
   const std::string token = name_of(spec.candidate.family());
   const std::string config = std::visit([](const auto& c) { return config_fields(c); }, spec.candidate.config);
   const ArchLimits limits = limits_of(spec.arch);
   const auto [resources, blocks_per_sm] =
       std::visit([&](const auto& c) { return std::pair(resources_of(c, spec.traits, limits), c.blocks_per_sm); },
                  spec.candidate.config);
+  std::string kernels = kernel_text(family, entry_of(spec.candidate), token, resources.threads, blocks_per_sm);
+  if (const std::string combine = combine_entry_of(spec.candidate); !combine.empty())
+    kernels += kernel_text(family, combine, "decode_combine", resources.threads, 1);
   return fmt::format(
       R"(// {token} for sm_{arch}, written by flashtune.
 #include "flashtune/kernels/{token}.cuh"
@@ -93,16 +114,11 @@ static_assert(kResources.threads == {threads}, "host and device disagree on the 
 static_assert(kResources.smem_bytes == {smem}, "host and device disagree on shared memory");
 static_assert(sizeof(flashtune::{params}) == {params_bytes}, "host and device disagree on the parameters");
 }}  // namespace
-
-extern "C" __global__ void __launch_bounds__({threads}, {blocks})
-{entry}(const __grid_constant__ flashtune::{params} params) {{
-  flashtune::{token}<kConfig, kTraits>(params);
-}}
-)",
+{kernels})",
       fmt::arg("token", token), fmt::arg("arch", spec.arch), fmt::arg("config_type", family.config),
       fmt::arg("config", config), fmt::arg("traits", traits_fields(spec.traits)),
       fmt::arg("threads", resources.threads), fmt::arg("smem", resources.smem_bytes), fmt::arg("params", family.params),
-      fmt::arg("params_bytes", family.params_bytes), fmt::arg("blocks", blocks_per_sm), fmt::arg("entry", entry));
+      fmt::arg("params_bytes", family.params_bytes), fmt::arg("kernels", kernels));
 }
 
 }  // namespace
@@ -118,13 +134,30 @@ std::vector<std::string> compile_options(const std::string& target) {
 
 std::string entry_of(const Candidate& candidate) { return fmt::format("flashtune_{}", name_of(candidate.family())); }
 
-Source instantiate(const KernelSpec& spec, const Templates& templates) {
-  require_admitted(spec);
+Candidate compiled_part(const Candidate& candidate) {
+  return std::visit(
+      [](const auto& config) -> Candidate {
+        if constexpr (requires { config.chunk; })
+          return {compiled_part(config)};
+        else
+          return {config};
+      },
+      candidate.config);
+}
+
+std::string combine_entry_of(const Candidate& candidate) {
+  const auto* config = std::get_if<DecodeSplitConfig>(&candidate.config);
+  return config != nullptr && config->merge == Merge::kKernel ? "flashtune_decode_combine" : "";
+}
+
+Source instantiate(const KernelSpec& given, const Templates& templates) {
+  require_admitted(given);
+  const KernelSpec spec{compiled_part(given.candidate), given.traits, given.arch};
   const FamilySource& family = kFamilies[spec.candidate.config.index()];
   Source source;
   source.entry = entry_of(spec.candidate);
   source.target = fmt::format("sm_{}{}", spec.arch, family.needs_a_form ? "a" : "");
-  source.text = source_text(family, spec, source.entry);
+  source.text = source_text(family, spec);
   const std::string options = fmt::format("{}", fmt::join(compile_options(source.target), " "));
   source.digest = digest_of(fmt::format("{}\n{}\n{}", options, templates.digest(), source.text));
   return source;

@@ -49,8 +49,13 @@ class Templates {
 /// code.
 std::vector<std::string> compile_options(const std::string& target);
 
-/// The name of the extern "C" kernel of a candidate.
+/// The candidate as its compiler sees it: candidates that are equal in this have one cubin.
+Candidate compiled_part(const Candidate& candidate);
+
+/// The name of the extern "C" kernel of a candidate, and of the one that follows it where a plan says so; "" when none
+/// does.
 std::string entry_of(const Candidate& candidate);
+std::string combine_entry_of(const Candidate& candidate);
 
 /// Throws Error(kInvalidArgument) with the reason for a config that rejection_of does not admit.
 Source instantiate(const KernelSpec& spec, const Templates& templates);

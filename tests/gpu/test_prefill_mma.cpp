@@ -36,24 +36,17 @@ class PrefillMmaOnGpu : public GpuTest {
   Verdict judge(Validator& validator, const Candidate& candidate, const Compiled& compiled, const Problem& problem,
                 float scale) {
     if (!compiled.ok) return {false, "does not compile: " + compiled.log};
-    const auto kernel =
-        device().load(compiled.cubin, "flashtune_prefill_mma",
-                      static_cast<unsigned>(resources_of(candidate, traits_of(problem), limits()).smem_bytes));
-    const auto& config = std::get<PrefillMmaConfig>(candidate.config);
+    const LoadedCandidate loaded =
+        load_candidate(device(), compiled.cubin, candidate, traits_of(problem), limits());
+    const TileSteps steps = tile_steps(candidate);
     return validator.judge(
         [&](const Problem& p, Tensors tensors) {
           tensors.scale = scale;
           const Plan plan = make_plan(candidate, p, limits());
-          const PrefillParams params = bind(plan, tensors);
-          Launch launch;
-          launch.grid[0] = plan.grid[0];
-          launch.block = plan.block;
-          launch.smem_bytes = plan.smem_bytes;
-          launch.params = &params;
-          device().launch(*kernel, launch);
+          launch_plan(device(), loaded, plan, tensors, 0, nullptr);
           device().synchronize();
         },
-        config.br, config.bc);
+        steps.rows, steps.keys);
   }
 
   void expect_default_right(const Problem& problem, float scale) {

@@ -48,9 +48,9 @@ TEST_F(SimAgreement, PrefillOutputsDifferByRoundingAlone) {
     EXPECT_EQ(on_sim.fault_of(sim_kernel), "") << what;
     const Compiled compiled = gpu_compiler.compile({candidate, traits_of(p), arch});
     ASSERT_TRUE(compiled.ok) << what << "\n" << compiled.log;
-    const auto smem = static_cast<unsigned>(resources_of(candidate, traits_of(p), limits_of(arch)).smem_bytes);
-    const auto kernel = device().load(compiled.cubin, entry_of(candidate), smem);
-    EXPECT_EQ(on_gpu.fault_of(candidate, *kernel), "") << what;
+    const LoadedCandidate loaded =
+        load_candidate(device(), compiled.cubin, candidate, traits_of(p), limits_of(arch));
+    EXPECT_EQ(on_gpu.fault_of(candidate, loaded), "") << what;
 
     const OutputFault fault = scan_output(p, on_sim.output(), on_gpu.output(), on_gpu.bounds());
     EXPECT_FALSE(fault.found) << what << ": " << fault.why;

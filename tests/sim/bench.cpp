@@ -10,6 +10,7 @@
 #include "cache/codec.h"
 #include "cache/error.h"
 #include "runtime/dispatch/plan.h"
+#include "tuner/device_inputs.h"
 #include "tuner/fence.h"
 
 namespace flashtune {
@@ -36,20 +37,14 @@ SimKernel load_kernel(SimDevice& device, const SimCompiler& compiler, const Cand
   const int arch = device.info().key.arch;
   const Compiled compiled = compiler.compile({candidate, traits, arch});
   if (!compiled.ok) throw Error(ErrorKind::kCompile, compiled.log);
-  const auto smem = static_cast<unsigned>(resources_of(candidate, traits, limits_of(arch)).smem_bytes);
-  return {candidate, device.load(compiled.cubin, entry_of(candidate), smem)};
+  return {candidate, load_candidate(device, compiled.cubin, candidate, traits, limits_of(arch))};
 }
 
-void launch_kernel(Device& device, const Candidate& candidate, const LoadedKernel& kernel, const Problem& problem,
+void launch_kernel(Device& device, const Candidate& candidate, const LoadedCandidate& kernel, const Problem& problem,
                    const Tensors& tensors) {
   const Plan plan = make_plan(candidate, problem, limits_of(device.info().key.arch));
-  const PrefillParams params = bind(plan, tensors);
-  Launch launch;
-  std::copy(std::begin(plan.grid), std::end(plan.grid), launch.grid);
-  launch.block = plan.block;
-  launch.smem_bytes = plan.smem_bytes;
-  launch.params = &params;
-  device.launch(kernel, launch);
+  Workspace workspace(device);
+  launch_plan(device, kernel, plan, tensors, workspace.poisoned(plan), nullptr);
 }
 
 Problem small_problem(int heads, int kv_heads, int seq_q, int seq_kv, int head_dim, bool causal, int window,
@@ -68,29 +63,51 @@ Problem small_problem(int heads, int kv_heads, int seq_q, int seq_kv, int head_d
 
 float scale_of(const Problem& problem) { return 1.f / std::sqrt(static_cast<float>(problem.head_dim)); }
 
-AttentionCase::AttentionCase(Device& device, const Problem& problem, InputKind kind)
-    : device_(device), problem_(problem) {
-  const HostTensors inputs = make_inputs(problem, kind, 7);
-  const auto upload = [&](const std::vector<std::uint16_t>& tensor) {
-    DeviceBuffer buffer(device, 2 * tensor.size());
-    device.copy_in(buffer.get(), tensor.data(), buffer.size());
+AttentionCase::AttentionCase(Device& device, const Problem& problem, InputKind kind, const Lengths& lengths)
+    : device_(device), problem_(problem), lengths_(lengths) {
+  const Problem flat = without_pages(problem);
+  HostTensors inputs = make_inputs(flat, kind, 7, 0, lengths);
+  rows_ = reference_rows(flat, inputs, scale_of(problem), sample_rows(problem, 1 << 20, 1), 0, lengths);
+  bounds_ = ErrorBounds(problem, rows_);
+  const auto upload = [&](const auto& host) {
+    DeviceBuffer buffer(device, sizeof(host[0]) * host.size());
+    device.copy_in(buffer.get(), host.data(), buffer.size());
     return buffer;
   };
+  if (problem.page_size > 0) {
+    PagedCache cache = into_pages(problem, inputs, lengths, 3);
+    table_ = upload(cache.table);
+    tensors_.page_table = table_.get();
+    tensors_.num_pages = cache.num_pages;
+    tensors_.max_pages = cache.max_pages;
+    inputs.k = std::move(cache.k), inputs.v = std::move(cache.v);
+  } else {
+    poison_past_lengths(problem, inputs, lengths);
+  }
+  if (!lengths.empty()) device_lengths_ = upload(lengths);
   q_ = upload(inputs.q);
   k_ = upload(inputs.k);
   v_ = upload(inputs.v);
   o_ = DeviceBuffer(device, 2 * span_of(problem.o, problem.batch, problem.seq_q, problem.heads, problem.head_dim_v));
   lse_ = DeviceBuffer(device, 4 * static_cast<std::size_t>(problem.batch * problem.heads * problem.seq_q));
-  rows_ = reference_rows(problem, inputs, scale_of(problem), sample_rows(problem, 1 << 20, 1));
-  bounds_ = ErrorBounds(problem, rows_);
+  tensors_.q = q_.get(), tensors_.k = k_.get(), tensors_.v = v_.get(), tensors_.o = o_.get(), tensors_.lse = lse_.get();
+  tensors_.lengths = device_lengths_.get();
+  tensors_.scale = scale_of(problem);
 }
 
-std::string AttentionCase::fault_of(const Candidate& candidate, const LoadedKernel& kernel) {
+Problem small_decode(const Lengths& lengths, int heads, int kv_heads, int seq_kv, int head_dim, int page_size) {
+  Problem p = small_problem(heads, kv_heads, 1, seq_kv, head_dim);
+  p.op = Op::kDecode;
+  p.batch = static_cast<int>(lengths.size());
+  p.page_size = page_size;
+  return with_layout(p, Layout::kBshd);
+}
+
+std::string AttentionCase::fault_of(const Candidate& candidate, const LoadedCandidate& kernel) {
   device_.fill(o_.get(), kPoison, o_.size());
   device_.fill(lse_.get(), kPoison, lse_.size());
   try {
-    launch_kernel(device_, candidate, kernel, problem_,
-                  {q_.get(), k_.get(), v_.get(), o_.get(), lse_.get(), scale_of(problem_)});
+    launch_kernel(device_, candidate, kernel, problem_, tensors_);
     device_.synchronize();
   } catch (const Error& error) {
     return error.what();
@@ -99,7 +116,7 @@ std::string AttentionCase::fault_of(const Candidate& candidate, const LoadedKern
   output_lse_.resize(lse_.size() / 4);
   device_.copy_out(output_.data(), o_.get(), o_.size());
   device_.copy_out(output_lse_.data(), lse_.get(), lse_.size());
-  const OutputFault fault = scan_output(problem_, output(), {}, bounds_);
+  const OutputFault fault = scan_output(problem_, output(), {}, bounds_, lengths_);
   return fault.found ? fault.why : compare_with_oracle(problem_, output(), rows_, bounds_).why;
 }
 

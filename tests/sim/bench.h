@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/loaded_candidate.h"
 #include "sim/sim_compiler.h"
 #include "sim/sim_device.h"
 #include "tuner/inputs.h"
@@ -26,23 +26,24 @@ std::vector<Lane> lanes(int seeds);
 /// A candidate, compiled and loaded.
 struct SimKernel {
   Candidate candidate;
-  std::unique_ptr<LoadedKernel> loaded;
+  LoadedCandidate loaded;
 };
 /// Throws Error(kCompile) with the log of what is refused.
 SimKernel load_kernel(SimDevice& device, const SimCompiler& compiler, const Candidate& candidate,
                       const KernelTraits& traits);
-void launch_kernel(Device& device, const Candidate& candidate, const LoadedKernel& kernel, const Problem& problem,
+void launch_kernel(Device& device, const Candidate& candidate, const LoadedCandidate& kernel, const Problem& problem,
                    const Tensors& tensors);
 
 /// A small problem with every row of its answer in double precision. Its tensors are allocations of their exact size,
 /// so that a step outside is seen.
 class AttentionCase {
  public:
-  AttentionCase(Device& device, const Problem& problem, InputKind kind = InputKind::kNormal);
+  AttentionCase(Device& device, const Problem& problem, InputKind kind = InputKind::kNormal,
+                const Lengths& lengths = {});
 
   /// What the device reported, or what is wrong with the output; empty when the kernel is right.
-  std::string fault_of(const Candidate& candidate, const LoadedKernel& kernel);
-  std::string fault_of(const SimKernel& kernel) { return fault_of(kernel.candidate, *kernel.loaded); }
+  std::string fault_of(const Candidate& candidate, const LoadedCandidate& kernel);
+  std::string fault_of(const SimKernel& kernel) { return fault_of(kernel.candidate, kernel.loaded); }
 
   /// Of the last run that nothing was wrong with, or was wrong only in its values.
   OutputView output() const { return {output_.data(), output_lse_.data()}; }
@@ -51,7 +52,9 @@ class AttentionCase {
  private:
   Device& device_;
   Problem problem_;
-  DeviceBuffer q_, k_, v_, o_, lse_;
+  Lengths lengths_;
+  DeviceBuffer q_, k_, v_, o_, lse_, device_lengths_, table_;
+  Tensors tensors_;
   std::vector<std::uint16_t> output_;
   std::vector<float> output_lse_;
   std::vector<ReferenceRow> rows_;
@@ -62,6 +65,9 @@ class AttentionCase {
 Problem small_problem(int heads, int kv_heads, int seq_q, int seq_kv, int head_dim, bool causal = false, int window = 0,
                       Dtype dtype = Dtype::kBf16);
 float scale_of(const Problem& problem);
+
+/// One new row for each sequence of `lengths`, in a cache of `seq_kv`.
+Problem small_decode(const Lengths& lengths, int heads, int kv_heads, int seq_kv, int head_dim, int page_size = 0);
 
 /// A copy of the template tree in a folder, to break: each change must match its text exactly once.
 struct TextChange {

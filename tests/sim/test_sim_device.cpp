@@ -65,13 +65,13 @@ TEST(SimDevice, RunsOutOfMemoryAtItsLimit) {
 TEST(SimDevice, RefusesWhatIsNoKernelOfIts) {
   SimDevice device(80);
   EXPECT_EQ(kind_of([&] { device.load("garbage", "kernel", 0); }), ErrorKind::kDevice);
-  const Compiled compiled = SimCompiler().compile_text(kAddOne, "add_one");
+  const Compiled compiled = SimCompiler().compile_text(kAddOne, {"add_one"});
   ASSERT_TRUE(compiled.ok) << compiled.log;
   EXPECT_EQ(kind_of([&] { device.load(compiled.cubin, "another", 0); }), ErrorKind::kDevice);
 }
 
 TEST(SimDevice, HasTheSharedMemoryOfItsArchitecture) {
-  const Compiled compiled = SimCompiler().compile_text(kAddOne, "add_one");
+  const Compiled compiled = SimCompiler().compile_text(kAddOne, {"add_one"});
   ASSERT_TRUE(compiled.ok) << compiled.log;
   SimDevice large(90), small(86);
   EXPECT_NE(large.load(compiled.cubin, "add_one", 200 * 1024), nullptr);
@@ -80,7 +80,7 @@ TEST(SimDevice, HasTheSharedMemoryOfItsArchitecture) {
 
 TEST(SimDevice, RefusesALaunchThatAGpuWould) {
   SimDevice device(80);
-  const Compiled compiled = SimCompiler().compile_text(kAddOne, "add_one");
+  const Compiled compiled = SimCompiler().compile_text(kAddOne, {"add_one"});
   const auto kernel = device.load(compiled.cubin, "add_one", 1024);
   const DeviceBuffer counter(device, 4);
   const DevicePtr params = counter.get();
@@ -96,7 +96,7 @@ TEST(SimDevice, RefusesALaunchThatAGpuWould) {
 
 TEST(SimDevice, CapturesLaunchesWithTheirParametersAndReplaysThem) {
   SimDevice device(80);
-  const Compiled compiled = SimCompiler().compile_text(kAddOne, "add_one");
+  const Compiled compiled = SimCompiler().compile_text(kAddOne, {"add_one"});
   ASSERT_TRUE(compiled.ok) << compiled.log;
   const auto kernel = device.load(compiled.cubin, "add_one", 0);
   const DeviceBuffer counter(device, 4);
@@ -153,7 +153,7 @@ TEST(SimCompiler, NamesWhatIsMissingWithoutACompiler) {
   SimCompiler::Options options;
   options.compiler = "no-such-compiler";
   try {
-    SimCompiler(options).compile_text(kAddOne, "add_one");
+    SimCompiler(options).compile_text(kAddOne, {"add_one"});
     FAIL() << "compiled without a compiler";
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::kCompile);
@@ -163,7 +163,7 @@ TEST(SimCompiler, NamesWhatIsMissingWithoutACompiler) {
 }
 
 TEST(SimCompiler, GivesTheLogOfWhatIsRefused) {
-  const Compiled compiled = SimCompiler().compile_text("int broken = nonsense;\n", "broken");
+  const Compiled compiled = SimCompiler().compile_text("int broken = nonsense;\n", {"broken"});
   EXPECT_FALSE(compiled.ok);
   EXPECT_NE(compiled.log.find("kernel.cu:1"), std::string::npos) << compiled.log;
 }
@@ -172,8 +172,8 @@ TEST(SimCompiler, ServesAKernelFromItsFolder) {
   const ScratchFolder folder;
   SimCompiler::Options options;
   options.folder = folder.path();
-  const Compiled first = SimCompiler(options).compile_text(kAddOne, "add_one");
-  const Compiled again = SimCompiler(options).compile_text(kAddOne, "add_one");
+  const Compiled first = SimCompiler(options).compile_text(kAddOne, {"add_one"});
+  const Compiled again = SimCompiler(options).compile_text(kAddOne, {"add_one"});
   ASSERT_TRUE(first.ok) << first.log;
   EXPECT_FALSE(first.from_store);
   EXPECT_TRUE(again.from_store);

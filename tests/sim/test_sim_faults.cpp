@@ -34,7 +34,7 @@ class Faults : public testing::Test {
 
   /// What a launch of one block reports; empty when it does not. The device then still runs a kernel that is right.
   std::string report_of(const std::string& body, unsigned threads = 64, unsigned smem = 4096) {
-    const Compiled compiled = compiler().compile_text(kernel_text(body), "kernel");
+    const Compiled compiled = compiler().compile_text(kernel_text(body), {"kernel"});
     EXPECT_TRUE(compiled.ok) << compiled.log;
     if (!compiled.ok) return "does not compile";
     const std::string report = launch(compiled, threads, smem);
@@ -52,7 +52,7 @@ class Faults : public testing::Test {
   }
   static const Compiled& sound() {
     static const Compiled compiled =
-        compiler().compile_text(kernel_text("store_shared(smem + t * 4, 1); sync_block(); p.out[t] = 7;"), "kernel");
+        compiler().compile_text(kernel_text("store_shared(smem + t * 4, 1); sync_block(); p.out[t] = 7;"), {"kernel"});
     return compiled;
   }
 

@@ -35,7 +35,7 @@ void expect_right(SimDevice& device, Validator& validator, const Candidate& cand
     device.set_options(lane.options);
     try {
       const Validator::LaunchFn launch = [&](const Problem& p, const Tensors& tensors) {
-        launch_kernel(device, candidate, *kernel.loaded, p, tensors);
+        launch_kernel(device, candidate, kernel.loaded, p, tensors);
       };
       const Verdict verdict =
           kSanitized ? validator.judge_without_edges(launch) : validator.judge(launch, config.br, config.bc);
@@ -95,7 +95,7 @@ TEST(PrefillMma, RunsAThousandTokensOfEightHeadsInASecondOfTwoCores) {
   DeviceBuffer q(device, 2 * inputs.q.size()), o(device, 2 * inputs.q.size());
   device.copy_in(q.get(), inputs.q.data(), q.size());
   const std::clock_t start = std::clock();
-  launch_kernel(device, kernel.candidate, *kernel.loaded, p, {q.get(), q.get(), q.get(), o.get(), 0, scale_of(p)});
+  launch_kernel(device, kernel.candidate, kernel.loaded, p, {q.get(), q.get(), q.get(), o.get(), 0, scale_of(p)});
   // Of all cores together, so that a busy machine does not fail the test.
   const double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
   RecordProperty("cpu_seconds", fmt::format("{:.2f}", seconds));

@@ -12,7 +12,7 @@ TEST(SimPrimitives, DoWhatAGpuDoes) {
   SimDevice device(80);
   const SimCompiler compiler;
   const PrimitiveWords got = run_primitives(device, [&](const std::string& entry) {
-    const Compiled compiled = compiler.compile_text(primitive_source(), entry);
+    const Compiled compiled = compiler.compile_text(primitive_source(), {entry});
     EXPECT_TRUE(compiled.ok) << compiled.log;
     return compiled.cubin;
   });

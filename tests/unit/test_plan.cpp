@@ -75,7 +75,7 @@ TEST(Plan, CarriesSizesStridesAndWindowToTheKernel) {
   Problem problem = problem_of(2, 4, 100);
   problem.kv_heads = 2, problem.window = 17;
   problem = with_layout(problem, Layout::kBhsd);
-  const PrefillParams params = make_plan(candidate_of(64), problem, kLimits).params;
+  const auto params = std::get<PrefillParams>(make_plan(candidate_of(64), problem, kLimits).params);
   EXPECT_EQ(params.batch, 2);
   EXPECT_EQ(params.heads, 4);
   EXPECT_EQ(params.kv_heads, 2);
@@ -90,7 +90,7 @@ TEST(Plan, CarriesSizesStridesAndWindowToTheKernel) {
 
 TEST(Plan, BindsPointersAndTurnsTheScaleIntoBaseTwo) {
   const Plan plan = make_plan(candidate_of(64), problem_of(1, 1, 64), kLimits);
-  const PrefillParams params = bind(plan, {0x10, 0x20, 0x30, 0x40, 0x50, 0.125f});
+  const auto params = std::get<PrefillParams>(bind(plan, {0x10, 0x20, 0x30, 0x40, 0x50, 0.125f}, 0));
   EXPECT_EQ(reinterpret_cast<DevicePtr>(params.q), 0x10u);
   EXPECT_EQ(reinterpret_cast<DevicePtr>(params.k), 0x20u);
   EXPECT_EQ(reinterpret_cast<DevicePtr>(params.v), 0x30u);
@@ -108,7 +108,7 @@ TEST(Plan, MakesSectionsOfTheHeadsWhoseKeysAndValuesShareTheL2) {
     PrefillMmaConfig config;
     config.br = 64;
     config.order = order;
-    return make_plan({config}, with_layout(problem, Layout::kBshd), kLimits).params.section_heads;
+    return std::get<PrefillParams>(make_plan({config}, with_layout(problem, Layout::kBshd), kLimits).params).section_heads;
   };
   EXPECT_EQ(heads_of(BlockOrder::kLongestFirst, 4096, 16), 64) << "all heads of all batches";
   EXPECT_EQ(heads_of(BlockOrder::kSections, 4096, 16), 32) << "1 MiB of K and V a head";

@@ -19,16 +19,17 @@ struct FlagRow {
 };
 
 constexpr FlagRow kRows[] = {
-    {"--op", &ProblemFlags::op, "prefill", "NAME", "operation: prefill (default)"},
+    {"--op", &ProblemFlags::op, "prefill", "NAME", "operation: prefill (default) or decode"},
     {"--dtype", &ProblemFlags::dtype, "bf16", "NAME", "type of Q, K, V and O: bf16 (default) or fp16"},
     {"--batch", &ProblemFlags::batch, "1", "N", "sequences (default 1)"},
     {"--heads", &ProblemFlags::heads, "", "N", "query heads"},
     {"--kv-heads", &ProblemFlags::kv_heads, "", "N", "key and value heads, a divisor of --heads (default: --heads)"},
-    {"--seq-q", &ProblemFlags::seq_q, "", "N", "query rows of each sequence"},
-    {"--seq-kv", &ProblemFlags::seq_kv, "", "N", "keys of each sequence (default: --seq-q)"},
+    {"--seq-q", &ProblemFlags::seq_q, "", "N", "query rows of each sequence (decode: new rows, default 1)"},
+    {"--seq-kv", &ProblemFlags::seq_kv, "", "N", "keys of each sequence (default: --seq-q; decode: the most of any)"},
     {"--head-dim", &ProblemFlags::head_dim, "", "N", "head dimension: a multiple of 8 up to 256"},
     {"--causal", &ProblemFlags::causal, "false", "", "causal mask, aligned bottom-right"},
     {"--window", &ProblemFlags::window, "0", "N", "sliding window in keys (default 0: none)"},
+    {"--page-size", &ProblemFlags::page_size, "0", "N", "decode: keys of a page of the cache, 16 to 256 (default 0: none)"},
     {"--layout", &ProblemFlags::layout, "bshd", "NAME",
      "memory layout: bshd (default), bhsd or packed (one QKV tensor)"},
 };
@@ -87,7 +88,10 @@ std::string culprit(ProblemFault fault, const Problem& p) {
     case ProblemFault::kHeads:
       return p.heads < 1 ? fmt::format("--heads {}", p.heads) : fmt::format("--kv-heads {}", p.kv_heads);
     case ProblemFault::kGroup: return fmt::format("--heads {} --kv-heads {}", p.heads, p.kv_heads);
+    case ProblemFault::kNewRows:
     case ProblemFault::kSeqQ: return fmt::format("--seq-q {}", p.seq_q);
+    case ProblemFault::kPageSize:
+    case ProblemFault::kPagesOfPrefill: return fmt::format("--page-size {}", p.page_size);
     case ProblemFault::kSeqKv: return fmt::format("--seq-kv {}", p.seq_kv);
     case ProblemFault::kHeadDim:
     case ProblemFault::kHeadDimV: return fmt::format("--head-dim {}", p.head_dim);
@@ -101,6 +105,8 @@ std::string culprit(ProblemFault fault, const Problem& p) {
 void judge(const Problem& p, Layout layout) {
   if (const ProblemFault fault = fault_of(p); fault != ProblemFault::kNone)
     throw Error(ErrorKind::kInvalidArgument, fmt::format("{}: {}", culprit(fault, p), text_of(fault)));
+  if (layout == Layout::kPacked && p.op == Op::kDecode)
+    refuse("--layout", "packed", "a cache of decode is no part of a QKV tensor; there are bshd and bhsd");
   if (layout == Layout::kPacked && p.seq_q != p.seq_kv)
     refuse(
         "--layout", "packed",
@@ -128,11 +134,12 @@ std::vector<std::string> given(const ProblemFlags& flags) {
 
 std::vector<Problem> problems_of(const ProblemFlags& flags) {
   using F = ProblemFlags;
-  for (auto text : {&F::heads, &F::seq_q, &F::head_dim})
+  const bool decode = flags.op == name_of(Op::kDecode);
+  for (auto text : {&F::heads, decode ? &F::seq_kv : &F::seq_q, &F::head_dim})
     if ((flags.*text).empty())
-      throw Error(
-          ErrorKind::kInvalidArgument,
-          fmt::format("{} is missing: a problem needs at least --heads, --seq-q and --head-dim", row_of(text).name));
+      throw Error(ErrorKind::kInvalidArgument,
+                  fmt::format("{} is missing: {} problem needs at least --heads, {} and --head-dim", row_of(text).name,
+                              decode ? "a decode" : "a", decode ? "--seq-kv" : "--seq-q"));
 
   std::vector<Problem> all = {Problem{}};
   all = times(all, enums<Op>(flags, &F::op), [](Problem& p, Op v) { p.op = v; });
@@ -141,10 +148,11 @@ std::vector<Problem> problems_of(const ProblemFlags& flags) {
   all = times(all, ints(flags, &F::heads), [](Problem& p, int v) { p.heads = p.kv_heads = v; });
   if (!flags.kv_heads.empty()) all = times(all, ints(flags, &F::kv_heads), [](Problem& p, int v) { p.kv_heads = v; });
   all = times(all, ints(flags, &F::head_dim), [](Problem& p, int v) { p.head_dim = p.head_dim_v = v; });
-  all = times(all, ints(flags, &F::seq_q), [](Problem& p, int v) { p.seq_q = p.seq_kv = v; });
+  if (!flags.seq_q.empty()) all = times(all, ints(flags, &F::seq_q), [](Problem& p, int v) { p.seq_q = p.seq_kv = v; });
   if (!flags.seq_kv.empty()) all = times(all, ints(flags, &F::seq_kv), [](Problem& p, int v) { p.seq_kv = v; });
   all = times(all, bools(flags, &F::causal), [](Problem& p, bool v) { p.causal = v; });
   all = times(all, ints(flags, &F::window), [](Problem& p, int v) { p.window = v; });
+  all = times(all, ints(flags, &F::page_size), [](Problem& p, int v) { p.page_size = v; });
 
   std::vector<Problem> problems;
   for (const Problem& p : all)
@@ -173,6 +181,8 @@ Problem problem_of(const ProblemFlags& flags) {
 std::string flags_text(const Problem& p) {
   std::string text = fmt::format("--dtype {} --batch {} --heads {} --kv-heads {} --seq-q {} --seq-kv {} --head-dim {}",
                                  name_of(p.dtype), p.batch, p.heads, p.kv_heads, p.seq_q, p.seq_kv, p.head_dim);
+  if (p.op != Op::kPrefill) text = fmt::format("--op {} {}", name_of(p.op), text);
+  if (p.page_size > 0) text += fmt::format(" --page-size {}", p.page_size);
   if (p.causal) text += " --causal";
   if (p.window > 0) text += fmt::format(" --window {}", p.window);
   if (const Layout layout = layout_of(p); layout != Layout::kBshd) text += fmt::format(" --layout {}", name_of(layout));

@@ -17,7 +17,7 @@
 #include "tuner/cli/run_data.h"
 #include "tuner/cli/simulated.h"
 #include "tuner/cli/target.h"
-#include "tuner/fence.h"
+#include "tuner/device_inputs.h"
 #include "tuner/output_check.h"
 #include "tuner/timer.h"
 #include "tuner/timing_inputs.h"
@@ -67,7 +67,8 @@ Request judge(const Flags& flags) {
   if (flags.untuned && !flags.config.empty()) refuse("--config", flags.config, "give --config or --untuned, not both");
   if (!flags.config.empty()) {
     try {
-      config_from_text(flags.config, default_constructed(Family::kPrefillMma));
+      const bool decode = flags.problem.op == name_of(Op::kDecode);
+      config_from_text(flags.config, default_constructed(decode ? Family::kDecodeSplit : Family::kPrefillMma));
     } catch (const Error& error) {
       refuse("--config", flags.config, error.what());
     }
@@ -106,7 +107,8 @@ Choice choose(const Request& request, const Problem& problem, const EngineImpl& 
 
 /// The call's tensors on the device; inputs and outputs stand between guard bands.
 struct DeviceTensors {
-  FencedBuffer q, k, v, o, lse;
+  DeviceInputs inputs;
+  FencedBuffer o, lse;
   Tensors tensors;
 };
 
@@ -117,19 +119,16 @@ std::size_t lse_bytes(const Problem& p) {
 
 DeviceTensors upload(Device& device, const QkvInput& data, float scale) {
   DeviceTensors t;
-  const auto input = [&device](const std::vector<std::uint16_t>& host) {
-    FencedBuffer buffer(device, host.size() * 2);
-    buffer.upload(host.data(), host.size() * 2);
-    return buffer;
-  };
-  t.q = input(data.inputs.q);
-  t.k = input(data.inputs.k);
-  t.v = input(data.inputs.v);
+  const bool decode = data.problem.op == Op::kDecode;
+  t.inputs = DeviceInputs(device, data.problem, data.inputs,
+                          decode ? Lengths(static_cast<std::size_t>(data.problem.batch), data.problem.seq_kv) : Lengths());
   t.o = FencedBuffer(device, o_bytes(data.problem));
   t.o.arm(o_bytes(data.problem));
   t.lse = FencedBuffer(device, lse_bytes(data.problem));
   t.lse.arm(lse_bytes(data.problem));
-  t.tensors = {t.q.get(), t.k.get(), t.v.get(), t.o.get(), t.lse.get(), scale};
+  t.tensors = t.inputs.tensors(scale);
+  t.tensors.o = t.o.get();
+  t.tensors.lse = t.lse.get();
   return t;
 }
 
@@ -165,7 +164,7 @@ Returned compute(Device& device, const QkvInput& data, float scale,
 
 /// Against double precision, on sampled rows; and every row is looked at for what needs no oracle.
 OracleResult check(const QkvInput& data, float scale, const Returned& returned) {
-  const auto rows = reference_rows(data.problem, data.inputs, scale, sample_rows(data.problem, 256, 1));
+  const auto rows = reference_rows(without_pages(data.problem), data.inputs, scale, sample_rows(data.problem, 256, 1));
   const ErrorBounds bounds(data.problem, rows);
   const OutputView view{returned.o.data(), returned.lse.data()};
   OracleResult result = compare_with_oracle(data.problem, view, rows, bounds);
@@ -226,6 +225,8 @@ void add_time(Record& record, const Timing& timing, const Problem& problem, bool
                 {{json ? "median_us" : "time", json ? Cell(timing.median_us) : Cell(human_time(timing.median_us))},
                  {json ? "spread_us" : "spread", json ? Cell(timing.spread_us) : Cell(human_time(timing.spread_us))},
                  {"tflops", flops_of(problem) / timing.median_us / 1e6}});
+  if (problem.op == Op::kDecode)  // what counts is how fast the cache is read
+    record.push_back({json ? "gb_per_s" : "GB/s", bytes_of(problem) / timing.median_us / 1e3});
 }
 
 void add_counters(Record& record, const Counters& counters) {
@@ -241,13 +242,15 @@ int run(const Request& request) {
   opened.options.database = optional_database(request.flags.common.db);
   const QkvInput data = given ? std::move(*given) : generate_input(*request.problem);
   const Problem& problem = data.problem;
-  const float scale = request.scale.value_or(1.0f / std::sqrt(static_cast<float>(problem.head_dim)));
+  const float scale = request.scale.value_or(default_scale(problem));
 
   Device& device = *opened.device;
   EngineImpl engine(std::move(opened.device), opened.options);
   const Choice choice = choose(request, problem, engine);
+  Workspace workspace(device);
+  const DevicePtr scratch = workspace.of(make_plan(choice.candidate, problem, engine.limits()));
   const auto launch = [&](const Tensors& tensors, Stream stream) {
-    engine.forward_with(choice.candidate, problem, tensors, stream);
+    engine.forward_with(choice.candidate, problem, tensors, scratch, stream);
   };
   const auto start = std::chrono::steady_clock::now();
   const Returned returned = compute(device, data, scale, launch);

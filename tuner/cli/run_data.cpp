@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "tuner/cli/flags.h"
+#include "tuner/kv_cache.h"
 #include "tuner/safetensors.h"
 
 namespace flashtune {
@@ -13,7 +14,7 @@ namespace {
 /// The flags' problem; what a file says stands in it as placeholders.
 Problem with_placeholders(ProblemFlags flags) {
   if (flags.heads.empty()) flags.heads = flags.kv_heads = "1";
-  flags.seq_q = "1";
+  flags.seq_q = flags.seq_kv = "1";
   flags.head_dim = "64";
   return problem_of(flags);
 }
@@ -58,6 +59,7 @@ QkvInput read(const std::filesystem::path& path, const ProblemFlags& flags) {
   if (layout == Layout::kPacked) return read_packed(path, mask);
   const std::optional<Dtype> dtype = flags.dtype.empty() ? std::nullopt : std::optional(mask.dtype);
   QkvInput input = read_qkv(path, layout, dtype);
+  input.problem.op = mask.op;
   input.problem.causal = mask.causal;
   input.problem.window = mask.window;
   return input;
@@ -91,6 +93,8 @@ QkvInput load_input(const std::filesystem::path& path, const ProblemFlags& flags
   }
 }
 
-QkvInput generate_input(const Problem& problem) { return {problem, make_inputs(problem, InputKind::kNormal, 1)}; }
+QkvInput generate_input(const Problem& problem) {
+  return {problem, make_inputs(without_pages(problem), InputKind::kNormal, 1)};
+}
 
 }  // namespace flashtune

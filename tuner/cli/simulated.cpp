@@ -4,26 +4,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
-#include <utility>
 
 #include "cache/error.h"
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/loaded_candidate.h"
+#include "tuner/device_inputs.h"
 #include "tuner/trial_book.h"
 
 namespace flashtune {
 namespace {
 
 constexpr int kSampledRows = 64;
-
-float default_scale(const Problem& problem) { return 1.0f / std::sqrt(static_cast<float>(problem.head_dim)); }
-
-void launch(SimDevice& device, const LoadedKernel& kernel, const Candidate& candidate, const Problem& problem,
-            const Tensors& tensors) {
-  const Plan plan = make_plan(candidate, problem, limits_of(device.info().key.arch));
-  const PrefillParams params = bind(plan, tensors);
-  device.launch(kernel, {{plan.grid[0], plan.grid[1], plan.grid[2]}, plan.block, plan.smem_bytes, &params, nullptr});
-}
 
 }  // namespace
 
@@ -52,9 +42,8 @@ void SimProver::prepare(const KernelSpec& spec) const { compiler_.compile(spec);
 Verdict SimProver::prove(const Candidate& candidate, const Problem& problem) {
   if (of_ != problem) of_ = problem, cases_.clear();
   const int arch = device_->info().key.arch;
-  const auto [br, bc] =
-      std::visit([](const auto& config) { return std::pair(config.br, config.bc); }, candidate.config);
-  const Problem shrunken = shrunken_to_tiles(problem, br, bc);
+  const TileSteps steps = tile_steps(candidate);
+  const Problem shrunken = shrunken_to_tiles(problem, steps.rows, steps.keys);
   const Compiled compiled = compiler_.compile({candidate, traits_of(problem), arch});
   Verdict verdict;
   if (!compiled.ok) {
@@ -62,8 +51,9 @@ Verdict SimProver::prove(const Candidate& candidate, const Problem& problem) {
     return verdict;
   }
   try {
-    const auto smem = static_cast<unsigned>(resources_of(candidate, traits_of(problem), limits_of(arch)).smem_bytes);
-    const auto kernel = device_->load(compiled.cubin, entry_of(candidate), smem);
+    const ArchLimits limits = limits_of(arch);
+    const LoadedCandidate loaded = load_candidate(*device_, compiled.cubin, candidate, traits_of(problem), limits);
+    Workspace workspace(*device_);
     // No one schedule shows every missing barrier: inputs take them in turn.
     int launches = 0;
     return validator_for(shrunken).judge_without_edges([&](const Problem& p, const Tensors& tensors) {
@@ -72,7 +62,8 @@ Verdict SimProver::prove(const Candidate& candidate, const Problem& problem) {
       options.schedule = random ? Schedule::kRandom : Schedule::kLifo;
       options.copies = random ? CopyTiming::kRandom : CopyTiming::kLate;
       device_->set_options(options);
-      launch(*device_, *kernel, candidate, p, tensors);
+      const Plan plan = make_plan(candidate, p, limits);
+      launch_plan(*device_, loaded, plan, tensors, workspace.poisoned(plan), nullptr);
     });
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::kDevice) throw;

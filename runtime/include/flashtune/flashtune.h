@@ -8,6 +8,11 @@
  *   [batch, heads, seq_q], natural logarithm.
  * - Masks are aligned bottom-right: query row i stands at position i + seq_kv - seq_q. A fully masked row gives O = 0
  *   and a log-sum-exp of -inf.
+ * - Decode (FT_DECODE): seq_q new rows of each sequence, 1 to 16, against a cache. seq_kv is the most keys that a
+ *   sequence may have; how many it has, the new ones among them, is read on the device, so that a step never waits for
+ *   the host. A length or page that cannot be is skipped there and noted in the workspace: see ft_options.debug_checks.
+ * - Workspace: device memory for ft_forward(), aligned to 16 bytes. Fill it with zeros once, after allocating it; then
+ *   it serves any number of calls on one stream, of every problem that it is large enough for.
  * - Units: lengths are in tokens, strides in elements, sizes in bytes, times in microseconds.
  * - Devices: an engine works in its device's primary context, the one that the CUDA runtime and PyTorch use.
  * - Streams: void* stands for CUstream and cudaStream_t alike; NULL is the default stream. Work is ordered on the
@@ -51,7 +56,7 @@ typedef enum ft_status {
   FT_INTERNAL = 8
 } ft_status;
 
-typedef enum ft_op { FT_PREFILL = 0 } ft_op;
+typedef enum ft_op { FT_PREFILL = 0, FT_DECODE = 1 } ft_op;
 typedef enum ft_dtype { FT_FP16 = 0, FT_BF16 = 1 } ft_dtype;
 
 /* [batch, seq, heads, dim]; [batch, heads, seq, dim]; or Q, K and V in one [batch, seq, heads + 2 * kv_heads, dim] with
@@ -85,6 +90,8 @@ typedef struct ft_problem {
   int32_t head_dim_v; /* equal to head_dim */
   int32_t causal;     /* not 0: a query sees no key after its own position */
   int32_t window;     /* w > 0: a query sees only keys less than w positions away; 0: no window */
+  int32_t page_size;  /* decode: keys of a page, 16, 32, ... 256; 0: K and V of a sequence are contiguous. With pages, K is
+                         [page, page_size, kv_heads, head_dim] by its strides, of which `batch` is that of a page */
   ft_strides q, k, v, o;
 } ft_problem;
 
@@ -95,6 +102,13 @@ typedef struct ft_tensors {
   void* o;
   float* lse;  /* may be NULL */
   float scale; /* of the scores; 0 means 1 / sqrt(head_dim) */
+
+  /* Decode only; 0 and NULL else. */
+  const int32_t* lengths;    /* [batch] on the device: the keys of each sequence; NULL: all have seq_kv */
+  const int32_t* page_table; /* [batch, max_pages] on the device; with pages only */
+  int32_t num_pages;         /* pages that K and V hold */
+  int32_t max_pages;         /* columns of the page table */
+  int32_t capacity;          /* without pages: rows that K and V have for a sequence; 0: at least seq_kv */
 } ft_tensors;
 
 typedef struct ft_options {
@@ -113,6 +127,13 @@ typedef struct ft_options {
   const char* nvrtc;
   /* Kernel templates to read instead of the built-in ones, for edit and run. NULL: the built-in ones. */
   const char* template_root;
+
+  /* Decode: not 0 fixes how many keys a block takes (rounded up to a kernel's tile), and one kernel for all batches and
+   * lengths, so that a sequence's result does not depend on its batch mates, bit for bit. */
+  int32_t pinned_chunk;
+  /* Not 0: each decode outside a capture waits for its end, and fails with FT_INVALID_ARGUMENT when a sequence's length
+   * or pages are wrong, naming it. */
+  int32_t debug_checks;
 
   /* Gets one line, once per engine, when the GPU is untuned. NULL: it goes to stderr; give a function that does nothing
    * to silence it. */
@@ -143,7 +164,8 @@ FT_API const char* ft_last_error(void);
 
 /* --- problems */
 
-/* Prefill, no mask, no window, head_dim_v = head_dim, layout FT_BSHD. */
+/* Prefill, no mask, no window, no pages, head_dim_v = head_dim, layout FT_BSHD. For decode, set op (and page_size), then
+ * call ft_problem_set_layout(). */
 FT_API void ft_problem_init(ft_problem* problem, ft_dtype dtype, int32_t batch, int32_t heads, int32_t kv_heads,
                             int32_t seq_q, int32_t seq_kv, int32_t head_dim);
 
@@ -165,7 +187,7 @@ FT_API ft_status ft_engine_create(const ft_options* options, ft_engine** engine)
 /* NULL is allowed. Waits for nothing: no kernel of the engine may still be running. */
 FT_API void ft_engine_destroy(ft_engine* engine);
 
-/* Bytes of device memory that ft_forward() needs beside the tensors; often 0. */
+/* Bytes of device memory that ft_forward() needs beside the tensors: the workspace. 0 for prefill. */
 FT_API ft_status ft_workspace_bytes(ft_engine* engine, const ft_problem* problem, size_t* bytes);
 
 /* Compiles (or finds) and loads the kernels of these problems. Afterwards ft_forward() on them, and on problems of
@@ -185,7 +207,7 @@ FT_API ft_status ft_explain(ft_engine* engine, const ft_problem* problem, char* 
 
 /* --- device memory, for programs that have no CUDA runtime of their own; not to be called during a capture */
 
-FT_API ft_status ft_allocate(ft_engine* engine, size_t bytes, void** ptr);
+FT_API ft_status ft_allocate(ft_engine* engine, size_t bytes, void** ptr); /* filled with zeros */
 FT_API void ft_free(ft_engine* engine, void* ptr); /* NULL is allowed */
 FT_API ft_status ft_copy_in(ft_engine* engine, void* device_to, const void* host_from, size_t bytes);
 FT_API ft_status ft_copy_out(ft_engine* engine, void* host_to, const void* device_from, size_t bytes);

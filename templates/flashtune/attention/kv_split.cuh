@@ -3,7 +3,7 @@
 
 #include "flashtune/primitives/atomics.cuh"
 #include "flashtune/primitives/global.cuh"
-#include "flashtune/shared/decode.h"
+#include "flashtune/shared/resources.h"
 #include "flashtune/tiles/register_tile.cuh"
 
 namespace flashtune {
@@ -66,7 +66,7 @@ FT_DEVICE int checked_length(const DecodeParams& p, int batch) {
 }
 
 /// Masks in key coordinates, by a sequence's real length: new row i stands at position i + length - seq_q.
-template <DecodeTraits kTraits>
+template <KernelTraits kTraits>
 struct SequenceMask {
   int length;
   int shift;  // length - seq_q
@@ -88,7 +88,7 @@ struct SequenceMask {
 };
 
 /// The keys that each of a lane's rows sees. Kept, because a packed row's position costs a division.
-template <int kRowTiles, DecodeTraits kTraits>
+template <int kRowTiles, KernelTraits kTraits>
 struct RowKeys {
   int first[kRowTiles][2], end[kRowTiles][2];
   int greatest_first, least_end;  // of all rows of the tile: keys between them need no mask
@@ -136,7 +136,7 @@ struct SplitKeys {
 /// Shares out the tiles that the rows [first_query, last_query] see. Evenly, but so that each warp of a split has one
 /// at least: short sequences of a batch use fewer splits. Or, pinned, by multiples of p.chunk keys counted from key 0,
 /// so that a sequence's result depends on its own length alone.
-template <int kBc, int kWarps, DecodeTraits kTraits>
+template <int kBc, int kWarps, KernelTraits kTraits>
 FT_DEVICE SplitKeys split_keys(const DecodeParams& p, const SequenceMask<kTraits>& mask, int first_query,
                                int last_query, int split) {
   const int first = max(mask.first_key(first_query), 0) / kBc;

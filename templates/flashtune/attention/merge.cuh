@@ -62,7 +62,7 @@ FT_DEVICE Partial merge_parts(int first, int count, int step, const Load& load) 
 
 /// The rows of one tile in the tensors and in the workspace. A piece is four neighbouring columns of a row: piece i of
 /// the tile is row i / kPieces, columns 4 * (i % kPieces) and on.
-template <DecodeTraits kTraits>
+template <KernelTraits kTraits>
 struct OutputRows {
   static constexpr int kPieces = kTraits.head_dim_v / 4;
   const DecodeParams& p;
@@ -105,7 +105,7 @@ struct OutputRows {
 
 /// Merges the splits that a tile's blocks left in the workspace, and writes the output. Where there are fewer pieces
 /// than threads, several threads share a piece's splits and add up through `merged` in shared memory.
-template <int kThreads, DecodeTraits kTraits>
+template <int kThreads, KernelTraits kTraits>
 FT_DEVICE void merge_splits(const OutputRows<kTraits>& out, int row_count, int splits, u32 merged, int thread) {
   constexpr int kPieces = OutputRows<kTraits>::kPieces;
   constexpr int kBatch = 8;

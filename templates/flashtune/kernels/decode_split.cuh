@@ -14,7 +14,7 @@
 namespace flashtune {
 
 /// Writes a warp's partial output and sums into its slot of shared memory. Rows past `row_count` are left out.
-template <DecodeSplitConfig kConfig, DecodeTraits kTraits, int kRowTiles, int kOutTiles, bool kLazy>
+template <DecodeSplitConfig kConfig, KernelTraits kTraits, int kRowTiles, int kOutTiles, bool kLazy>
 FT_DEVICE void stage_partial(u32 results, u32 sums, const Accumulator<kRowTiles, kOutTiles>& o,
                              const OnlineSoftmax<kRowTiles, kLazy>& softmax, int slot, int row_count, int lane) {
   constexpr DecodeSplitSmem kSmem = smem_of(kConfig, kTraits);
@@ -36,7 +36,7 @@ FT_DEVICE void stage_partial(u32 results, u32 sums, const Accumulator<kRowTiles,
 }
 
 /// O = softmax(scale * Q K^T) V for one tile of packed rows and one split of the keys.
-template <DecodeSplitConfig kConfig, DecodeTraits kTraits>
+template <DecodeSplitConfig kConfig, KernelTraits kTraits>
 FT_DEVICE void decode_split(const DecodeParams& p) {
   constexpr int kThreads = 32 * kConfig.warps;
   constexpr int kBr = kConfig.br, kBc = kConfig.bc, kWarps = kConfig.warps, kStages = kConfig.stages;
@@ -213,7 +213,7 @@ FT_DEVICE void decode_split(const DecodeParams& p) {
 }
 
 /// Merges the splits of Merge::kKernel: one block per row tile of decode_split, as many threads.
-template <DecodeSplitConfig kConfig, DecodeTraits kTraits>
+template <DecodeSplitConfig kConfig, KernelTraits kTraits>
 FT_DEVICE void decode_combine(const DecodeParams& p) {
   constexpr int kThreads = 32 * kConfig.warps;
   constexpr DecodeSplitSmem kSmem = smem_of(kConfig, kTraits);

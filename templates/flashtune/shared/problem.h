@@ -4,11 +4,13 @@
 
 namespace flashtune {
 
-enum class Op : int { kPrefill = 0 };
+enum class Op : int { kPrefill = 0, kDecode = 1 };
 enum class Dtype : int { kFp16 = 0, kBf16 = 1 };
 
 /// The token of an enumerator, as it stands in help, keys and files; nullptr past the last one.
-constexpr const char* name_of(Op op) { return op == Op::kPrefill ? "prefill" : nullptr; }
+constexpr const char* name_of(Op op) {
+  return op == Op::kPrefill ? "prefill" : op == Op::kDecode ? "decode" : nullptr;
+}
 constexpr const char* name_of(Dtype dtype) {
   return dtype == Dtype::kFp16 ? "fp16" : dtype == Dtype::kBf16 ? "bf16" : nullptr;
 }
@@ -39,6 +41,10 @@ constexpr const char* name_of(Layout layout) {
 ///
 /// Masks are aligned bottom-right: query row i stands at position p = i + seq_kv - seq_q. `causal` admits keys j <= p;
 /// a window of w > 0 admits keys j > p - w, and without `causal` also j < p + w; 0 means no window.
+///
+/// Decode: seq_q new rows of each sequence against a cache of which seq_kv is the most keys that a sequence may have.
+/// How many it has is known on the device alone: the masks are aligned to that length. With pages, K is [page,
+/// page_size, kv_heads, head_dim] by its strides, whose `batch` is the distance of two pages; V likewise.
 struct Problem {
   Op op = Op::kPrefill;
   Dtype dtype = Dtype::kBf16;
@@ -51,6 +57,7 @@ struct Problem {
   int head_dim_v = 64;
   bool causal = false;
   int window = 0;
+  int page_size = 0;  // keys of a page, 0 where the cache of a sequence is contiguous
   Strides q, k, v, o;
   constexpr bool operator==(const Problem&) const = default;
 };
@@ -58,7 +65,8 @@ struct Problem {
 /// Fills the four strides for one of the named layouts. kPacked is one [batch, seq, heads + 2 * kv_heads, dim] tensor
 /// that holds Q, K and V (seq_q == seq_kv and head_dim == head_dim_v are the caller's promise); O is then bshd.
 constexpr Problem with_layout(Problem p, Layout layout) {
-  const long long dk = p.head_dim, dv = p.head_dim_v, h = p.heads, hk = p.kv_heads, sq = p.seq_q, sk = p.seq_kv;
+  const long long dk = p.head_dim, dv = p.head_dim_v, h = p.heads, hk = p.kv_heads, sq = p.seq_q;
+  const long long sk = p.page_size > 0 ? p.page_size : p.seq_kv;  // rows that lie together
   if (layout == Layout::kBhsd) {
     p.q = {h * sq * dk, sq * dk, dk};
     p.k = {hk * sk * dk, sk * dk, dk};
@@ -94,7 +102,13 @@ enum class ProblemFault : int {
   kHeadDimV,
   kWindow,
   kStride,
+  kNewRows,
+  kPageSize,
+  kPagesOfPrefill,
 };
+
+constexpr int kMostNewRows = 16;  // of a sequence in one decode step
+constexpr int kLeastPage = 16, kMostPage = 256;
 
 /// The first thing wrong with `p`, in the order in which a person would want to hear it.
 constexpr ProblemFault fault_of(const Problem& p) {
@@ -103,6 +117,11 @@ constexpr ProblemFault fault_of(const Problem& p) {
   if (p.heads % p.kv_heads != 0) return ProblemFault::kGroup;
   if (p.seq_q < 1) return ProblemFault::kSeqQ;
   if (p.seq_kv < 0) return ProblemFault::kSeqKv;
+  if (p.op == Op::kDecode && p.seq_q > kMostNewRows) return ProblemFault::kNewRows;
+  if (p.op != Op::kDecode && p.page_size != 0) return ProblemFault::kPagesOfPrefill;
+  if (p.page_size != 0 &&
+      (p.page_size < kLeastPage || p.page_size > kMostPage || (p.page_size & (p.page_size - 1)) != 0))
+    return ProblemFault::kPageSize;
   if (p.head_dim < 8 || p.head_dim > 256 || p.head_dim % 8 != 0) return ProblemFault::kHeadDim;
   if (p.head_dim_v != p.head_dim) return ProblemFault::kHeadDimV;
   if (p.window < 0) return ProblemFault::kWindow;
@@ -126,6 +145,9 @@ constexpr const char* text_of(ProblemFault fault) {
     case ProblemFault::kHeadDimV: return "head-dim-v must equal head-dim";
     case ProblemFault::kWindow: return "window must not be negative (0 means none)";
     case ProblemFault::kStride: return "strides must be multiples of 8 elements and not negative";
+    case ProblemFault::kNewRows: return "decode takes 1 to 16 new rows of each sequence (seq-q)";
+    case ProblemFault::kPageSize: return "page-size must be a power of two from 16 to 256 (0 means no pages)";
+    case ProblemFault::kPagesOfPrefill: return "page-size is for decode: prefill reads contiguous K and V";
   }
   return "unknown fault";
 }
@@ -137,11 +159,16 @@ struct KernelTraits {
   int head_dim_v = 64;
   bool causal = false;
   bool windowed = false;
+  bool paged = false;
+  Op op = Op::kPrefill;
   constexpr bool operator==(const KernelTraits&) const = default;
 };
 
+/// Whether the mask cuts among the new rows: one new row is the last of its sequence and sees all of it.
+constexpr bool cuts_causally(const Problem& p) { return p.causal && !(p.op == Op::kDecode && p.seq_q == 1); }
+
 constexpr KernelTraits traits_of(const Problem& p) {
-  return {p.dtype, p.head_dim, p.head_dim_v, p.causal, p.window > 0};
+  return {p.dtype, p.head_dim, p.head_dim_v, cuts_causally(p), p.window > 0, p.page_size > 0, p.op};
 }
 
 /// Floating-point operations by the field's convention: 4 * B * H * Sq * Sk * D, of which a causal mask halves the

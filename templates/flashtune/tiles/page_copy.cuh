@@ -28,7 +28,7 @@ FT_DEVICE void copy_queries_to_shared(const Tile& to, const u16* from, const Str
 
 /// The pages of a warp's next tile of keys: one for each 16 keys, the smallest page. Looked up one tile ahead, so that
 /// the copies do not wait for the table.
-template <int kBc, DecodeTraits kTraits>
+template <int kBc, KernelTraits kTraits>
 struct PageCursor {
   static constexpr int kPages = kTraits.paged ? kBc / 16 : 1;
   int page[kPages];  // or -1: read nothing
@@ -55,7 +55,7 @@ struct PageCursor {
 
 /// Keys [key, key + kRows) of a paged cache; keys from keys_left on, those of bad pages and the padding of the head dim
 /// become zero. One warp.
-template <class Tile, int kBc, DecodeTraits kTraits>
+template <class Tile, int kBc, KernelTraits kTraits>
 FT_DEVICE void copy_pages_to_shared(const Tile& to, const u16* from, const Strides& strides,
                                     const PageCursor<kBc, kTraits>& pages, int key, int keys_left, int lane) {
   using Shape = CopyShape<Tile, 32>;

@@ -53,7 +53,7 @@ struct Calls {
 /// Raised whenever Calls or Kernel change, so that a kernel stored by another version is not run.
 constexpr int kKernelVersion = 1;
 
-/// The one symbol that a compiled kernel exports.
+/// A compiled library exports flashtune_sim_kernels, an array of these that ends with one without an entry.
 struct Kernel {
   int version;
   const char* entry;

@@ -1,0 +1,37 @@
+// The axes of each family: what space.cpp crosses, judges and thins out.
+#pragma once
+
+#include <vector>
+
+#include "flashtune/shared/resources.h"
+
+namespace flashtune {
+
+/// Every config with each of the values that `values_of` it gives for `field`.
+template <class Config, class T, class ValuesOf>
+std::vector<Config> cross(const std::vector<Config>& configs, T Config::*field, ValuesOf values_of) {
+  std::vector<Config> crossed;
+  for (const Config& config : configs)
+    for (const T value : values_of(config)) {
+      crossed.push_back(config);
+      crossed.back().*field = value;
+    }
+  return crossed;
+}
+
+std::vector<PrefillMmaConfig> prefill_mma_points(const KernelTraits& traits, const ArchLimits& limits);
+/// The points of one compiled kernel each, with one split.
+std::vector<DecodeSplitConfig> decode_split_points(const KernelTraits& traits, const ArchLimits& limits);
+
+/// A problem's points of one compiled kernel: the same one, or one for each number of splits.
+std::vector<PrefillMmaConfig> points_for(const PrefillMmaConfig& config, const Problem& problem, const ArchLimits& limits);
+std::vector<DecodeSplitConfig> points_for(const DecodeSplitConfig& config, const Problem& problem,
+                                          const ArchLimits& limits);
+
+/// What is legal and cannot pay: on any problem, and on this one.
+Rejection worth(const PrefillMmaConfig& config, const KernelTraits& traits, const ArchLimits& limits);
+Rejection worth(const DecodeSplitConfig& config, const KernelTraits& traits, const ArchLimits& limits);
+Rejection worth(const PrefillMmaConfig& config, const Problem& problem);
+Rejection worth(const DecodeSplitConfig& config, const Problem& problem);
+
+}  // namespace flashtune

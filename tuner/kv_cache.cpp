@@ -1,0 +1,75 @@
+// Scatters rows into pages.
+#include "tuner/kv_cache.h"
+
+#include <algorithm>
+#include <numeric>
+#include <random>
+
+namespace flashtune {
+namespace {
+
+constexpr std::uint16_t kNan = 0xffff;
+constexpr int kNoPage = 0x7fffffff;  // read, it would be far outside
+constexpr int kSparePages = 3;       // that no sequence has
+
+int pages_of(const Problem& p, int length) { return (length + p.page_size - 1) / p.page_size; }
+
+}  // namespace
+
+Problem without_pages(const Problem& problem) {
+  if (problem.page_size == 0) return problem;
+  Problem p = problem;
+  p.page_size = 0;
+  const Problem tight = with_layout(p, Layout::kBshd);
+  p.k = tight.k, p.v = tight.v;
+  return p;
+}
+
+std::vector<int> shuffled_table(const Problem& p, int max_pages, std::uint64_t seed) {
+  std::vector<int> table(static_cast<std::size_t>(p.batch) * static_cast<std::size_t>(max_pages));
+  std::iota(table.begin(), table.end(), 0);
+  std::mt19937_64 random(seed);
+  std::shuffle(table.begin(), table.end(), random);
+  return table;
+}
+
+PagedCache into_pages(const Problem& p, const HostTensors& from, const Lengths& lengths, std::uint64_t seed) {
+  const Problem flat = without_pages(p);
+  PagedCache cache;
+  cache.max_pages = std::max(pages_of(p, p.seq_kv), 1);
+  int used = 0;
+  for (int b = 0; b < p.batch; ++b) used += pages_of(p, length_of(p, lengths, b));
+  cache.num_pages = used + kSparePages;
+  std::vector<int> order(static_cast<std::size_t>(cache.num_pages));
+  std::iota(order.begin(), order.end(), 0);
+  std::mt19937_64 random(seed);
+  std::shuffle(order.begin(), order.end(), random);
+
+  cache.table.assign(static_cast<std::size_t>(p.batch) * static_cast<std::size_t>(cache.max_pages), kNoPage);
+  cache.k.assign(span_of(p.k, cache.num_pages, p.page_size, p.kv_heads, p.head_dim), kNan);
+  cache.v.assign(span_of(p.v, cache.num_pages, p.page_size, p.kv_heads, p.head_dim_v), kNan);
+  std::size_t next = 0;
+  for (int b = 0; b < p.batch; ++b)
+    for (int row = 0; row < length_of(p, lengths, b); ++row) {
+      int& page = cache.table[static_cast<std::size_t>(b * cache.max_pages + row / p.page_size)];
+      if (row % p.page_size == 0) page = order[next++];
+      for (int head = 0; head < p.kv_heads; ++head) {
+        std::copy_n(from.k.begin() + static_cast<std::ptrdiff_t>(offset_of(flat.k, b, row, head)), p.head_dim,
+                    cache.k.begin() + static_cast<std::ptrdiff_t>(offset_of(p.k, page, row % p.page_size, head)));
+        std::copy_n(from.v.begin() + static_cast<std::ptrdiff_t>(offset_of(flat.v, b, row, head)), p.head_dim_v,
+                    cache.v.begin() + static_cast<std::ptrdiff_t>(offset_of(p.v, page, row % p.page_size, head)));
+      }
+    }
+  return cache;
+}
+
+void poison_past_lengths(const Problem& p, HostTensors& tensors, const Lengths& lengths) {
+  for (int b = 0; b < p.batch; ++b)
+    for (int row = length_of(p, lengths, b); row < p.seq_kv; ++row)
+      for (int head = 0; head < p.kv_heads; ++head) {
+        std::fill_n(tensors.k.begin() + static_cast<std::ptrdiff_t>(offset_of(p.k, b, row, head)), p.head_dim, kNan);
+        std::fill_n(tensors.v.begin() + static_cast<std::ptrdiff_t>(offset_of(p.v, b, row, head)), p.head_dim_v, kNan);
+      }
+}
+
+}  // namespace flashtune
