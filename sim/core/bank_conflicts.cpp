@@ -20,22 +20,35 @@ unsigned conflicts(const unsigned* addresses, unsigned count) {
 }  // namespace
 
 unsigned conflicts_of_16(const unsigned* addresses, unsigned count) { return conflicts<8, 16>(addresses, count); }
+unsigned conflicts_of_8(const unsigned* addresses, unsigned count) { return conflicts<16, 8>(addresses, count); }
 unsigned conflicts_of_4(const unsigned* addresses, unsigned count) { return conflicts<32, 4>(addresses, count); }
 
 void LaneAccesses::count(Counters& counters) {
-  std::uint64_t* totals[kKinds] = {&counters.load_conflicts, &counters.store_conflicts, &counters.copy_conflicts};
+  // 128 bytes are served at a time: a quarter of a warp's 16-byte accesses, half of its 8-byte ones.
+  struct Service {
+    unsigned lanes;
+    unsigned (*conflicts)(const unsigned* addresses, unsigned count);
+    std::uint64_t& total;
+  };
+  const Service services[kKinds] = {
+      {32, conflicts_of_4, counters.load_conflicts},  {16, conflicts_of_8, counters.load_conflicts},
+      {8, conflicts_of_16, counters.load_conflicts},  {32, conflicts_of_4, counters.store_conflicts},
+      {16, conflicts_of_8, counters.store_conflicts}, {8, conflicts_of_16, counters.store_conflicts},
+      {8, conflicts_of_16, counters.copy_conflicts},
+  };
   for (unsigned kind = 0; kind < kKinds; ++kind) {
+    if ((kinds_ >> kind & 1) == 0) continue;
     const auto& lists = lists_[kind];
-    // 16-byte accesses are served eight lanes at a time.
-    const unsigned phase = kind == kStore4 ? 32 : 8;
-    for (unsigned first = 0; first < 32; first += phase) {
+    const Service& service = services[kind];
+    for (unsigned first = 0; first < 32; first += service.lanes) {
+      const unsigned past = first + service.lanes;
       std::size_t longest = 0;
-      for (unsigned lane = first; lane < first + phase; ++lane) longest = std::max(longest, lists[lane].size());
+      for (unsigned lane = first; lane < past; ++lane) longest = std::max(longest, lists[lane].size());
       for (std::size_t n = 0; n < longest; ++n) {
         unsigned addresses[32], found = 0;
-        for (unsigned lane = first; lane < first + phase; ++lane)
+        for (unsigned lane = first; lane < past; ++lane)
           if (n < lists[lane].size()) addresses[found++] = lists[lane][n];
-        *totals[kind] += phase == 8 ? conflicts_of_16(addresses, found) : conflicts_of_4(addresses, found);
+        service.total += service.conflicts(addresses, found);
       }
     }
   }
@@ -43,9 +56,10 @@ void LaneAccesses::count(Counters& counters) {
 }
 
 void LaneAccesses::clear() {
-  for (auto& lists : lists_)
-    for (auto& list : lists) list.clear();
-  any_ = false;
+  for (unsigned kind = 0; kind < kKinds; ++kind)
+    if ((kinds_ >> kind & 1) != 0)
+      for (auto& list : lists_[kind]) list.clear();
+  kinds_ = 0;
 }
 
 }  // namespace flashtune::sim

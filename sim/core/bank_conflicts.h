@@ -12,25 +12,32 @@ namespace flashtune::sim {
 
 /// Passes beyond the first that `count` (at most 8) 16-byte accesses take; together they are 128 bytes, one per bank.
 unsigned conflicts_of_16(const unsigned* addresses, unsigned count);
-/// The same for up to 32 accesses of 4 bytes.
+/// The same for at most 16 accesses of 8 bytes, and for up to 32 of 4.
+unsigned conflicts_of_8(const unsigned* addresses, unsigned count);
 unsigned conflicts_of_4(const unsigned* addresses, unsigned count);
 
 /// Loads, stores and copies that the lanes of a warp issue one by one are put together again here: the n-th of each
 /// lane since the warp last met is one instruction of the warp. Whatever the schedule, the count is the same.
 class LaneAccesses {
  public:
-  enum Kind { kLoad16 = 0, kStore4, kCopy16, kKinds };
-  void add(unsigned lane, Kind kind, unsigned address) { lists_[kind][lane].push_back(address), any_ = true; }
+  enum Kind { kLoad4 = 0, kLoad8, kLoad16, kStore4, kStore8, kStore16, kCopy16, kKinds };
+  static constexpr Kind load_of(unsigned bytes) { return bytes == 4 ? kLoad4 : bytes == 8 ? kLoad8 : kLoad16; }
+  static constexpr Kind store_of(unsigned bytes) { return bytes == 4 ? kStore4 : bytes == 8 ? kStore8 : kStore16; }
+
+  void add(unsigned lane, Kind kind, unsigned address) {
+    lists_[kind][lane].push_back(address);
+    kinds_ |= 1u << kind;
+  }
   /// Counts what was added, and forgets it.
   void flush(Counters& counters) {
-    if (any_) count(counters);
+    if (kinds_ != 0) count(counters);
   }
   void clear();
 
  private:
   void count(Counters& counters);
   std::array<std::array<std::vector<unsigned>, 32>, kKinds> lists_;
-  bool any_ = false;
+  unsigned kinds_ = 0;  // a bit for each kind of which there are any
 };
 
 }  // namespace flashtune::sim

@@ -59,22 +59,33 @@ unsigned shared_region(unsigned first, int bytes, Site site) {
   return region;
 }
 
-void store_shared(unsigned to, unsigned value, Site site) {
+template <unsigned kBytes>
+void load_shared(void* value, unsigned from, Site site) {
   Block& block = Block::current();
-  unsigned char* p = shared_target(block, to, 4, "store", site);
-  kernel_writes(p, 4);
-  std::memcpy(p, &value, 4);
-  block.shared().mark_written(to, 4);
-  block.warp().accesses.add(block.lane(), LaneAccesses::kStore4, to);
+  std::memcpy(value, shared_source(block, from, kBytes, "load", site), kBytes);
+  block.warp().accesses.add(block.lane(), LaneAccesses::load_of(kBytes), from);
 }
 
-void load_shared_16(void* value, unsigned from, Site site) {
+template <unsigned kBytes>
+void store_shared(unsigned to, const void* value, Site site) {
   Block& block = Block::current();
-  std::memcpy(value, shared_source(block, from, 16, "load", site), 16);
-  block.warp().accesses.add(block.lane(), LaneAccesses::kLoad16, from);
+  unsigned char* p = shared_target(block, to, kBytes, "store", site);
+  kernel_writes(p, kBytes);
+  std::memcpy(p, value, kBytes);
+  block.shared().mark_written(to, kBytes);
+  block.warp().accesses.add(block.lane(), LaneAccesses::store_of(kBytes), to);
 }
 
 // --- global memory
+
+template <std::size_t kBytes>
+void load_global(void* value, const void* from, Site site) {
+  Block& block = Block::current();
+  block.check_global(from, kBytes, "load", site);
+  kernel_reads(from, kBytes);
+  std::memcpy(value, from, kBytes);
+  block.count().global_bytes_read += kBytes;
+}
 
 template <std::size_t kBytes>
 void store_global(void* to, const void* value, Site site) {
@@ -254,9 +265,17 @@ const Calls kCalls = {
     .block_index = [] { return static_cast<int>(Block::current().index()); },
     .dynamic_smem = [] { return SharedMemory::kBase; },
     .shared_region = shared_region,
-    .store_shared = store_shared,
-    .load_shared_16 = load_shared_16,
+    .load_shared_4 = load_shared<4>,
+    .load_shared_8 = load_shared<8>,
+    .load_shared_16 = load_shared<16>,
+    .store_shared_4 = store_shared<4>,
+    .store_shared_8 = store_shared<8>,
+    .store_shared_16 = store_shared<16>,
+    .load_global_4 = load_global<4>,
+    .load_global_8 = load_global<8>,
+    .load_global_16 = load_global<16>,
     .store_global_4 = store_global<4>,
+    .store_global_8 = store_global<8>,
     .store_global_16 = store_global<16>,
     .atomic_add = atomic_add,
     .atomic_or = atomic_or,

@@ -32,7 +32,7 @@ class SharedMemory {
   unsigned declare(unsigned first, int bytes, Site site);
 
   /// Where the bytes lie, or nullptr for an access that is out of bounds or misaligned; fault() then says how.
-  /// `bytes` is 4 or 16.
+  /// `bytes` is 4, 8 or 16.
   unsigned char* at(unsigned address, unsigned bytes) {
     const unsigned region = address >> kOffsetBits;
     if (region >= regions_.size()) return nullptr;

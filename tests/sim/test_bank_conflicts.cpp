@@ -10,6 +10,8 @@ TEST(BankConflicts, NeighboursMeetInNoBank) {
   unsigned addresses[32];
   for (unsigned i = 0; i < 32; ++i) addresses[i] = i * 4;
   EXPECT_EQ(conflicts_of_4(addresses, 32), 0u);
+  for (unsigned i = 0; i < 16; ++i) addresses[i] = 512 + i * 8;
+  EXPECT_EQ(conflicts_of_8(addresses, 16), 0u);
   for (unsigned i = 0; i < 8; ++i) addresses[i] = 1024 + i * 16;
   EXPECT_EQ(conflicts_of_16(addresses, 8), 0u);
 }
@@ -18,6 +20,7 @@ TEST(BankConflicts, RowsOf128BytesAllMeet) {
   unsigned addresses[32];
   for (unsigned i = 0; i < 32; ++i) addresses[i] = i * 128;
   EXPECT_EQ(conflicts_of_4(addresses, 32), 31u);
+  EXPECT_EQ(conflicts_of_8(addresses, 16), 15u);
   EXPECT_EQ(conflicts_of_16(addresses, 8), 7u);
 }
 
@@ -39,6 +42,26 @@ TEST(BankConflicts, LanesAreCountedTogetherWhateverTheOrderTheyCameIn) {
   EXPECT_EQ(forward, backward);
   accesses.flush(forward);
   EXPECT_EQ(forward, backward) << "what was counted is forgotten";
+}
+
+TEST(BankConflicts, WideAccessesAreServedByHalvesAndQuartersOfAWarp) {
+  const auto conflicts = [](LaneAccesses::Kind kind, unsigned pitch) {
+    LaneAccesses accesses;
+    for (unsigned lane = 0; lane < 32; ++lane) accesses.add(lane, kind, lane * pitch);
+    Counters counters;
+    accesses.flush(counters);
+    return counters;
+  };
+  EXPECT_EQ(conflicts(LaneAccesses::kLoad4, 4).load_conflicts, 0u);
+  EXPECT_EQ(conflicts(LaneAccesses::kLoad4, 8).load_conflicts, 1u);
+  EXPECT_EQ(conflicts(LaneAccesses::kLoad8, 8).load_conflicts, 0u);
+  EXPECT_EQ(conflicts(LaneAccesses::kLoad8, 16).load_conflicts, 2u);  // one in each half
+  EXPECT_EQ(conflicts(LaneAccesses::kLoad16, 32).load_conflicts, 4u);
+  EXPECT_EQ(conflicts(LaneAccesses::kStore8, 8).store_conflicts, 0u);
+  EXPECT_EQ(conflicts(LaneAccesses::kStore8, 32).store_conflicts, 6u);
+  EXPECT_EQ(conflicts(LaneAccesses::kStore16, 16).store_conflicts, 0u);
+  EXPECT_EQ(conflicts(LaneAccesses::kStore16, 128).store_conflicts, 28u);
+  EXPECT_EQ(conflicts(LaneAccesses::kStore16, 128).load_conflicts, 0u);
 }
 
 }  // namespace

@@ -149,6 +149,34 @@ TEST(SimDevice, CountsTheProductsThatTheProblemAsksFor) {
   EXPECT_EQ(counters.ldmatrix_conflicts + counters.copy_conflicts + counters.load_conflicts, 0u);
 }
 
+TEST(SimDevice, CountsBytesAndConflictsOfPlainAccesses) {
+  SimDevice device(80);
+  const Compiled compiled = SimCompiler().compile_text(
+      "#include \"flashtune/primitives/global.cuh\"\n"
+      "using namespace flashtune;\n"
+      "struct Params { unsigned* out; };\n"
+      "extern \"C\" __global__ void widths(const Params p) {\n"
+      "  const int t = thread_index();\n"
+      "  const u32 at = dynamic_smem() + static_cast<u32>(t * 32);\n"
+      "  store_shared_16(at, load_global_16(p.out + t * 4));\n"
+      "  store_global_8(p.out + t * 2, load_shared_8(at));\n"
+      "  store_global_u32(p.out + t, load_shared(at));\n"
+      "}\n",
+      "widths");
+  ASSERT_TRUE(compiled.ok) << compiled.log;
+  const auto kernel = device.load(compiled.cubin, "widths", 1024);
+  const DeviceBuffer out(device, 512);
+  const DevicePtr params = out.get();
+  Launch launch;
+  launch.block = 32, launch.smem_bytes = 1024, launch.params = &params;
+  device.launch(*kernel, launch);
+  const Counters counters = device.take_counters();
+  EXPECT_EQ(counters.global_bytes_read, 32u * 16);
+  EXPECT_EQ(counters.global_bytes_written, 32u * (8 + 4));
+  EXPECT_EQ(counters.store_conflicts, 4u);      // a pitch of 32 bytes: each quarter of the warp takes one pass more,
+  EXPECT_EQ(counters.load_conflicts, 6u + 7u);  // each half three, and the whole seven
+}
+
 TEST(SimCompiler, NamesWhatIsMissingWithoutACompiler) {
   SimCompiler::Options options;
   options.compiler = "no-such-compiler";

@@ -5,6 +5,7 @@
 #include "cache/error.h"
 #include "sim/sim_compiler.h"
 #include "sim/sim_device.h"
+#include "tests/sim/races.h"
 
 namespace flashtune {
 namespace {
@@ -18,11 +19,11 @@ struct Params {
 /// A kernel whose body is `body`, on one line (kernel.cu:8) so that reports can be told by their place.
 std::string kernel_text(const std::string& body) {
   return "#include \"flashtune/primitives/cp_async.cuh\"\n"
+         "#include \"flashtune/primitives/global.cuh\"\n"
          "#include \"flashtune/primitives/ldmatrix.cuh\"\n"
          "#include \"flashtune/primitives/memory.cuh\"\n"
          "#include \"flashtune/primitives/warp.cuh\"\n"
-         "struct Params { unsigned* out; int value; };\n"
-         "using namespace flashtune;\n"
+         "struct Params { unsigned* out; int value; }; using namespace flashtune;\n"
          "extern \"C\" __global__ void kernel(const Params p) { const int t = thread_index(); const u32 smem = "
          "dynamic_smem();\n" +
          body + "\n}\n";
@@ -113,6 +114,21 @@ TEST_F(Faults, ARegionLargerThanTheAllocationIsReported) {
 TEST_F(Faults, AReadOfWhatNobodyWroteIsReported) {
   expect_says(report_of("store_shared(smem + t * 4, 1); sync_block(); if (t == 0) load_shared_16(smem + 256);"),
               {"thread 0 at kernel.cu:8", "load of shared memory that is not there yet", "was never written"});
+  const std::string half = "if (t < 32) store_shared_8(smem + t * 16, {}); sync_block(); if (t == 0) ";
+  for (const char* load : {"load_shared(smem + 8)", "load_shared_8(smem + 8)", "load_shared_16(smem)"})
+    expect_says(report_of(half + load + ";"),
+                {"thread 0 at kernel.cu:8", "offset 8 of the block's 4096 bytes of shared memory was never written"});
+  EXPECT_EQ(report_of(half + "load_shared(smem + 4), load_shared_8(smem + 16);"), "");
+}
+
+TEST_F(Faults, EachWidthKeepsToTheBoundsOfSharedMemory) {
+  for (const char* access : {"load_shared", "load_shared_8", "load_shared_16"})
+    expect_says(report_of(fmt::format("{}(smem + 4096);", access)),
+                {"load of", "bytes of shared memory out of bounds", "past the block's 4096 bytes"});
+  for (const char* access : {"store_shared_8(smem + 4096, {});", "store_shared_16(smem + 4096, {});"})
+    expect_says(report_of(access), {"store of", "bytes of shared memory out of bounds", "past the block's 4096 bytes"});
+  expect_says(report_of("const u32 a = shared_region(smem, 264); store_shared_16(a + 256, {});"),
+              {"store of 16 bytes", "offset 256 ends 8 bytes past the region of 264 bytes"});
 }
 
 TEST_F(Faults, AReadThroughARegionOfWhatAnotherLeftThereIsReported) {
@@ -136,8 +152,10 @@ TEST_F(Faults, AReadOfACopyBeforeItsWaitIsReportedEvenIfItHasLanded) {
 }
 
 TEST_F(Faults, AStoreOntoACopyInFlightIsReported) {
-  expect_says(report_of("cp_async_16(smem + t * 16, p.out); cp_async_commit(); store_shared(smem + t * 16, 1);"),
-              {"store onto shared memory at which a copy is still in flight"});
+  for (const char* store : {"store_shared(smem + t * 16, 1);", "store_shared_8(smem + t * 16 + 8, {});",
+                            "store_shared_16(smem + t * 16, {});"})
+    expect_says(report_of(std::string("cp_async_16(smem + t * 16, p.out); cp_async_commit(); ") + store),
+                {"store onto shared memory at which a copy is still in flight"});
 }
 
 TEST_F(Faults, MisalignedAccessesAreReported) {
@@ -145,6 +163,13 @@ TEST_F(Faults, MisalignedAccessesAreReported) {
   expect_says(report_of("cp_async_16(smem + t * 16 + 8, p.out);"), {"no multiple of 16"});
   expect_says(report_of("cp_async_16(smem + t * 16, p.out + 1);"), {"misaligned asynchronous copy of global memory"});
   expect_says(report_of("store_global_16(p.out + 2, Vec16{});"), {"misaligned store of global memory"});
+  expect_says(report_of("load_shared(smem + 2);"), {"load of 4 bytes", "offset 2 is no multiple of 4"});
+  expect_says(report_of("load_shared_8(smem + 4);"), {"load of 8 bytes", "offset 4 is no multiple of 8"});
+  expect_says(report_of("store_shared_8(smem + 12, {});"), {"store of 8 bytes", "offset 12 is no multiple of 8"});
+  expect_says(report_of("store_shared_16(smem + 8, {});"), {"store of 16 bytes", "offset 8 is no multiple of 16"});
+  expect_says(report_of("load_global_8(p.out + 1);"), {"misaligned load of global memory", "no multiple of 8"});
+  expect_says(report_of("load_global_16(p.out + 2);"), {"misaligned load of global memory", "no multiple of 16"});
+  expect_says(report_of("store_global_8(p.out + 1, {});"), {"misaligned store of global memory", "no multiple of 8"});
 }
 
 TEST_F(Faults, GlobalAccessesOutsideEveryAllocationAreReported) {
@@ -152,6 +177,29 @@ TEST_F(Faults, GlobalAccessesOutsideEveryAllocationAreReported) {
               {"store of 16 bytes of global memory out of bounds", "ends 16 bytes past the allocation of 1024 bytes"});
   expect_says(report_of("cp_async_16(smem + t * 16, p.out - 4);"),
               {"asynchronous copy of 16 bytes of global memory out of bounds"});
+  expect_says(report_of("load_global_constant(reinterpret_cast<const int*>(p.out) + 256);"),
+              {"load of 4 bytes of global memory out of bounds", "ends 4 bytes past the allocation of 1024 bytes"});
+  expect_says(report_of("load_global_8(p.out - 2);"), {"load of 8 bytes of global memory out of bounds"});
+  expect_says(report_of("load_global_16(p.out + 256);"), {"load of 16 bytes of global memory out of bounds"});
+  expect_says(report_of("store_global_8(p.out + 256, {});"), {"store of 8 bytes of global memory out of bounds"});
+  expect_says(report_of("store_global_u32(p.out - 1, 0);"), {"store of 4 bytes of global memory out of bounds"});
+}
+
+TEST_F(Faults, OnlyABarrierOrdersTheAccessesOfTwoWarps) {
+  const auto races = [&](const std::string& body) {
+    const RaceCounter counter;
+    EXPECT_EQ(report_of(body), "");
+    return counter.count() > 0;
+  };
+  const std::string write = "store_shared_8(smem + t * 8, {}); sync_block(); ";
+  for (const auto& [read, rewrite] :
+       {std::pair{"load_shared(smem + (t ^ 32) * 8); ", "store_shared_8(smem + t * 8, {});"},
+        std::pair{"load_shared_8(smem + (t ^ 32) * 8); ", "if (t % 2 == 0) store_shared_16(smem + t * 8, {});"},
+        std::pair{"load_global_16(p.out + (t ^ 32) * 4); ", "store_global_8(p.out + t * 4, {});"},
+        std::pair{"load_global_8(p.out + (t ^ 32) * 2); ", "store_global_u32(p.out + t * 2, 1);"}}) {
+    EXPECT_EQ(races(write + read + rewrite), finds_races()) << read << rewrite;
+    EXPECT_FALSE(races(write + read + "sync_block(); " + rewrite)) << read << rewrite;
+  }
 }
 
 TEST_F(Faults, AReportNamesTheFirstBlockThatFailed) {

@@ -34,15 +34,41 @@ bool close(std::uint32_t a, std::uint32_t b, bool logarithm) {
   return std::fabs(x - y) <= std::fmax(0x1p-21f * std::fabs(y), logarithm ? 0x1p-22f : 0.f);
 }
 
+/// Words that tell where they come from.
+std::vector<std::uint32_t> coded_words() {
+  std::vector<std::uint32_t> coded(32);
+  for (std::uint32_t i = 0; i < 32; ++i) coded[i] = 0x01000000u * i + 0x00a5c3u + i;
+  return coded;
+}
+
+/// What shared_words and global_words end with.
+PrimitiveWords moved_words() {
+  const std::vector<std::uint32_t> coded = coded_words();
+  PrimitiveWords moved;
+  auto& shared = moved["shared_words"];
+  auto& global = moved["global_words"];
+  for (std::uint32_t lane = 0; lane < 32; ++lane) {
+    const std::uint32_t other = (lane * 5 + 3) % 32, upper = 1000 + other % 16 * 4;
+    for (const std::uint32_t word :
+         {other, 1000 + other, other * 2, other * 2 + 1, upper, upper + 1, upper + 2, upper + 3})
+      shared.push_back(word);
+    const std::uint32_t eight = other % 16 * 2, sixteen = other % 8 * 4;
+    for (const std::uint32_t from : {other, lane, eight, eight + 1, sixteen, sixteen + 1, sixteen + 2, sixteen + 3})
+      global.push_back(coded[from]);
+  }
+  return moved;
+}
+
 }  // namespace
 
 const std::map<std::string, PrimitiveKernel>& primitive_kernels() {
   static const std::map<std::string, PrimitiveKernel> kernels = {
-      {"ldmatrix", {4}},   {"ldmatrix_trans", {4}}, {"mma_fp16", {4}},
-      {"mma_bf16", {4}},   {"mma_tf32", {4}},       {"rounding_tf32", {1}},
-      {"pack_fp16", {1}},  {"pack_bf16", {1}},      {"shuffles", {5}},
-      {"votes", {3}},      {"copies", {4}},         {"atomics", {2}},
-      {"arithmetic", {2}}, {"approximations", {2}}, {"named_barriers", {1, 64}}};
+      {"ldmatrix", {4}},     {"ldmatrix_trans", {4}}, {"mma_fp16", {4}},
+      {"mma_bf16", {4}},     {"mma_tf32", {4}},       {"rounding_tf32", {1}},
+      {"pack_fp16", {1}},    {"pack_bf16", {1}},      {"shuffles", {5}},
+      {"votes", {3}},        {"copies", {4}},         {"atomics", {2}},
+      {"arithmetic", {2}},   {"approximations", {2}}, {"named_barriers", {1, 64}},
+      {"shared_words", {8}}, {"global_words", {8}}};
   return kernels;
 }
 
@@ -53,8 +79,7 @@ std::string primitive_source() {
 
 PrimitiveWords run_primitives(Device& device, const std::function<std::string(const std::string&)>& cubin_of) {
   const std::vector<float> floats = inputs();
-  std::vector<std::uint32_t> coded(32);
-  for (std::uint32_t i = 0; i < 32; ++i) coded[i] = 0x01000000u * i + 0x00a5c3u + i;
+  const std::vector<std::uint32_t> coded = coded_words();
   const DeviceBuffer in(device, 4 * floats.size()), words(device, 4 * coded.size());
   device.copy_in(in.get(), floats.data(), in.size());
   device.copy_in(words.get(), coded.data(), words.size());
@@ -81,7 +106,9 @@ fs::path primitive_fixture_path() { return fs::path(FLASHTUNE_SOURCE_DIR) / "tes
 std::optional<PrimitiveWords> read_primitive_fixture() {
   std::ifstream in(primitive_fixture_path());
   if (!in) return std::nullopt;
-  return nlohmann::json::parse(in).at("kernels").get<PrimitiveWords>();
+  auto words = nlohmann::json::parse(in).at("kernels").get<PrimitiveWords>();
+  for (const auto& [name, moved] : moved_words()) words[name] = moved;
+  return words;
 }
 
 std::string primitive_fixture_json(const PrimitiveWords& words, const std::string& where) {

@@ -27,7 +27,7 @@ std::string primitive_source();
 PrimitiveWords run_primitives(Device& device, const std::function<std::string(const std::string& entry)>& cubin_of);
 
 std::filesystem::path primitive_fixture_path();
-/// Nothing when there is no such file.
+/// With the words of kernels that only move them, which are worked out; nothing when there is no such file.
 std::optional<PrimitiveWords> read_primitive_fixture();
 std::string primitive_fixture_json(const PrimitiveWords& words, const std::string& where);
 

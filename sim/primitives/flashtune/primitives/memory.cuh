@@ -6,7 +6,7 @@
 namespace flashtune {
 
 FT_DEVICE void store_shared(u32 to, u32 value, sim::Site site = sim::Site::here()) {
-  sim::calls->store_shared(to, value, site);
+  sim::calls->store_shared_4(to, &value, site);
 }
 FT_DEVICE Vec16 load_shared_16(u32 from, sim::Site site = sim::Site::here()) {
   Vec16 v;

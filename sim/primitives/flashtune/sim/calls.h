@@ -22,9 +22,17 @@ struct Calls {
   unsigned (*dynamic_smem)();
   unsigned (*shared_region)(unsigned first, int bytes, Site);
 
-  void (*store_shared)(unsigned to, unsigned value, Site);
+  void (*load_shared_4)(void* value, unsigned from, Site);
+  void (*load_shared_8)(void* value, unsigned from, Site);
   void (*load_shared_16)(void* value, unsigned from, Site);
+  void (*store_shared_4)(unsigned to, const void* value, Site);
+  void (*store_shared_8)(unsigned to, const void* value, Site);
+  void (*store_shared_16)(unsigned to, const void* value, Site);
+  void (*load_global_4)(void* value, const void* from, Site);
+  void (*load_global_8)(void* value, const void* from, Site);
+  void (*load_global_16)(void* value, const void* from, Site);
   void (*store_global_4)(void* to, const void* value, Site);
+  void (*store_global_8)(void* to, const void* value, Site);
   void (*store_global_16)(void* to, const void* value, Site);
   unsigned (*atomic_add)(unsigned* to, unsigned value, Site);
   void (*atomic_or)(unsigned* to, unsigned bits, Site);
@@ -51,7 +59,7 @@ struct Calls {
 };
 
 /// Raised whenever Calls or Kernel change, so that a kernel stored by another version is not run.
-constexpr int kKernelVersion = 1;
+constexpr int kKernelVersion = 2;
 
 /// A compiled library exports flashtune_sim_kernels, an array of these that ends with one without an entry.
 struct Kernel {
