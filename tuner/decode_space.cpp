@@ -11,8 +11,7 @@ using Config = DecodeSplitConfig;
 
 /// The most blocks that an SM is asked to hold, and one fewer: registers against copies in flight.
 std::vector<int> useful_budgets(Config config, const KernelTraits& traits, const ArchLimits& limits) {
-  constexpr int kMost = 4;
-  for (config.blocks_per_sm = kMost; config.blocks_per_sm > 1; --config.blocks_per_sm)
+  for (config.blocks_per_sm = 16 / config.warps; config.blocks_per_sm > 1; --config.blocks_per_sm)
     if (rejection_of(config, traits, limits) == Rejection::kNone) return {config.blocks_per_sm - 1, config.blocks_per_sm};
   return {1};
 }

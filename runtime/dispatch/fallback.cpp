@@ -65,7 +65,7 @@ std::optional<Candidate> admitted(const DecodeShape& shape, const Problem& p, co
   config.br = packed_rows(p) <= 16 ? 16 : 32;
   config.bc = shape.bc, config.warps = shape.warps, config.stages = shape.stages;
   config.smem = p.head_dim % 64 == 0 && p.head_dim_v % 64 == 0 ? SmemLayout::kXor : SmemLayout::kPad;
-  for (config.blocks_per_sm = 4; config.blocks_per_sm >= 1; --config.blocks_per_sm)
+  for (config.blocks_per_sm = limits.max_blocks_per_sm; config.blocks_per_sm >= 1; --config.blocks_per_sm)
     if (rejection_of(config, traits_of(p), limits) == Rejection::kNone) break;
   if (config.blocks_per_sm == 0) return std::nullopt;
   // As many blocks as the GPU holds at once, each with one step of keys at least.

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cache/codec.h"
+#include "runtime/dispatch/loaded_candidate.h"
 #include "runtime/jit/kernel_compiler.h"
 #include "tests/support/gpu.h"
 #include "tuner/compile_pool.h"

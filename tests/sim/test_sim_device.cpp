@@ -162,7 +162,7 @@ TEST(SimDevice, CountsBytesAndConflictsOfPlainAccesses) {
       "  store_global_8(p.out + t * 2, load_shared_8(at));\n"
       "  store_global_u32(p.out + t, load_shared(at));\n"
       "}\n",
-      "widths");
+      {"widths"});
   ASSERT_TRUE(compiled.ok) << compiled.log;
   const auto kernel = device.load(compiled.cubin, "widths", 1024);
   const DeviceBuffer out(device, 512);

@@ -30,7 +30,7 @@ SimCompiler& compiler() {
 void expect_right(SimDevice& device, Validator& validator, const Candidate& candidate, const Problem& problem,
                   int seeds) {
   const SimKernel kernel = load_kernel(device, compiler(), candidate, traits_of(problem));
-  const PrefillMmaConfig& config = std::get<PrefillMmaConfig>(candidate.config);
+  const TileSteps steps = tile_steps(candidate);
   for (const Lane& lane : lanes(seeds)) {
     device.set_options(lane.options);
     try {
@@ -38,7 +38,7 @@ void expect_right(SimDevice& device, Validator& validator, const Candidate& cand
         launch_kernel(device, candidate, kernel.loaded, p, tensors);
       };
       const Verdict verdict =
-          kSanitized ? validator.judge_without_edges(launch) : validator.judge(launch, config.br, config.bc);
+          kSanitized ? validator.judge_without_edges(launch) : validator.judge(launch, steps.rows, steps.keys);
       EXPECT_TRUE(verdict.ok) << lane.name << ", " << candidate_to_text(candidate) << ", " << problem_to_text(problem)
                               << ": " << verdict.why;
     } catch (const std::exception& error) {

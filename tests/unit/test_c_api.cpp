@@ -39,7 +39,9 @@ class CApi : public testing::Test {
 
   static ft_tensors tensors() {
     const auto at = [](std::uintptr_t address) { return reinterpret_cast<void*>(address); };
-    return {at(0x1000), at(0x2000), at(0x3000), at(0x4000), nullptr, 0};
+    ft_tensors t = {};
+    t.q = at(0x1000), t.k = at(0x2000), t.v = at(0x3000), t.o = at(0x4000);
+    return t;
   }
 
   FakeDevice* device = nullptr;

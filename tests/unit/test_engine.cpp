@@ -156,11 +156,11 @@ TEST_F(EngineTest, AMissDuringCaptureRunsTheLoadedKernelOfTheNearestProblem) {
   ASSERT_EQ(rejection_of(small, traits_of(problem_of(128)), limits_of(80)), Rejection::kNone);
   PrefillMmaConfig other = small;
   other.bc = 16;
-  engine->forward_with({small}, problem_of(128), tensors(), nullptr);
+  engine->forward_with({small}, problem_of(128), tensors(), 0, nullptr);
   int stream = 0;
   device->capturing.insert(&stream);
   // `other` was never loaded; of what was, `small` was loaded for the nearest problem.
-  engine->forward_with({other}, problem_of(160), tensors(), &stream);
+  engine->forward_with({other}, problem_of(160), tensors(), 0, &stream);
   EXPECT_EQ(device->captured.size(), 1u);
   EXPECT_EQ(device->loads, 2);
 }
@@ -171,7 +171,7 @@ TEST_F(EngineTest, AMissDuringCaptureSaysWhatRan) {
   open(std::move(options));
   PrefillMmaConfig loaded;
   loaded.br = 32, loaded.bc = 32, loaded.warps = 2, loaded.blocks_per_sm = 6;
-  engine->forward_with({loaded}, problem_of(128), tensors(), nullptr);
+  engine->forward_with({loaded}, problem_of(128), tensors(), 0, nullptr);
   int stream = 0;
   device->capturing.insert(&stream);
   const Decision decision = engine->forward(problem_of(4096), tensors(), 0, &stream);

@@ -1,0 +1,247 @@
+// decode_split on the simulated device: head dims, masks and groups, contiguous caches and pages, every merge, lengths on
+// both sides of every edge, and lengths and pages that cannot be, under every schedule.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "cache/codec.h"
+#include "runtime/api/debug_checks.h"
+#include "tests/sim/bench.h"
+#include "tuner/device_inputs.h"
+#include "tuner/space.h"
+#include "tuner/validate.h"
+
+namespace flashtune {
+namespace {
+
+constexpr int kArch = 90;  // the one with the most shared memory, so with all configs
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kSanitized = true;  // several times slower: fewer launches of each config, not fewer configs
+#else
+constexpr bool kSanitized = false;
+#endif
+
+SimCompiler& compiler() {
+  static SimCompiler one;
+  return one;
+}
+
+Problem decode(int batch, int heads, int kv_heads, int new_rows, int seq_kv, int head_dim, int page_size = 0) {
+  Problem p = small_problem(heads, kv_heads, new_rows, seq_kv, head_dim, true);
+  p.op = Op::kDecode;
+  p.batch = batch;
+  p.page_size = page_size;
+  return with_layout(p, Layout::kBshd);
+}
+
+/// The problem itself with every kind of input, then sequences whose lengths stand beside the kernel's steps.
+void expect_right(SimDevice& device, Validator& validator, const Candidate& candidate, const Problem& problem,
+                  int seeds) {
+  const SimKernel kernel = load_kernel(device, compiler(), candidate, traits_of(problem));
+  const TileSteps steps = tile_steps(candidate);
+  for (const Lane& lane : lanes(seeds)) {
+    device.set_options(lane.options);
+    try {
+      const Validator::LaunchFn launch = [&](const Problem& p, const Tensors& tensors) {
+        launch_kernel(device, candidate, kernel.loaded, p, tensors);
+      };
+      const Verdict verdict = kSanitized || lane.name != "lifo/late"
+                                  ? validator.judge_without_edges(launch)
+                                  : validator.judge(launch, steps.rows, steps.keys);
+      EXPECT_TRUE(verdict.ok) << lane.name << ", " << candidate_to_text(candidate) << ", " << problem_to_text(problem)
+                              << ": " << verdict.why;
+    } catch (const std::exception& error) {
+      ADD_FAILURE() << lane.name << ", " << candidate_to_text(candidate) << ": " << error.what();
+    }
+  }
+}
+
+/// A cover of the space, each with more than one split where it merges.
+std::vector<Candidate> cover_of(const Problem& p) {
+  std::vector<Candidate> cover = pairwise_cover(enumerate(traits_of(p), limits_of(kArch)));
+  int splits = 0;
+  for (Candidate& candidate : cover) {
+    auto& config = std::get<DecodeSplitConfig>(candidate.config);
+    if (config.merge != Merge::kLastBlock || splits % 4 != 0) config.splits = 2 + splits % 4;
+    ++splits;
+  }
+  return cover;
+}
+
+class EachHeadDim : public testing::TestWithParam<int> {};
+
+TEST_P(EachHeadDim, IsRightUnderEveryMaskAndSchedule) {
+  const int head_dim = GetParam(), index = head_dim / 8;
+  struct Shape {
+    int new_rows, window;
+    bool causal;
+    int group, page_size;
+  };
+  constexpr Shape kShapes[] = {{1, 0, true, 1, 0}, {3, 0, true, 3, 16}, {2, 37, true, 8, 32}, {5, 21, false, 4, 0}};
+  const Shape shape = kShapes[index % 4];
+  Problem p = decode(2, shape.group, 1, shape.new_rows, 150, head_dim, shape.page_size);
+  p.dtype = index % 2 == 0 ? Dtype::kBf16 : Dtype::kFp16;
+  p.causal = shape.causal;
+  p.window = shape.window;
+  p = with_layout(p, index % 3 == 0 ? Layout::kBhsd : Layout::kBshd);
+  SimDevice device(kArch);
+  Validator validator(device, p, scale_of(p), 64);
+  const std::vector<Candidate> cover = cover_of(p);
+  expect_right(device, validator, cover[static_cast<std::size_t>(index * 7) % cover.size()], p, 1);
+}
+
+INSTANTIATE_TEST_SUITE_P(Decode, EachHeadDim, testing::Range(8, 257, kSanitized ? 56 : 8),
+                         [](const auto& one) { return fmt::format("d{}", one.param); });
+
+TEST(DecodeSplit, IsRightForACoveringSetOfConfigs) {
+  const Problem p = decode(2, 8, 2, 1, 333, 64);
+  SimDevice device(kArch);
+  Validator validator(device, p, scale_of(p), 64);
+  for (const Candidate& candidate : cover_of(p)) expect_right(device, validator, candidate, p, kSanitized ? 0 : 1);
+}
+
+TEST(DecodeSplit, IsRightForACoveringSetOfConfigsWithPages) {
+  const Problem p = decode(2, 8, 1, 4, 333, 64, 16);
+  SimDevice device(kArch);
+  Validator validator(device, p, scale_of(p), 64);
+  for (const Candidate& candidate : cover_of(p)) expect_right(device, validator, candidate, p, kSanitized ? 0 : 1);
+}
+
+DecodeSplitConfig small_config() {
+  DecodeSplitConfig config;
+  config.bc = 16, config.warps = 2, config.stages = 2, config.splits = 3, config.blocks_per_sm = 4;
+  return config;
+}
+
+TEST(DecodeSplit, EveryLengthAroundASplitAndAPageIsRight) {
+  // Steps are of 32 keys: splits of one, two and three steps, pages of 16 and 32.
+  Lengths lengths;
+  for (const int edge : {0, 16, 32, 64, 96, 128, 192, 256})
+    for (const int beside : {-1, 0, 1})
+      if (edge + beside >= 0) lengths.push_back(edge + beside);
+  for (const int page_size : {0, 16, 32}) {
+    const Problem p = small_decode(lengths, 4, 2, 260, 64, page_size);
+    SimDevice device(kArch);
+    AttentionCase one(device, p, InputKind::kNormal, lengths);
+    for (const int chunk : {0, 32, 80}) {
+      DecodeSplitConfig config = small_config();
+      config.chunk = chunk;
+      if (chunk > 0) config.splits = 1;
+      EXPECT_EQ(one.fault_of(load_kernel(device, compiler(), {config}, traits_of(p))), "") << page_size << " " << chunk;
+    }
+  }
+}
+
+TEST(DecodeSplit, PinnedResultsDoNotDependOnBatchMates) {
+  DecodeSplitConfig config = small_config();
+  config.splits = 1, config.chunk = 64;
+  SimDevice device(kArch);
+  const SimKernel kernel = load_kernel(device, compiler(), {config}, traits_of(small_decode({1}, 4, 2, 300, 64)));
+  const auto first_sequence = [&](const Lengths& lengths, int seq_kv) {
+    AttentionCase one(device, small_decode(lengths, 4, 2, seq_kv, 64), InputKind::kNormal, lengths);
+    EXPECT_EQ(one.fault_of(kernel), "");
+    const std::uint16_t* o = one.output().o;
+    return std::vector<std::uint16_t>(o, o + 4 * 64);
+  };
+  const auto alone = first_sequence({290}, 290);
+  EXPECT_EQ(first_sequence({290, 5, 0, 300}, 300), alone);
+  EXPECT_EQ(first_sequence({290, 300, 300}, 1024), alone);
+}
+
+/// One launch with given lengths and table, by hand: what a wrong one does to the neighbours.
+class WrongCache : public testing::Test {
+ protected:
+  static constexpr int kBatch = 3, kRow = 4 * 64;  // elements of a sequence's output
+
+  void SetUp() override {
+    problem_ = small_decode(Lengths(kBatch, 100), 4, 2, 100, 64, 16);
+    const HostTensors host = make_inputs(without_pages(problem_), InputKind::kNormal, 2);
+    const PagedCache cache = into_pages(problem_, host, {}, 1);
+    table_ = cache.table;
+    q_ = upload(host.q), k_ = upload(cache.k), v_ = upload(cache.v);
+    tensors_.q = q_.get(), tensors_.k = k_.get(), tensors_.v = v_.get();
+    tensors_.num_pages = cache.num_pages, tensors_.max_pages = cache.max_pages;
+    tensors_.scale = scale_of(problem_);
+    plan_ = make_plan({small_config()}, problem_, limits_of(kArch));
+    workspace_ = scratch_.poisoned(plan_);
+  }
+
+  template <class T>
+  DeviceBuffer upload(const std::vector<T>& host) {
+    DeviceBuffer buffer(device_, sizeof(T) * host.size());
+    device_.copy_in(buffer.get(), host.data(), buffer.size());
+    return buffer;
+  }
+
+  std::vector<std::uint16_t> output(const Lengths& lengths) {
+    const DeviceBuffer device_lengths = upload(lengths), table = upload(table_);
+    const DeviceBuffer o = upload(std::vector<std::uint16_t>(kBatch * kRow, 0xffff));
+    tensors_.lengths = device_lengths.get(), tensors_.page_table = table.get(), tensors_.o = o.get();
+    const SimKernel kernel = load_kernel(device_, compiler(), {small_config()}, traits_of(problem_));
+    launch_plan(device_, kernel.loaded, plan_, tensors_, workspace_, nullptr);
+    std::vector<std::uint16_t> host(kBatch * kRow);
+    device_.copy_out(host.data(), o.get(), o.size());
+    complaint_.clear();
+    try {
+      check_decode_status(device_, problem_, tensors_, workspace_);
+    } catch (const Error& error) {
+      complaint_ = error.what();
+    }
+    return host;
+  }
+
+  static std::vector<std::uint16_t> sequence(const std::vector<std::uint16_t>& all, int index) {
+    return {all.begin() + index * kRow, all.begin() + (index + 1) * kRow};
+  }
+
+  SimDevice device_{kArch};
+  Workspace scratch_{device_};
+  Problem problem_;
+  std::vector<int> table_;
+  DeviceBuffer q_, k_, v_;
+  Tensors tensors_;
+  Plan plan_;
+  DevicePtr workspace_ = 0;
+  std::string complaint_;
+};
+
+TEST_F(WrongCache, ALengthThatCannotBeWritesNothingAndIsNamed) {
+  const auto right = output({100, 60, 100});
+  EXPECT_EQ(complaint_, "");
+  for (const int length : {-1, 101, 1 << 30}) {
+    const auto got = output({100, length, 100});
+    EXPECT_EQ(sequence(got, 0), sequence(right, 0));
+    EXPECT_EQ(sequence(got, 1), std::vector<std::uint16_t>(kRow, 0xffff));
+    EXPECT_EQ(sequence(got, 2), sequence(right, 2));
+    EXPECT_EQ(complaint_, fmt::format("decode met lengths that cannot be: sequence 1 has length {}, which is not between "
+                                      "0 and seq_kv = 100",
+                                      length));
+  }
+  output({100, 60, 100});
+  EXPECT_EQ(complaint_, "") << "the status is cleared once it was told";
+}
+
+TEST_F(WrongCache, APageThatCannotBeIsNeverRead) {
+  const auto right = output({100, 60, 100});
+  for (const int page : {-1, tensors_.num_pages, 0x7fffffff}) {
+    const int kept = table_[static_cast<std::size_t>(tensors_.max_pages) + 2];
+    table_[static_cast<std::size_t>(tensors_.max_pages) + 2] = page;
+    const auto got = output({100, 60, 100});
+    EXPECT_EQ(sequence(got, 0), sequence(right, 0));
+    EXPECT_EQ(sequence(got, 2), sequence(right, 2));
+    EXPECT_NE(sequence(got, 1), sequence(right, 1));
+    EXPECT_EQ(complaint_, fmt::format("decode met pages that cannot be: sequence 1 has page {} as its page 2, and there "
+                                      "are {}",
+                                      page, tensors_.num_pages));
+    table_[static_cast<std::size_t>(tensors_.max_pages) + 2] = kept;
+  }
+}
+
+TEST_F(WrongCache, EveryLaunchLeavesTheWorkspacesHeadZero) {
+  output({100, 60, 0});
+  std::vector<char> head(plan_.workspace_head);
+  device_.copy_out(head.data(), workspace_, head.size());
+  EXPECT_EQ(head, std::vector<char>(head.size(), 0));
+}
+
+}  // namespace
+}  // namespace flashtune
