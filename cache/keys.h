@@ -38,8 +38,8 @@ constexpr Layout bucket_layout(const Problem& problem) {
   for (const Layout layout : {Layout::kBshd, Layout::kBhsd}) {
     const Problem model = with_layout(problem, layout);
     tight.k = model.k, tight.v = model.v;
-    const bool within = tight.k.row == problem.k.row && tight.v.row == problem.v.row && problem.k.batch >= tight.k.batch &&
-                        problem.v.batch >= tight.v.batch;
+    const bool within = tight.k.row == problem.k.row && tight.v.row == problem.v.row &&
+                        problem.k.batch >= tight.k.batch && problem.v.batch >= tight.v.batch;
     // Of heads one after the other the distance grows with the room, too.
     const bool heads = layout == Layout::kBhsd ? problem.k.head >= tight.k.head && problem.v.head >= tight.v.head
                                                : problem.k.head == tight.k.head && problem.v.head == tight.v.head;

@@ -10,23 +10,16 @@ take turns, each after an idle pause, so that all run at the clock of a burst. O
 
 Needs torch with CUDA, and nothing else."""
 import argparse
-import collections
-import ctypes
-import datetime
-import json
 import math
 import os
-import pathlib
-import statistics
-import subprocess
 import sys
 import time
 
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.attention import sdpa_kernel
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-BACKENDS = {"flash": SDPBackend.FLASH_ATTENTION, "cudnn": SDPBackend.CUDNN_ATTENTION}
+from peers.binding import Flashtune, find_library, torch_nvrtc
+from peers.measure import BACKENDS, Contender, interleave, summary_of, write_report
 
 
 # --- the shapes: (head_dim, batch, heads, kv_heads, seq, causal)
@@ -49,92 +42,6 @@ def name_of(cell):
 def flops_of(cell):
     dim, batch, heads, _, seq, causal = cell
     return 4.0 * batch * heads * seq * seq * dim * (0.5 if causal else 1.0)
-
-
-# --- the C API (runtime/include/flashtune/flashtune.h)
-
-class Strides(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_int64) for name in ("batch", "head", "row")]
-
-
-class Problem(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_int32) for name in ("op", "dtype", "batch", "heads", "kv_heads", "seq_q", "seq_kv", "head_dim",
-                                                    "head_dim_v", "causal", "window")]
-    _fields_ += [(name, Strides) for name in ("q", "k", "v", "o")]
-
-
-class Tensors(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_void_p) for name in ("q", "k", "v", "o", "lse")] + [("scale", ctypes.c_float)]
-
-
-class Options(ctypes.Structure):
-    _fields_ = [("device", ctypes.c_int32)]
-    _fields_ += [(name, ctypes.c_char_p) for name in ("database", "shipped_database", "cubin_folder", "nvrtc", "template_root")]
-    _fields_ += [("warn", ctypes.c_void_p), ("warn_data", ctypes.c_void_p)]
-
-
-class Decision(ctypes.Structure):
-    _fields_ = [("grade", ctypes.c_int), ("expected_us", ctypes.c_double), ("config", ctypes.c_char * 512)]
-
-
-class Flashtune:
-    """The library, as a program that links it would use it."""
-
-    def __init__(self, path, database, nvrtc):
-        self.lib = ctypes.CDLL(str(path))
-        for name in ("ft_version", "ft_last_error", "ft_grade_text"):
-            getattr(self.lib, name).restype = ctypes.c_char_p
-        options = Options()
-        self.lib.ft_options_init(ctypes.byref(options))
-        options.device = torch.cuda.current_device()
-        options.database = database.encode() if database else None
-        options.nvrtc = nvrtc.encode() if nvrtc else None
-        self.engine = ctypes.c_void_p()
-        self.require(self.lib.ft_engine_create(ctypes.byref(options), ctypes.byref(self.engine)))
-        self.version = self.lib.ft_version().decode()
-
-    def require(self, status):
-        if status != 0:
-            raise RuntimeError(f"flashtune: {self.lib.ft_last_error().decode()}")
-
-    def problem(self, cell):
-        dim, batch, heads, kv_heads, seq, causal = cell
-        problem = Problem()
-        self.lib.ft_problem_init(ctypes.byref(problem), 1, batch, heads, kv_heads, seq, seq, dim)
-        problem.causal = int(causal)
-        return problem
-
-    def prepare(self, problem):
-        self.require(self.lib.ft_prepare(self.engine, ctypes.byref(problem), ctypes.c_size_t(1)))
-
-    def decide(self, problem):
-        decision = Decision()
-        self.require(self.lib.ft_decide(self.engine, ctypes.byref(problem), ctypes.byref(decision)))
-        return decision.config.decode(), self.lib.ft_grade_text(decision.grade).decode()
-
-    def forward(self, problem, q, k, v, o, lse):
-        tensors = Tensors(q.data_ptr(), k.data_ptr(), v.data_ptr(), o.data_ptr(), lse.data_ptr(), 0.0)
-        stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
-        self.require(self.lib.ft_forward(self.engine, ctypes.byref(problem), ctypes.byref(tensors), None, stream))
-
-
-def find_library(given):
-    if given and not pathlib.Path(given).is_file():
-        sys.exit(f"--library {given}: there is no such file")
-    built = [ROOT / "build" / preset / "runtime" / "libflashtune.so" for preset in ("release", "dev")]
-    for place in [pathlib.Path(given)] if given else built:
-        if place.is_file():
-            return place
-    sys.exit("libflashtune.so is not built; cmake --preset release && cmake --build --preset release, or pass --library")
-
-
-def torch_nvrtc():
-    """The folder of the NVRTC that torch brought, if it did."""
-    for entry in sys.path:
-        for folder in pathlib.Path(entry or ".").glob("nvidia/*/lib"):
-            if any(folder.glob("libnvrtc.so.*")):
-                return str(folder)
-    return None
 
 
 # --- inputs, and who runs on them
@@ -162,8 +69,8 @@ def peer_call(backend, causal, grouped):
 
 
 def our_call(flashtune, cell, sets):
-    dim, batch, heads, _, seq, _ = cell
-    problem = flashtune.problem(cell)
+    dim, batch, heads, kv_heads, seq, causal = cell
+    problem = flashtune.problem(batch, heads, kv_heads, seq, seq, dim, causal)
     flashtune.prepare(problem)
     outputs = {id(s[0]): (torch.empty_like(s[0]), torch.empty(batch, heads, seq, device="cuda")) for s in sets}
 
@@ -214,41 +121,6 @@ def check_agreement(cell, inputs, ours, peers):
 
 # --- time
 
-class Contender:
-    """A captured graph that goes round the input sets."""
-
-    def __init__(self, call, sets, launches):
-        self.launches = launches
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for s in sets[:2]:
-                call(*s)
-        torch.cuda.current_stream().wait_stream(stream)
-        self.graph = torch.cuda.CUDAGraph()
-        held = collections.deque(maxlen=len(sets))  # so that torch's outputs rotate past the L2 too
-        with torch.cuda.graph(self.graph):
-            for i in range(launches):
-                held.append(call(*sets[i % len(sets)]))
-        self.samples = []
-
-    def sample(self, idle_s):
-        torch.cuda.synchronize()
-        time.sleep(idle_s)
-        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        begin.record()
-        self.graph.replay()
-        end.record()
-        end.synchronize()
-        self.samples.append(begin.elapsed_time(end) * 1000.0 / self.launches)
-
-    def result(self, cell):
-        quartiles = statistics.quantiles(self.samples, n=4)
-        median = statistics.median(self.samples)
-        return {"median_us": round(median, 3), "spread_us": round(quartiles[2] - quartiles[0], 3), "samples": len(self.samples),
-                "tflops": round(flops_of(cell) / median / 1e6, 1)}
-
-
 def compare(cell, flashtune, backends, arguments, l2_bytes):
     torch.manual_seed(1)
     sets = make_sets(cell, l2_bytes)
@@ -266,47 +138,20 @@ def compare(cell, flashtune, backends, arguments, l2_bytes):
     # One replay lasts about 2 ms at 300 TFLOP/s: long beside what an event costs, short beside a power limit's reaction.
     launches = max(len(sets), min(200, math.ceil(2e-3 / (flops_of(cell) / 300e12))))
     contenders = {name: Contender(call, sets, launches) for name, call in (("flashtune", ours), *calls.items())}
-    for contender in contenders.values():
-        contender.graph.replay()
-    order = list(contenders.values())
-    for repeat in range(arguments.repeats):
-        for contender in order[repeat % len(order):] + order[:repeat % len(order)]:
-            contender.sample(arguments.idle_ms / 1000.0)
+    interleave(list(contenders.values()), arguments.repeats, arguments.idle_ms / 1000.0)
 
     dim, batch, heads, kv_heads, seq, causal = cell
     config, grade = flashtune.decide(problem)
     record = {"head_dim": dim, "batch": batch, "heads": heads, "kv_heads": kv_heads, "seq": seq, "causal": causal, "config": config,
               "grade": grade, "max_error": error}
-    record.update({name: contender.result(cell) for name, contender in contenders.items()})
+    for name, contender in contenders.items():
+        record[name] = contender.result()
+        record[name]["tflops"] = round(flops_of(cell) / record[name]["median_us"] / 1e6, 1)
     record.update({name: {"missing": why} for name, why in missing.items()})
     return record
 
 
 # --- the report
-
-def ratios(cells, peer, grade=None):
-    return [c[peer]["median_us"] / c["flashtune"]["median_us"] for c in cells
-            if "median_us" in c.get(peer, {}) and (grade is None or c["grade"] == grade)]
-
-
-def summary_of(cells, backends):
-    summary = {}
-    for peer in backends:
-        for grade in (None, *sorted({c["grade"] for c in cells})):
-            values = ratios(cells, peer, grade)
-            if values:
-                summary[f"vs_{peer}" + (f"_{grade}" if grade else "")] = {
-                    "cells": len(values), "geomean": round(statistics.geometric_mean(values), 4), "least": round(min(values), 4)}
-    return summary
-
-
-def driver_version():
-    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    try:
-        return subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()[0].strip()
-    except (OSError, subprocess.CalledProcessError, IndexError):
-        return ""
-
 
 def line_of(record, backends):
     text = f"{name_of(cell_of(record)):<28} {record['grade']:<12} {record['flashtune']['tflops']:7.1f}"
@@ -373,21 +218,10 @@ def main():
     print(f"{time.time() - started:.0f} s")
 
     if arguments.output:
-        report = {
-            "what": "prefill bf16, device time of one call, against torch's attention backends in the same run",
-            "device": properties.name, "sms": properties.multi_processor_count, "arch": f"sm_{properties.major}{properties.minor}",
-            "driver": driver_version(), "flashtune": flashtune.version, "torch": torch.__version__, "cuda": torch.version.cuda,
-            "cudnn": torch.backends.cudnn.version(),
-            "when": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "protocol": {"timed": "events around a CUDA graph that goes round the input sets", "inputs": "normal, together twice the L2",
-                         "idle_ms": arguments.idle_ms, "repeats": arguments.repeats, "order": "interleaved, rotating"},
-            "summary": summary, "cells": records}
-        path = pathlib.Path(arguments.output)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(path.name + ".new")
-        temporary.write_text(json.dumps(report, indent=1) + "\n")
-        temporary.replace(path)
-        print(f"wrote {path}")
+        protocol = {"timed": "events around a CUDA graph that goes round the input sets", "inputs": "normal, together twice the L2",
+                    "idle_ms": arguments.idle_ms, "repeats": arguments.repeats, "order": "interleaved, rotating"}
+        write_report(arguments.output, "prefill bf16, device time of one call, against torch's attention backends in the same run",
+                     flashtune.version, protocol, summary, records)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,13 @@ namespace {
 
 // Microseconds, on the H200 (docs/performance.md); other GPUs differ by less than the candidates do.
 constexpr double kMemoryDelay = 0.9;
-constexpr double kStart = 2.5;             // launch, lengths, first tile
-constexpr double kEfficiency = 0.93;       // of the memory's bandwidth, at best
-constexpr double kMergeLastBlock = 2.2;    // two trips through the L2
-constexpr double kMergeKernel = 2.6;       // a launch that may begin early
-constexpr double kMergeCluster = 1.6;      // through shared memory
-constexpr double kPerPartial = 0.004;      // each partial result that a merging thread reads
-constexpr double kSpillPrice = 0.002;      // relative, of each spilled byte
+constexpr double kStart = 2.5;           // launch, lengths, first tile
+constexpr double kEfficiency = 0.93;     // of the memory's bandwidth, at best
+constexpr double kMergeLastBlock = 2.2;  // two trips through the L2
+constexpr double kMergeKernel = 2.6;     // a launch that may begin early
+constexpr double kMergeCluster = 1.6;    // through shared memory
+constexpr double kPerPartial = 0.004;    // each partial result that a merging thread reads
+constexpr double kSpillPrice = 0.002;    // relative, of each spilled byte
 
 double merge_us(const DecodeSplitConfig& c, int splits) {
   if (splits == 1) return 0;

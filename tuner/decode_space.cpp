@@ -12,7 +12,8 @@ using Config = DecodeSplitConfig;
 /// The most blocks that an SM is asked to hold, and one fewer: registers against copies in flight.
 std::vector<int> useful_budgets(Config config, const KernelTraits& traits, const ArchLimits& limits) {
   for (config.blocks_per_sm = 16 / config.warps; config.blocks_per_sm > 1; --config.blocks_per_sm)
-    if (rejection_of(config, traits, limits) == Rejection::kNone) return {config.blocks_per_sm - 1, config.blocks_per_sm};
+    if (rejection_of(config, traits, limits) == Rejection::kNone)
+      return {config.blocks_per_sm - 1, config.blocks_per_sm};
   return {1};
 }
 
@@ -47,12 +48,14 @@ std::vector<Config> points_for(const Config& config, const Problem& p, const Arc
   const int steps = std::max((p.seq_kv - 1) / (config.bc * config.warps) + 1, 1);
   const int most = std::min(steps, config.merge == Merge::kCluster ? kMaxCluster : kMostSplits);
   std::vector<int> splits = {1, 2, 4, 8, 16};
-  for (const double waves : {0.5, 1.0, 2.0, 4.0}) splits.push_back(static_cast<int>(std::lround(waves * limits.sms / tiles)));
+  for (const double waves : {0.5, 1.0, 2.0, 4.0})
+    splits.push_back(static_cast<int>(std::lround(waves * limits.sms / tiles)));
   std::sort(splits.begin(), splits.end());
   splits.erase(std::unique(splits.begin(), splits.end()), splits.end());
   // Without splits there is nothing to merge or to order.
   const bool plain = config.merge == Merge::kLastBlock && config.order == SplitOrder::kSplitsFirst;
-  std::erase_if(splits, [&](int s) { return s < (plain ? 1 : 2) || s > most || (s > 1 && s * tiles > 16.0 * limits.sms); });
+  std::erase_if(splits,
+                [&](int s) { return s < (plain ? 1 : 2) || s > most || (s > 1 && s * tiles > 16.0 * limits.sms); });
   return cross({config}, &Config::splits, [&](const Config&) { return splits; });
 }
 
@@ -60,13 +63,15 @@ std::vector<Config> points_for(const Config& config, const Problem& p, const Arc
 Rejection worth(const Config& config, const KernelTraits& traits, const ArchLimits& limits) {
   constexpr double kShareInFlight = 0.35;  // of the SM's shared memory
   const double ring = 1.0 * smem_of(config, traits).ring_bytes * config.warps * config.blocks_per_sm;
-  return ring < kShareInFlight * limits.smem_per_sm && config.blocks_per_sm * config.warps < 16 ? Rejection::kTileTooSmall
-                                                                                                 : Rejection::kNone;
+  return ring < kShareInFlight * limits.smem_per_sm && config.blocks_per_sm * config.warps < 16
+             ? Rejection::kTileTooSmall
+             : Rejection::kNone;
 }
 
 Rejection worth(const Config& config, const Problem& problem) {
   const int rows = packed_rows(problem);
-  const bool fits = rows <= 16 ? config.br == 16 : config.br > 16;  // a second tile of rows reads all keys again
+  // A second tile of rows reads all keys again, but 32 rows of a large head do not fit the registers.
+  const bool fits = rows <= 16 || problem.head_dim_v > 128 ? config.br == 16 : config.br > 16;
   return fits ? Rejection::kNone : Rejection::kTileTooSmall;
 }
 

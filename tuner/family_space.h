@@ -24,7 +24,8 @@ std::vector<PrefillMmaConfig> prefill_mma_points(const KernelTraits& traits, con
 std::vector<DecodeSplitConfig> decode_split_points(const KernelTraits& traits, const ArchLimits& limits);
 
 /// A problem's points of one compiled kernel: the same one, or one for each number of splits.
-std::vector<PrefillMmaConfig> points_for(const PrefillMmaConfig& config, const Problem& problem, const ArchLimits& limits);
+std::vector<PrefillMmaConfig> points_for(const PrefillMmaConfig& config, const Problem& problem,
+                                         const ArchLimits& limits);
 std::vector<DecodeSplitConfig> points_for(const DecodeSplitConfig& config, const Problem& problem,
                                           const ArchLimits& limits);
 

@@ -21,7 +21,8 @@ struct PagedCache {
 };
 
 /// The cache of `problem`, which has pages, from the tensors of without_pages(problem).
-PagedCache into_pages(const Problem& problem, const HostTensors& contiguous, const Lengths& lengths, std::uint64_t seed);
+PagedCache into_pages(const Problem& problem, const HostTensors& contiguous, const Lengths& lengths,
+                      std::uint64_t seed);
 
 /// A page table of `problem` alone, all sequences at their full length: page numbers in no order.
 std::vector<int> shuffled_table(const Problem& problem, int max_pages, std::uint64_t seed);

@@ -217,7 +217,8 @@ std::vector<ReferenceRow> reference_rows(const Problem& p, const HostTensors& in
         const RowIndex& row = rows[order[i]];
         const std::uint16_t* bits = inputs.q.data() + offset_of(p.q, row.batch, row.row, row.head);
         for (std::size_t c = 0; c < q.size(); ++c) q[c] = to_float(bits[c], p.dtype);
-        out[order[i]] = reference_row(row, {q.data(), k, v, visible_keys(p, row.row, length_of(p, lengths, row.batch)), scale, p.dtype});
+        out[order[i]] = reference_row(
+            row, {q.data(), k, v, visible_keys(p, row.row, length_of(p, lengths, row.batch)), scale, p.dtype});
       }
     });
   }

@@ -17,7 +17,7 @@ struct RowIndex {
 
 struct ReferenceRow {
   RowIndex index;
-  int keys = 0;  // that it sees
+  int keys = 0;                  // that it sees
   std::vector<double> o;         // head_dim_v values
   double lse = 0;                // natural logarithm; -inf for a fully masked row
   double unfused_error = 0;      // largest |unfused - o| of the row

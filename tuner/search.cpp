@@ -40,7 +40,8 @@ bool is_variant(std::string_view field) {
   return false;
 }
 
-/// How many of the fields that are not structure differ; families have no other in common.
+/// How many of the fields that are neither structure nor the number of splits differ: that is the structure's own best
+/// by the cost model. Families have no other fields in common.
 int distance_in_variant(const Candidate& a, const Candidate& b) {
   std::map<std::string_view, int> values;
   std::visit(
@@ -52,7 +53,8 @@ int distance_in_variant(const Candidate& a, const Candidate& b) {
   std::visit(
       [&](const auto& config) {
         visit_fields(config, [&](const char* name, const auto& field) {
-          if (is_variant(name) && values[name] != static_cast<int>(field)) ++distance;
+          if (is_variant(name) && std::string_view(name) != "splits" && values[name] != static_cast<int>(field))
+            ++distance;
         });
       },
       b.config);

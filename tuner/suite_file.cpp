@@ -19,7 +19,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::array kFields = {"op",     "dtype",    "batch",  "heads",  "kv_heads", "seq_q",
+constexpr std::array kFields = {"op",     "dtype",    "batch",  "heads",  "kv_heads",  "seq_q",
                                 "seq_kv", "head_dim", "causal", "window", "page_size", "layout"};
 
 /// One entry of the file while it is read; every complaint says where.

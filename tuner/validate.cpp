@@ -115,8 +115,8 @@ Problem shrunken_to_tiles(const Problem& problem, int br, int bc) {
   // A row of decode's tile is a new row of some head, and a step of its keys is divided among warps.
   const int seq_q = problem.op == Op::kDecode ? problem.seq_q : shorter(problem.seq_q, br);
   const int step = problem.op == Op::kDecode ? 2 * bc : bc;
-  Problem p = resized(problem, std::min(problem.batch, 2), seq_q, shorter(problem.seq_kv, step),
-                      shorter(problem.window, step));
+  Problem p =
+      resized(problem, std::min(problem.batch, 2), seq_q, shorter(problem.seq_kv, step), shorter(problem.window, step));
   if (p.heads > 4) {  // a group of more than 2: one KV head shows as much
     p.heads /= p.kv_heads;
     p.kv_heads = 1;

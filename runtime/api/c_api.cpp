@@ -104,8 +104,8 @@ DevicePtr address_of(const void* ptr) { return reinterpret_cast<DevicePtr>(ptr);
 Tensors tensors_of(const ft_tensors* given, const Problem& problem) {
   const ft_tensors& t = require(given, "tensors");
   const float scale = t.scale != 0 ? t.scale : default_scale(problem);
-  return {address_of(t.q), address_of(t.k), address_of(t.v),       address_of(t.o),          address_of(t.lse), scale,
-          address_of(t.lengths), address_of(t.page_table), t.num_pages, t.max_pages, t.capacity};
+  return {address_of(t.q),       address_of(t.k),          address_of(t.v), address_of(t.o), address_of(t.lse), scale,
+          address_of(t.lengths), address_of(t.page_table), t.num_pages,     t.max_pages,     t.capacity};
 }
 
 std::string explanation(const Dispatcher& dispatcher, const Problem& problem) {
@@ -162,7 +162,8 @@ EngineOptions resolve_options(const ft_options& given, const std::function<const
       if (const char* folder = environment(name); folder != nullptr && *folder != '\0')
         options.compiler.nvrtc_hints.emplace_back(folder);
   if (given.pinned_chunk < 0)
-    throw Error(ErrorKind::kInvalidArgument, fmt::format("pinned_chunk is {}: it is a number of keys, or 0", given.pinned_chunk));
+    throw Error(ErrorKind::kInvalidArgument,
+                fmt::format("pinned_chunk is {}: it is a number of keys, or 0", given.pinned_chunk));
   options.pinned_chunk = given.pinned_chunk;
   options.debug_checks = given.debug_checks != 0;
   if (given.warn != nullptr)

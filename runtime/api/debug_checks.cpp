@@ -28,12 +28,15 @@ std::vector<std::string> complaints(Device& device, const Problem& p, const Tens
   if (p.page_size > 0) table = download(device, t.page_table, batch * columns);
   for (std::size_t b = 0; b < batch; ++b) {
     if (lengths[b] < 0 || lengths[b] > p.seq_kv) {
-      found.push_back(fmt::format("sequence {} has length {}, which is not between 0 and seq_kv = {}", b, lengths[b], p.seq_kv));
+      found.push_back(
+          fmt::format("sequence {} has length {}, which is not between 0 and seq_kv = {}", b, lengths[b], p.seq_kv));
       continue;
     }
-    for (std::size_t i = 0; p.page_size > 0 && i * static_cast<std::size_t>(p.page_size) < static_cast<std::size_t>(lengths[b]); ++i)
+    for (std::size_t i = 0;
+         p.page_size > 0 && i * static_cast<std::size_t>(p.page_size) < static_cast<std::size_t>(lengths[b]); ++i)
       if (const int page = table[b * columns + i]; page < 0 || page >= t.num_pages)
-        found.push_back(fmt::format("sequence {} has page {} as its page {}, and there are {}", b, page, i, t.num_pages));
+        found.push_back(
+            fmt::format("sequence {} has page {} as its page {}, and there are {}", b, page, i, t.num_pages));
   }
   return found;
 }
@@ -51,9 +54,8 @@ void check_decode_status(Device& device, const Problem& problem, const Tensors& 
     found.resize(kMostNamed);
     found.push_back(fmt::format("and {} more", all - kMostNamed));
   }
-  const std::string what = status & kLengthOutOfRange
-                               ? status & kPageOutOfRange ? "lengths and pages" : "lengths"
-                               : "pages";
+  const std::string what =
+      status & kLengthOutOfRange ? status & kPageOutOfRange ? "lengths and pages" : "lengths" : "pages";
   throw Error(ErrorKind::kInvalidArgument,
               fmt::format("decode met {} that cannot be: {}", what,
                           all == 0 ? "they have changed since then" : fmt::format("{}", fmt::join(found, "; "))));

@@ -160,7 +160,8 @@ struct EngineImpl::Impl {
       throw Error(ErrorKind::kInvalidArgument,
                   fmt::format("this problem needs a workspace of {} bytes, and none was given", plan.workspace_bytes));
     if (plan.workspace_bytes > 0 && workspace % 16 != 0)
-      throw Error(ErrorKind::kInvalidArgument, fmt::format("the workspace at {:#x} is not aligned to 16 bytes", workspace));
+      throw Error(ErrorKind::kInvalidArgument,
+                  fmt::format("the workspace at {:#x} is not aligned to 16 bytes", workspace));
     if (kernel == nullptr) kernel = &load(key, problem);
     launch_plan(*device, kernel->loaded, plan, tensors, workspace, stream);
     if (options.debug_checks && problem.op == Op::kDecode && !device->is_capturing(stream))

@@ -23,11 +23,11 @@ struct EngineOptions {
   KernelCompiler::Options compiler;
   std::function<void(const std::string&)>
       warn;  // one line, once, when a GPU is untuned, naming the command that fixes it
-  /// > 0: of decode, so many keys (rounded up to a kernel's tile) for each split, whatever the batch, and one kernel for
-  /// all batches and lengths: a sequence's result does not depend on its batch mates, bit for bit.
+  /// > 0: of decode, so many keys (rounded up to a kernel's tile) for each split, whatever the batch, and one kernel
+  /// for all batches and lengths: a sequence's result does not depend on its batch mates, bit for bit.
   int pinned_chunk = 0;
-  /// Each decode waits for its end and throws Error(kInvalidArgument) that names the sequences whose length or pages are
-  /// wrong. Not during a capture.
+  /// Each decode waits for its end and throws Error(kInvalidArgument) that names the sequences whose length or pages
+  /// are wrong. Not during a capture.
   bool debug_checks = false;
   /// Instead of `compiler`: for a device that takes other kernels than a GPU's, and for tests.
   std::function<Compiled(const KernelSpec&)> compile;

@@ -43,14 +43,15 @@ void check_cache(const Problem& p, const Tensors& t) {
   if (p.page_size == 0) {
     if (t.page_table != 0) refuse("a page table is given, and the problem has no pages (page_size is 0)");
     if (t.capacity != 0 && t.capacity < p.seq_kv)
-      refuse(fmt::format("seq_kv = {} is more than the {} rows that the cache has for a sequence", p.seq_kv, t.capacity));
+      refuse(
+          fmt::format("seq_kv = {} is more than the {} rows that the cache has for a sequence", p.seq_kv, t.capacity));
     return;
   }
   check_pointer("page_table", t.page_table, sizeof(int));
   if (t.num_pages < 1) refuse(fmt::format("num_pages is {}: say how many pages K and V hold", t.num_pages));
   if (1ll * t.max_pages * p.page_size < p.seq_kv)
-    refuse(fmt::format("seq_kv = {} is more than the {} pages of {} keys that the page table has for a sequence", p.seq_kv,
-                       t.max_pages, p.page_size));
+    refuse(fmt::format("seq_kv = {} is more than the {} pages of {} keys that the page table has for a sequence",
+                       p.seq_kv, t.max_pages, p.page_size));
 }
 
 }  // namespace

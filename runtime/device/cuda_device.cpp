@@ -16,7 +16,7 @@ namespace flashtune {
 namespace {
 
 constexpr int kOldestWithClusters = 90;  // and with launches that begin early
-constexpr int kOldestArch = 80;  // cp.async, and mma.sync in bf16
+constexpr int kOldestArch = 80;          // cp.async, and mma.sync in bf16
 
 class CudaKernel final : public LoadedKernel {
  public:

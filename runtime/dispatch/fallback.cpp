@@ -62,7 +62,8 @@ constexpr std::array kDecodeShapes = {DecodeShape{32, 4, 3}, DecodeShape{16, 4, 
 
 std::optional<Candidate> admitted(const DecodeShape& shape, const Problem& p, const ArchLimits& limits) {
   DecodeSplitConfig config;
-  config.br = packed_rows(p) <= 16 ? 16 : 32;
+  // 32 rows of a large head fill the registers alone; then each tile of 16 reads the keys again.
+  config.br = packed_rows(p) <= 16 || p.head_dim_v > 128 ? 16 : 32;
   config.bc = shape.bc, config.warps = shape.warps, config.stages = shape.stages;
   config.smem = p.head_dim % 64 == 0 && p.head_dim_v % 64 == 0 ? SmemLayout::kXor : SmemLayout::kPad;
   for (config.blocks_per_sm = limits.max_blocks_per_sm; config.blocks_per_sm >= 1; --config.blocks_per_sm)
@@ -71,7 +72,8 @@ std::optional<Candidate> admitted(const DecodeShape& shape, const Problem& p, co
   // As many blocks as the GPU holds at once, each with one step of keys at least.
   const double tiles = 1.0 * p.batch * p.kv_heads * row_tiles(config, p);
   const int most = std::max((p.seq_kv - 1) / (shape.bc * shape.warps) + 1, 1);
-  config.splits = std::clamp(static_cast<int>(limits.sms * config.blocks_per_sm / tiles), 1, std::min(most, kMostSplits));
+  config.splits =
+      std::clamp(static_cast<int>(limits.sms * config.blocks_per_sm / tiles), 1, std::min(most, kMostSplits));
   return Candidate{config};
 }
 

@@ -67,10 +67,11 @@ Plan plan_of(const DecodeSplitConfig& config, const Problem& p, const Resources&
   const int splits = grid_splits(config, p), tiles = row_tiles(config, p);
   const double blocks = 1.0 * p.batch * p.kv_heads * tiles * splits;
   if (blocks > std::numeric_limits<int>::max())
-    throw Error(ErrorKind::kInvalidArgument,
-                fmt::format("batch {} x kv-heads {} x {} row tiles x {} splits are more than the 2^31 - 1 blocks of one "
-                            "launch; split the batch",
-                            p.batch, p.kv_heads, tiles, splits));
+    throw Error(
+        ErrorKind::kInvalidArgument,
+        fmt::format("batch {} x kv-heads {} x {} row tiles x {} splits are more than the 2^31 - 1 blocks of one "
+                    "launch; split the batch",
+                    p.batch, p.kv_heads, tiles, splits));
   Plan plan;
   plan.grid[0] = static_cast<unsigned>(blocks);
   plan.block = static_cast<unsigned>(resources.threads);
@@ -173,7 +174,8 @@ Candidate adapted(const Candidate& candidate, const Problem& tuned_for, const Pr
   };
   const double blocks = tuned->splits * tiles(tuned_for), wave = std::max(1.0 * sm_count * tuned->blocks_per_sm, 1.0);
   // Too few blocks for the GPU: the tuned number of keys for each was what paid, until the GPU is full.
-  const double wanted = blocks >= wave ? blocks : std::min(blocks * keys(problem) / keys(tuned_for), std::max(blocks, wave));
+  const double wanted =
+      blocks >= wave ? blocks : std::min(blocks * keys(problem) / keys(tuned_for), std::max(blocks, wave));
   const double most = std::min(std::ceil(keys(problem) / (config.bc * config.warps)),
                                1.0 * (config.merge == Merge::kCluster ? kMaxCluster : kMostSplits));
   config.splits = static_cast<int>(std::clamp(std::round(wanted / tiles(problem)), 1.0, std::max(most, 1.0)));

@@ -34,7 +34,7 @@ struct Plan {
   unsigned combine_blocks = 0;  // > 0: a second kernel of the candidate follows, with as many threads and shared memory
   std::size_t workspace_bytes = 0;
   std::size_t workspace_head = 0;  // bytes at its front that are zero before and after each launch
-  AnyParams params;  // pointers filled by bind()
+  AnyParams params;                // pointers filled by bind()
 };
 
 Plan make_plan(const Candidate& candidate, const Problem& problem, const ArchLimits& limits);

@@ -17,8 +17,8 @@ namespace {
 std::uint64_t shelf_key(const Problem& p) {
   const KernelTraits t = traits_of(p);
   std::uint64_t key = static_cast<std::uint64_t>(p.op);
-  for (const int part : {static_cast<int>(t.dtype), t.head_dim, t.head_dim_v, int{t.causal} | int{t.windowed} << 1 |
-                                                                                  int{t.paged} << 2})
+  for (const int part :
+       {static_cast<int>(t.dtype), t.head_dim, t.head_dim_v, int{t.causal} | int{t.windowed} << 1 | int{t.paged} << 2})
     key = key << 12 | static_cast<std::uint64_t>(part & 0xfff);
   return key;
 }

@@ -56,20 +56,24 @@ KernelTraits traits(Dtype dtype, int head_dim, bool causal, bool windowed) {
   return {dtype, head_dim, head_dim, causal, windowed};
 }
 
+KernelTraits decode(Dtype dtype, int head_dim, bool causal, bool windowed, bool paged) {
+  return {dtype, head_dim, head_dim, causal, windowed, paged, Op::kDecode};
+}
+
 /// Every architecture; head dims, types and masks take turns, so that each architecture sees some of each and all
 /// together see all. The common ones stand on more architectures.
 std::vector<Cell> cells_of_cover() {
   constexpr Dtype kFp16 = Dtype::kFp16, kBf16 = Dtype::kBf16;
   return {
       {80, traits(kBf16, 128, true, false)},  {80, traits(kFp16, 64, false, false)},
-      {80, traits(kBf16, 40, true, true)},    {86, traits(kFp16, 128, true, false)},
-      {86, traits(kBf16, 256, true, false)},  {86, traits(kFp16, 8, false, true)},
+      {80, traits(kBf16, 40, true, true)},    {80, decode(kBf16, 64, false, false, true)},
+      {86, traits(kFp16, 128, true, false)},  {86, traits(kBf16, 256, true, false)},
+      {86, traits(kFp16, 8, false, true)},    {86, decode(kFp16, 256, true, false, false)},
       {89, traits(kBf16, 64, true, false)},   {89, traits(kFp16, 256, false, false)},
-      {89, traits(kBf16, 96, false, false)},  {90, traits(kBf16, 128, false, false)},
-      {90, traits(kFp16, 64, true, false)},   {90, traits(kBf16, 72, true, false)},
-      {100, traits(kFp16, 128, true, true)},  {100, traits(kBf16, 256, true, false)},
-      {120, traits(kBf16, 128, true, false)}, {120, traits(kFp16, 192, false, false)},
-      {120, traits(kBf16, 64, true, true)},
+      {90, traits(kBf16, 128, false, false)}, {90, traits(kFp16, 64, true, false)},
+      {90, traits(kBf16, 72, true, false)},   {90, decode(kBf16, 128, false, false, false)},
+      {100, traits(kFp16, 128, true, true)},  {120, traits(kBf16, 128, true, false)},
+      {120, traits(kBf16, 64, true, true)},   {120, decode(kFp16, 72, true, true, true)},
   };
 }
 
@@ -82,14 +86,15 @@ std::vector<Cell> all_cells() {
           for (const bool windowed : {false, true}) {
             if (value_of("--arch").value_or(arch) != arch || value_of("--head-dim").value_or(dim) != dim) continue;
             cells.push_back({arch, traits(dtype, dim, causal, windowed)});
+            for (const bool paged : {false, true}) cells.push_back({arch, decode(dtype, dim, causal, windowed, paged)});
           }
   return cells;
 }
 
 std::string describe(const KernelSpec& spec) {
-  return fmt::format("sm_{} {} d{}{}{}: {}", spec.arch, name_of(spec.traits.dtype), spec.traits.head_dim,
+  return fmt::format("sm_{} {} d{}{}{}{}: {}", spec.arch, name_of(spec.traits.dtype), spec.traits.head_dim,
                      spec.traits.causal ? " causal" : "", spec.traits.windowed ? " windowed" : "",
-                     candidate_to_text(spec.candidate));
+                     spec.traits.paged ? " paged" : "", candidate_to_text(spec.candidate));
 }
 
 /// What a run is summed up by.
@@ -141,9 +146,10 @@ Tally compile_all(const std::vector<Cell>& cells, bool everything) {
       pool.release(static_cast<int>(i));
     }
     if (everything)
-      fmt::print("sm_{} {} d{}{}{}: {} kernels so far, {} refused\n", cell.arch, name_of(cell.traits.dtype),
-                 cell.traits.head_dim, cell.traits.causal ? " causal" : "", cell.traits.windowed ? " windowed" : "",
-                 tally.kernels, tally.refused);
+      fmt::print("sm_{} {} {} d{}{}{}{}: {} kernels so far, {} refused\n", cell.arch, name_of(cell.traits.op),
+                 name_of(cell.traits.dtype), cell.traits.head_dim, cell.traits.causal ? " causal" : "",
+                 cell.traits.windowed ? " windowed" : "", cell.traits.paged ? " paged" : "", tally.kernels,
+                 tally.refused);
   }
   fmt::print(
       "{} kernels compiled in {:.0f} core seconds: {} refused, {} spill, {} beyond the limit; {} were promised not to, "

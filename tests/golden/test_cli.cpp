@@ -110,7 +110,7 @@ TEST_F(CommandLine, ProblemsThatNoKernelComputesAreMisuse) {
                                                          {"--head-dim", "128", "--seq-kv", "-1"},
                                                          {"--head-dim", "128", "--window", "-5"},
                                                          {"--head-dim", "128", "--dtype", "fp32"},
-                                                         {"--head-dim", "128", "--op", "decode"},
+                                                         {"--head-dim", "128", "--op", "backward"},
                                                          {"--head-dim", "128", "--layout", "sbhd"},
                                                          {"--head-dim", "128", "--layout", "packed", "--seq-kv", "64"},
                                                          {"--head-dim", "many"},

@@ -37,8 +37,7 @@ class PrefillMmaOnGpu : public GpuTest {
   Verdict judge(Validator& validator, const Candidate& candidate, const Compiled& compiled, const Problem& problem,
                 float scale) {
     if (!compiled.ok) return {false, "does not compile: " + compiled.log};
-    const LoadedCandidate loaded =
-        load_candidate(device(), compiled.cubin, candidate, traits_of(problem), limits());
+    const LoadedCandidate loaded = load_candidate(device(), compiled.cubin, candidate, traits_of(problem), limits());
     const TileSteps steps = tile_steps(candidate);
     return validator.judge(
         [&](const Problem& p, Tensors tensors) {

@@ -1,12 +1,11 @@
-// decode_split on the simulated device: head dims, masks and groups, contiguous caches and pages, every merge, lengths on
-// both sides of every edge, and lengths and pages that cannot be, under every schedule.
+// decode_split on the simulated device: head dims, masks and groups, contiguous caches and pages, every merge, lengths
+// on both sides of every edge, and lengths and pages that cannot be, under every schedule.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "cache/codec.h"
-#include "runtime/api/debug_checks.h"
 #include "tests/sim/bench.h"
-#include "tuner/device_inputs.h"
+#include "tests/support/wrong_cache.h"
 #include "tuner/space.h"
 #include "tuner/validate.h"
 
@@ -44,9 +43,8 @@ void expect_right(SimDevice& device, Validator& validator, const Candidate& cand
       const Validator::LaunchFn launch = [&](const Problem& p, const Tensors& tensors) {
         launch_kernel(device, candidate, kernel.loaded, p, tensors);
       };
-      const Verdict verdict = kSanitized || lane.name != "lifo/late"
-                                  ? validator.judge_without_edges(launch)
-                                  : validator.judge(launch, steps.rows, steps.keys);
+      const Verdict verdict = kSanitized || lane.name != "lifo/late" ? validator.judge_without_edges(launch)
+                                                                     : validator.judge(launch, steps.rows, steps.keys);
       EXPECT_TRUE(verdict.ok) << lane.name << ", " << candidate_to_text(candidate) << ", " << problem_to_text(problem)
                               << ": " << verdict.why;
     } catch (const std::exception& error) {
@@ -147,99 +145,51 @@ TEST(DecodeSplit, PinnedResultsDoNotDependOnBatchMates) {
   EXPECT_EQ(first_sequence({290, 300, 300}, 1024), alone);
 }
 
-/// One launch with given lengths and table, by hand: what a wrong one does to the neighbours.
-class WrongCache : public testing::Test {
+class WrongCacheOnSim : public testing::Test {
  protected:
-  static constexpr int kBatch = 3, kRow = 4 * 64;  // elements of a sequence's output
-
-  void SetUp() override {
-    problem_ = small_decode(Lengths(kBatch, 100), 4, 2, 100, 64, 16);
-    const HostTensors host = make_inputs(without_pages(problem_), InputKind::kNormal, 2);
-    const PagedCache cache = into_pages(problem_, host, {}, 1);
-    table_ = cache.table;
-    q_ = upload(host.q), k_ = upload(cache.k), v_ = upload(cache.v);
-    tensors_.q = q_.get(), tensors_.k = k_.get(), tensors_.v = v_.get();
-    tensors_.num_pages = cache.num_pages, tensors_.max_pages = cache.max_pages;
-    tensors_.scale = scale_of(problem_);
-    plan_ = make_plan({small_config()}, problem_, limits_of(kArch));
-    workspace_ = scratch_.poisoned(plan_);
-  }
-
-  template <class T>
-  DeviceBuffer upload(const std::vector<T>& host) {
-    DeviceBuffer buffer(device_, sizeof(T) * host.size());
-    device_.copy_in(buffer.get(), host.data(), buffer.size());
-    return buffer;
-  }
-
-  std::vector<std::uint16_t> output(const Lengths& lengths) {
-    const DeviceBuffer device_lengths = upload(lengths), table = upload(table_);
-    const DeviceBuffer o = upload(std::vector<std::uint16_t>(kBatch * kRow, 0xffff));
-    tensors_.lengths = device_lengths.get(), tensors_.page_table = table.get(), tensors_.o = o.get();
-    const SimKernel kernel = load_kernel(device_, compiler(), {small_config()}, traits_of(problem_));
-    launch_plan(device_, kernel.loaded, plan_, tensors_, workspace_, nullptr);
-    std::vector<std::uint16_t> host(kBatch * kRow);
-    device_.copy_out(host.data(), o.get(), o.size());
-    complaint_.clear();
-    try {
-      check_decode_status(device_, problem_, tensors_, workspace_);
-    } catch (const Error& error) {
-      complaint_ = error.what();
-    }
-    return host;
-  }
-
-  static std::vector<std::uint16_t> sequence(const std::vector<std::uint16_t>& all, int index) {
-    return {all.begin() + index * kRow, all.begin() + (index + 1) * kRow};
-  }
-
   SimDevice device_{kArch};
-  Workspace scratch_{device_};
-  Problem problem_;
-  std::vector<int> table_;
-  DeviceBuffer q_, k_, v_;
-  Tensors tensors_;
-  Plan plan_;
-  DevicePtr workspace_ = 0;
-  std::string complaint_;
+  SimKernel kernel_ = load_kernel(device_, compiler(), {WrongCache::config()}, traits_of(WrongCache::problem()));
+  WrongCache cache_{device_, kernel_.loaded};
 };
 
-TEST_F(WrongCache, ALengthThatCannotBeWritesNothingAndIsNamed) {
-  const auto right = output({100, 60, 100});
-  EXPECT_EQ(complaint_, "");
+TEST_F(WrongCacheOnSim, ALengthThatCannotBeWritesNothingAndIsNamed) {
+  cache_.run({100, 60, 100});
+  EXPECT_EQ(cache_.complaint(), "");
+  const WrongCache::Row first = cache_.row(0), last = cache_.row(2);
   for (const int length : {-1, 101, 1 << 30}) {
-    const auto got = output({100, length, 100});
-    EXPECT_EQ(sequence(got, 0), sequence(right, 0));
-    EXPECT_EQ(sequence(got, 1), std::vector<std::uint16_t>(kRow, 0xffff));
-    EXPECT_EQ(sequence(got, 2), sequence(right, 2));
-    EXPECT_EQ(complaint_, fmt::format("decode met lengths that cannot be: sequence 1 has length {}, which is not between "
-                                      "0 and seq_kv = 100",
-                                      length));
+    cache_.run({100, length, 100});
+    EXPECT_EQ(cache_.row(0), first);
+    EXPECT_EQ(cache_.row(1), WrongCache::untouched());
+    EXPECT_EQ(cache_.row(2), last);
+    EXPECT_EQ(cache_.complaint(),
+              fmt::format("decode met lengths that cannot be: sequence 1 has length {}, which is not "
+                          "between 0 and seq_kv = 100",
+                          length));
   }
-  output({100, 60, 100});
-  EXPECT_EQ(complaint_, "") << "the status is cleared once it was told";
+  cache_.run({100, 60, 100});
+  EXPECT_EQ(cache_.complaint(), "") << "the status is cleared once it was told";
 }
 
-TEST_F(WrongCache, APageThatCannotBeIsNeverRead) {
-  const auto right = output({100, 60, 100});
-  for (const int page : {-1, tensors_.num_pages, 0x7fffffff}) {
-    const int kept = table_[static_cast<std::size_t>(tensors_.max_pages) + 2];
-    table_[static_cast<std::size_t>(tensors_.max_pages) + 2] = page;
-    const auto got = output({100, 60, 100});
-    EXPECT_EQ(sequence(got, 0), sequence(right, 0));
-    EXPECT_EQ(sequence(got, 2), sequence(right, 2));
-    EXPECT_NE(sequence(got, 1), sequence(right, 1));
-    EXPECT_EQ(complaint_, fmt::format("decode met pages that cannot be: sequence 1 has page {} as its page 2, and there "
-                                      "are {}",
-                                      page, tensors_.num_pages));
-    table_[static_cast<std::size_t>(tensors_.max_pages) + 2] = kept;
+TEST_F(WrongCacheOnSim, APageThatCannotBeIsNeverRead) {
+  cache_.run({100, 60, 100});
+  const WrongCache::Row first = cache_.row(0), spoilt = cache_.row(1), last = cache_.row(2);
+  int& page = cache_.table[static_cast<std::size_t>(cache_.max_pages()) + 2];
+  for (const int wrong : {-1, cache_.num_pages(), 0x7fffffff}) {
+    page = wrong;
+    cache_.run({100, 60, 100});
+    EXPECT_EQ(cache_.row(0), first);
+    EXPECT_NE(cache_.row(1), spoilt);
+    EXPECT_EQ(cache_.row(2), last);
+    EXPECT_EQ(cache_.complaint(),
+              fmt::format("decode met pages that cannot be: sequence 1 has page {} as its page 2, and "
+                          "there are {}",
+                          wrong, cache_.num_pages()));
   }
 }
 
-TEST_F(WrongCache, EveryLaunchLeavesTheWorkspacesHeadZero) {
-  output({100, 60, 0});
-  std::vector<char> head(plan_.workspace_head);
-  device_.copy_out(head.data(), workspace_, head.size());
+TEST_F(WrongCacheOnSim, EveryLaunchLeavesTheWorkspacesHeadZero) {
+  cache_.run({100, 60, 0});
+  const std::vector<char> head = cache_.workspace_head();
   EXPECT_EQ(head, std::vector<char>(head.size(), 0));
 }
 

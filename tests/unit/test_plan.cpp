@@ -108,7 +108,8 @@ TEST(Plan, MakesSectionsOfTheHeadsWhoseKeysAndValuesShareTheL2) {
     PrefillMmaConfig config;
     config.br = 64;
     config.order = order;
-    return std::get<PrefillParams>(make_plan({config}, with_layout(problem, Layout::kBshd), kLimits).params).section_heads;
+    return std::get<PrefillParams>(make_plan({config}, with_layout(problem, Layout::kBshd), kLimits).params)
+        .section_heads;
   };
   EXPECT_EQ(heads_of(BlockOrder::kLongestFirst, 4096, 16), 64) << "all heads of all batches";
   EXPECT_EQ(heads_of(BlockOrder::kSections, 4096, 16), 32) << "1 MiB of K and V a head";

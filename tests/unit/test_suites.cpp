@@ -42,8 +42,8 @@ TEST(Suites, EveryNamedSuiteHoldsSupportedProblemsEachOnce) {
 }
 
 TEST(Suites, AreTheSevenThatHelpLists) {
-  EXPECT_EQ(suite_names(),
-            (std::vector<std::string>{"quick", "standard", "gpt2", "gpt3", "llama3-8b", "llama3-70b", "course"}));
+  EXPECT_EQ(suite_names(), (std::vector<std::string>{"quick", "standard", "gpt2", "gpt3", "llama3-8b", "llama3-70b",
+                                                     "decode-quick", "decode", "course-decode", "course"}));
 }
 
 TEST(Suites, ModelsHaveTheirOwnHeads) {

@@ -14,7 +14,7 @@ void add_filter_flags(CLI::App& app, FilterFlags& flags) {
   add("--arch", flags.arch, "SM", "of this architecture, for example sm_90");
   add("--device", flags.device, "NAME",
       "of this device, as flashtune devices prints it: \"NVIDIA H200\", \"model:...\"");
-  add("--op", flags.op, "NAME", "of this operation: prefill");
+  add("--op", flags.op, "NAME", "of this operation: prefill or decode");
   add("--dtype", flags.dtype, "NAME", "of this type: fp16 or bf16");
   add("--head-dim", flags.head_dim, "N", "of this head dimension");
   add("--outcome", flags.outcome, "NAME", "trials that ended so: measured, wrong, spills, ...");

@@ -29,7 +29,8 @@ constexpr FlagRow kRows[] = {
     {"--head-dim", &ProblemFlags::head_dim, "", "N", "head dimension: a multiple of 8 up to 256"},
     {"--causal", &ProblemFlags::causal, "false", "", "causal mask, aligned bottom-right"},
     {"--window", &ProblemFlags::window, "0", "N", "sliding window in keys (default 0: none)"},
-    {"--page-size", &ProblemFlags::page_size, "0", "N", "decode: keys of a page of the cache, 16 to 256 (default 0: none)"},
+    {"--page-size", &ProblemFlags::page_size, "0", "N",
+     "decode: keys of a page of the cache, 16 to 256 (default 0: none)"},
     {"--layout", &ProblemFlags::layout, "bshd", "NAME",
      "memory layout: bshd (default), bhsd or packed (one QKV tensor)"},
 };

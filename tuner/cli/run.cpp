@@ -120,8 +120,9 @@ std::size_t lse_bytes(const Problem& p) {
 DeviceTensors upload(Device& device, const QkvInput& data, float scale) {
   DeviceTensors t;
   const bool decode = data.problem.op == Op::kDecode;
-  t.inputs = DeviceInputs(device, data.problem, data.inputs,
-                          decode ? Lengths(static_cast<std::size_t>(data.problem.batch), data.problem.seq_kv) : Lengths());
+  t.inputs =
+      DeviceInputs(device, data.problem, data.inputs,
+                   decode ? Lengths(static_cast<std::size_t>(data.problem.batch), data.problem.seq_kv) : Lengths());
   t.o = FencedBuffer(device, o_bytes(data.problem));
   t.o.arm(o_bytes(data.problem));
   t.lse = FencedBuffer(device, lse_bytes(data.problem));

@@ -90,8 +90,8 @@ typedef struct ft_problem {
   int32_t head_dim_v; /* equal to head_dim */
   int32_t causal;     /* not 0: a query sees no key after its own position */
   int32_t window;     /* w > 0: a query sees only keys less than w positions away; 0: no window */
-  int32_t page_size;  /* decode: keys of a page, 16, 32, ... 256; 0: K and V of a sequence are contiguous. With pages, K is
-                         [page, page_size, kv_heads, head_dim] by its strides, of which `batch` is that of a page */
+  int32_t page_size;  /* decode: keys of a page, 16, 32, ... 256; 0: K and V of a sequence are contiguous. With pages, K
+                         is  [page, page_size, kv_heads, head_dim] by its strides, of which `batch` is that of a page */
   ft_strides q, k, v, o;
 } ft_problem;
 
@@ -164,8 +164,8 @@ FT_API const char* ft_last_error(void);
 
 /* --- problems */
 
-/* Prefill, no mask, no window, no pages, head_dim_v = head_dim, layout FT_BSHD. For decode, set op (and page_size), then
- * call ft_problem_set_layout(). */
+/* Prefill, no mask, no window, no pages, head_dim_v = head_dim, layout FT_BSHD. For decode, set op (and page_size),
+ * then call ft_problem_set_layout(). */
 FT_API void ft_problem_init(ft_problem* problem, ft_dtype dtype, int32_t batch, int32_t heads, int32_t kv_heads,
                             int32_t seq_q, int32_t seq_kv, int32_t head_dim);
 
@@ -208,7 +208,7 @@ FT_API ft_status ft_explain(ft_engine* engine, const ft_problem* problem, char* 
 /* --- device memory, for programs that have no CUDA runtime of their own; not to be called during a capture */
 
 FT_API ft_status ft_allocate(ft_engine* engine, size_t bytes, void** ptr); /* filled with zeros */
-FT_API void ft_free(ft_engine* engine, void* ptr); /* NULL is allowed */
+FT_API void ft_free(ft_engine* engine, void* ptr);                         /* NULL is allowed */
 FT_API ft_status ft_copy_in(ft_engine* engine, void* device_to, const void* host_from, size_t bytes);
 FT_API ft_status ft_copy_out(ft_engine* engine, void* host_to, const void* device_from, size_t bytes);
 /* Waits for everything on the device, and returns the error of a kernel that failed. */

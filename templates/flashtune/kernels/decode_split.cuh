@@ -6,10 +6,10 @@
 
 #include "flashtune/attention/merge.cuh"
 #include "flashtune/attention/online_softmax.cuh"
+#include "flashtune/attention/page_copy.cuh"
 #include "flashtune/primitives/cluster.cuh"
 #include "flashtune/primitives/dependent_launch.cuh"
 #include "flashtune/tiles/gemm.cuh"
-#include "flashtune/tiles/page_copy.cuh"
 
 namespace flashtune {
 
@@ -80,15 +80,14 @@ FT_DEVICE void decode_split(const DecodeParams& p) {
   // Step t of a warp visits tile keys.first + t * kWarps + warp.
   const int steps = max(keys.count - warp + kWarps - 1, 0) / kWarps;
   const auto first_key = [&](int t) { return (keys.first + t * kWarps + warp) * kBc; };
-  PageCursor<kBc, kTraits> pages(p, block.batch);
-  if (steps > 0) pages.look_up(p, first_key(0), length);
-  const auto load = [&](int t, int slot) {
+  using Pages = PageCursor<kBc, kTraits>;
+  const auto load = [&](int t, int slot, Pages& pages) {
     if (t < steps) {
       const int key = first_key(t), keys_left = length - key;
       if constexpr (kTraits.paged) {
+        pages.judge(p, key, length);
         copy_pages_to_shared(k_ring.stage(slot), k, p.k_strides, pages, key, keys_left, lane);
         copy_pages_to_shared(v_ring.stage(slot), v, p.v_strides, pages, key, keys_left, lane);
-        if (t + 1 < steps) pages.look_up(p, first_key(t + 1), length);  // on its way while this tile is computed
       } else {
         copy_global_to_shared<32>(k_ring.stage(slot), k + key * p.k_strides.row, p.k_strides.row, keys_left, lane);
         copy_global_to_shared<32>(v_ring.stage(slot), v + key * p.v_strides.row, p.v_strides.row, keys_left, lane);
@@ -109,8 +108,18 @@ FT_DEVICE void decode_split(const DecodeParams& p) {
       q_tile,
       static_cast<const u16*>(p.q) + block.batch * p.q_strides.batch + block.kv_head * rows.group * p.q_strides.head,
       p.q_strides, rows, first_row, row_count, thread);
+  Pages pages(p, block.batch);  // of the tile that is copied next
+  if constexpr (kTraits.paged) {
+    Pages first[kStages] = {};  // all at once: one trip to the table
+#pragma unroll
+    for (int t = 0; t < kStages; ++t) first[t] = pages, first[t].look_up(t < steps ? first_key(t) : length, length);
+    pages.look_up(kStages < steps ? first_key(kStages) : length, length);
+#pragma unroll
+    for (int t = 0; t < kStages; ++t) load(t, t, first[t]), cp_async_commit();
+  } else {
 #pragma unroll 1
-  for (int t = 0; t < kStages; ++t) load(t, t), cp_async_commit();
+    for (int t = 0; t < kStages; ++t) load(t, t, pages), cp_async_commit();
+  }
 
   const RowKeys<kRowTiles, kTraits> row_keys(mask, rows, first_row, first_row + row_count - 1, lane);
   const LaneAddress<KTile> k_lane = lanes_by_columns(k_ring, 0, lane);
@@ -144,8 +153,9 @@ FT_DEVICE void decode_split(const DecodeParams& p) {
     }
 
     sync_warp();  // all lanes have read this tile: its slot may be refilled
-    load(t + kStages, slot);
+    load(t + kStages, slot, pages);
     cp_async_commit();
+    if (t + kStages + 1 < steps) pages.look_up(first_key(t + kStages + 1), length);  // there in a step's time
     slot = slot + 1 == kStages ? 0 : slot + 1;
   }
 

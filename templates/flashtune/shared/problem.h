@@ -8,9 +8,7 @@ enum class Op : int { kPrefill = 0, kDecode = 1 };
 enum class Dtype : int { kFp16 = 0, kBf16 = 1 };
 
 /// The token of an enumerator, as it stands in help, keys and files; nullptr past the last one.
-constexpr const char* name_of(Op op) {
-  return op == Op::kPrefill ? "prefill" : op == Op::kDecode ? "decode" : nullptr;
-}
+constexpr const char* name_of(Op op) { return op == Op::kPrefill ? "prefill" : op == Op::kDecode ? "decode" : nullptr; }
 constexpr const char* name_of(Dtype dtype) {
   return dtype == Dtype::kFp16 ? "fp16" : dtype == Dtype::kBf16 ? "bf16" : nullptr;
 }

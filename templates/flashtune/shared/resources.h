@@ -112,7 +112,8 @@ constexpr int register_cap(int threads, int blocks_per_sm, const ArchLimits& lim
   return cap > 255 ? 255 : cap;
 }
 
-/// The clauses that all families have: blocks_per_sm blocks must fit an SM, and be more than a higher number would give.
+/// The clauses that all families have: blocks_per_sm blocks must fit an SM, and be more than a higher number would
+/// give.
 constexpr Rejection rejection_of(const Resources& r, int blocks_per_sm, const ArchLimits& limits) {
   if (r.smem_bytes > limits.smem_per_block) return Rejection::kSmemPerBlock;
   if ((r.smem_bytes + 1024) * blocks_per_sm > limits.smem_per_sm) return Rejection::kSmemPerSm;

@@ -26,8 +26,8 @@ FT_DEVICE void copy_queries_to_shared(const Tile& to, const u16* from, const Str
   }
 }
 
-/// The pages of a warp's next tile of keys: one for each 16 keys, the smallest page. Looked up one tile ahead, so that
-/// the copies do not wait for the table.
+/// The pages of a warp's next tile of keys: one for each 16 keys, the smallest page. Looked up one tile ahead, and
+/// judged only when they are used, so that the copies do not wait for the table.
 template <int kBc, KernelTraits kTraits>
 struct PageCursor {
   static constexpr int kPages = kTraits.paged ? kBc / 16 : 1;
@@ -35,19 +35,28 @@ struct PageCursor {
   const int* table;
   int log2;
 
+  PageCursor() = default;
   FT_DEVICE PageCursor(const DecodeParams& p, int batch)
       : table(kTraits.paged ? p.page_table + static_cast<i64>(batch) * p.max_pages : nullptr), log2(p.page_log2) {}
 
-  FT_DEVICE void look_up(const DecodeParams& p, int first_key, int length) {
+  FT_DEVICE void look_up(int first_key, int length) {
     if constexpr (kTraits.paged) {
 #pragma unroll
       for (int j = 0; j < kPages; ++j) {
         page[j] = -1;
-        if (first_key + j * 16 >= length) continue;
-        page[j] = load_global_constant(table + ((first_key + j * 16) >> log2));
+        if (first_key + j * 16 < length) page[j] = load_global_constant(table + ((first_key + j * 16) >> log2));
+      }
+    }
+  }
+
+  /// Waits for the look-up of `first_key`; a page that does not exist is noted and becomes -1.
+  FT_DEVICE void judge(const DecodeParams& p, int first_key, int length) {
+    if constexpr (kTraits.paged) {
+#pragma unroll
+      for (int j = 0; j < kPages; ++j) {
         if (static_cast<u32>(page[j]) < static_cast<u32>(p.num_pages)) continue;
         page[j] = -1;
-        atomic_or(p.status, kPageOutOfRange);
+        if (first_key + j * 16 < length) atomic_or(p.status, kPageOutOfRange);
       }
     }
   }

@@ -1,0 +1,1 @@
+"""What the scripts that compare flashtune with torch share: the library by ctypes, and how time is taken."""

@@ -1,0 +1,106 @@
+"""The C API (runtime/include/flashtune/flashtune.h) by ctypes, as a program that links it would use it."""
+import ctypes
+import pathlib
+import sys
+
+import torch
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+
+
+class Strides(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int64) for name in ("batch", "head", "row")]
+
+
+class Problem(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int32) for name in ("op", "dtype", "batch", "heads", "kv_heads", "seq_q", "seq_kv", "head_dim",
+                                                    "head_dim_v", "causal", "window", "page_size")]
+    _fields_ += [(name, Strides) for name in ("q", "k", "v", "o")]
+
+
+class Tensors(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_void_p) for name in ("q", "k", "v", "o", "lse")] + [("scale", ctypes.c_float)]
+    _fields_ += [(name, ctypes.c_void_p) for name in ("lengths", "page_table")]
+    _fields_ += [(name, ctypes.c_int32) for name in ("num_pages", "max_pages", "capacity")]
+
+
+class Options(ctypes.Structure):
+    _fields_ = [("device", ctypes.c_int32)]
+    _fields_ += [(name, ctypes.c_char_p) for name in ("database", "shipped_database", "cubin_folder", "nvrtc", "template_root")]
+    _fields_ += [(name, ctypes.c_int32) for name in ("pinned_chunk", "debug_checks")]
+    _fields_ += [("warn", ctypes.c_void_p), ("warn_data", ctypes.c_void_p)]
+
+
+class Decision(ctypes.Structure):
+    _fields_ = [("grade", ctypes.c_int), ("expected_us", ctypes.c_double), ("config", ctypes.c_char * 512)]
+
+
+class Flashtune:
+    """The library, as a program that links it would use it."""
+
+    def __init__(self, path, database, nvrtc):
+        self.lib = ctypes.CDLL(str(path))
+        for name in ("ft_version", "ft_last_error", "ft_grade_text"):
+            getattr(self.lib, name).restype = ctypes.c_char_p
+        options = Options()
+        self.lib.ft_options_init(ctypes.byref(options))
+        options.device = torch.cuda.current_device()
+        options.database = database.encode() if database else None
+        options.nvrtc = nvrtc.encode() if nvrtc else None
+        self.engine = ctypes.c_void_p()
+        self.require(self.lib.ft_engine_create(ctypes.byref(options), ctypes.byref(self.engine)))
+        self.version = self.lib.ft_version().decode()
+
+    def require(self, status):
+        if status != 0:
+            raise RuntimeError(f"flashtune: {self.lib.ft_last_error().decode()}")
+
+    def problem(self, batch, heads, kv_heads, seq_q, seq_kv, head_dim, causal, decode=False, page_size=0):
+        """bf16, [batch, seq, heads, dim]."""
+        problem = Problem()
+        self.lib.ft_problem_init(ctypes.byref(problem), 1, batch, heads, kv_heads, seq_q, seq_kv, head_dim)
+        problem.op, problem.causal, problem.page_size = int(decode), int(causal), page_size
+        self.require(self.lib.ft_problem_set_layout(ctypes.byref(problem), 0))
+        return problem
+
+    def prepare(self, problem):
+        self.require(self.lib.ft_prepare(self.engine, ctypes.byref(problem), ctypes.c_size_t(1)))
+
+    def decide(self, problem):
+        decision = Decision()
+        self.require(self.lib.ft_decide(self.engine, ctypes.byref(problem), ctypes.byref(decision)))
+        return decision.config.decode(), self.lib.ft_grade_text(decision.grade).decode()
+
+    def workspace(self, problem):
+        """A tensor that forward() can work in; None where it needs none."""
+        size = ctypes.c_size_t()
+        self.require(self.lib.ft_workspace_bytes(self.engine, ctypes.byref(problem), ctypes.byref(size)))
+        return torch.zeros(size.value, dtype=torch.uint8, device="cuda") if size.value else None
+
+    def forward(self, problem, q, k, v, o, lse, workspace=None, **cache):
+        """`cache`: lengths and page_table as tensors, num_pages, max_pages."""
+        tensors = Tensors(q.data_ptr(), k.data_ptr(), v.data_ptr(), o.data_ptr(), lse.data_ptr(), 0.0)
+        for name, value in cache.items():
+            setattr(tensors, name, value.data_ptr() if isinstance(value, torch.Tensor) else value)
+        stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
+        scratch = ctypes.c_void_p(workspace.data_ptr() if workspace is not None else None)
+        self.require(self.lib.ft_forward(self.engine, ctypes.byref(problem), ctypes.byref(tensors), scratch, stream))
+
+
+def find_library(given):
+    if given and not pathlib.Path(given).is_file():
+        sys.exit(f"--library {given}: there is no such file")
+    built = [ROOT / "build" / preset / "runtime" / "libflashtune.so" for preset in ("release", "dev")]
+    for place in [pathlib.Path(given)] if given else built:
+        if place.is_file():
+            return place
+    sys.exit("libflashtune.so is not built; cmake --preset release && cmake --build --preset release, or pass --library")
+
+
+def torch_nvrtc():
+    """The folder of the NVRTC that torch brought, if it did."""
+    for entry in sys.path:
+        for folder in pathlib.Path(entry or ".").glob("nvidia/*/lib"):
+            if any(folder.glob("libnvrtc.so.*")):
+                return str(folder)
+    return None

@@ -1,0 +1,271 @@
+// Decode on the host: buckets of growing caches, plans and their workspace, splits for problems beside the tuned one,
+// what is refused before a launch, and the pinned engine.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "cache/codec.h"
+#include "cache/error.h"
+#include "cache/keys.h"
+#include "runtime/api/engine.h"
+#include "runtime/api/tensor_checks.h"
+#include "tests/support/fake_device.h"
+#include "tuner/space.h"
+
+namespace flashtune {
+namespace {
+
+const ArchLimits kLimits = limits_of(90);
+
+Problem decode(int batch, int heads, int kv_heads, int seq_kv, int head_dim = 128, int page_size = 0) {
+  Problem p;
+  p.op = Op::kDecode;
+  p.batch = batch, p.heads = heads, p.kv_heads = kv_heads;
+  p.seq_kv = seq_kv;
+  p.head_dim = p.head_dim_v = head_dim;
+  p.causal = true;
+  p.page_size = page_size;
+  return with_layout(p, Layout::kBshd);
+}
+
+DecodeSplitConfig config_of(int splits) {
+  DecodeSplitConfig config;
+  config.bc = 16, config.warps = 4, config.stages = 3, config.blocks_per_sm = 2, config.splits = splits;
+  return config;
+}
+
+const DecodeSplitConfig& config_of(const Candidate& candidate) { return std::get<DecodeSplitConfig>(candidate.config); }
+
+TEST(DecodeProblem, OneNewRowSeesAllWhetherCausalOrNot) {
+  Problem full = decode(4, 32, 8, 4096);
+  full.causal = false;
+  const Problem causal = decode(4, 32, 8, 4096);
+  EXPECT_EQ(bucket_of(full), bucket_of(causal));
+  EXPECT_EQ(bucket_hash(full), bucket_hash(causal));
+  EXPECT_EQ(traits_of(full), traits_of(causal));
+  Problem rows = causal;
+  rows.seq_q = 2;
+  rows = with_layout(rows, Layout::kBshd);
+  EXPECT_TRUE(traits_of(rows).causal);
+}
+
+TEST(DecodeProblem, TheRoomBehindACacheChangesNoBucket) {
+  for (const Layout layout : {Layout::kBshd, Layout::kBhsd}) {
+    const Problem tight = with_layout(decode(4, 32, 8, 4000), layout);
+    Problem roomy = tight, capacity = tight;
+    capacity.seq_kv = 8192;
+    capacity = with_layout(capacity, layout);
+    roomy.k = capacity.k, roomy.v = capacity.v;
+    EXPECT_EQ(layout_of(roomy), Layout::kStrided);
+    EXPECT_EQ(bucket_layout(roomy), layout);
+    EXPECT_EQ(bucket_of(roomy), bucket_of(tight));
+    EXPECT_EQ(bucket_hash(roomy), bucket_hash(tight));
+  }
+}
+
+TEST(DecodeProblem, SaysWhatIsWrong) {
+  Problem p = decode(1, 8, 8, 100);
+  p.seq_q = 17;
+  EXPECT_EQ(fault_of(p), ProblemFault::kNewRows);
+  for (const int size : {8, 24, 512, -16})
+    EXPECT_EQ(fault_of(decode(1, 8, 8, 100, 64, size)), ProblemFault::kPageSize) << size;
+  Problem prefill = decode(1, 8, 8, 100, 64, 16);
+  prefill.op = Op::kPrefill;
+  EXPECT_EQ(fault_of(prefill), ProblemFault::kPagesOfPrefill);
+}
+
+TEST(DecodeProblem, TextsKeepThePages) {
+  const Problem p = decode(3, 8, 2, 1000, 64, 64);
+  EXPECT_EQ(problem_to_text(p), "decode bf16 b3 h8 kv2 q1 k1000 d64 dv64 causal w0 bshd page64");
+  EXPECT_EQ(problem_from_text(problem_to_text(p)), p);
+}
+
+TEST(DecodePlan, HasABlockForEachSequenceRowTileAndSplit) {
+  const Plan plan = make_plan({config_of(5)}, decode(3, 64, 2, 4096), kLimits);  // 32 packed rows: two tiles of 16
+  EXPECT_EQ(plan.grid[0], 3u * 2 * 2 * 5);
+  EXPECT_EQ(plan.block, 128u);
+  EXPECT_EQ(plan.combine_blocks, 0u);
+  DecodeSplitConfig combined = config_of(5);
+  combined.merge = Merge::kKernel;
+  EXPECT_EQ(make_plan({combined}, decode(3, 64, 2, 4096), kLimits).combine_blocks, 3u * 2 * 2);
+  combined.splits = 1;
+  EXPECT_EQ(make_plan({combined}, decode(3, 64, 2, 4096), kLimits).combine_blocks, 0u);
+  DecodeSplitConfig clustered = config_of(5);
+  clustered.merge = Merge::kCluster;
+  EXPECT_EQ(make_plan({clustered}, decode(3, 64, 2, 4096), kLimits).cluster, 5u);
+  EXPECT_EQ(rejection_of(clustered, traits_of(decode(1, 1, 1, 1)), limits_of(80)), Rejection::kClusterNeedsHopper);
+}
+
+TEST(DecodePlan, OneWorkspaceServesProblemsOfAnySize) {
+  const Plan small = make_plan({config_of(4)}, decode(1, 8, 8, 4096), kLimits);
+  const Plan large = make_plan({config_of(4)}, decode(64, 8, 8, 4096), kLimits);
+  EXPECT_EQ(small.workspace_head, large.workspace_head);
+  EXPECT_GT(large.workspace_bytes, small.workspace_bytes);
+  const auto at = [](const Plan& plan) { return std::get<DecodeParams>(bind(plan, {}, 0x100000)); };
+  EXPECT_EQ(at(small).counters, at(large).counters);
+  EXPECT_EQ(reinterpret_cast<DevicePtr>(at(large).status), 0x100000u);
+  // Rows of 16 bytes begin at multiples of 16.
+  EXPECT_EQ(reinterpret_cast<DevicePtr>(at(large).partial_o) % 256, 0u);
+  // Even a problem with more tiles than the usual counters has one for each.
+  const Plan huge = make_plan({config_of(1)}, decode(20000, 8, 8, 64), kLimits);
+  EXPECT_GE(huge.workspace_head, 160000u * 4);
+}
+
+TEST(DecodePlan, PinnedSplitsCoverTheCacheOrTheWindow) {
+  DecodeSplitConfig pinned = config_of(1);
+  pinned.chunk = 256;
+  EXPECT_EQ(grid_splits(pinned, decode(2, 8, 8, 1000)), 4);
+  Problem windowed = decode(2, 8, 8, 100000);
+  windowed.window = 300;
+  EXPECT_EQ(grid_splits(pinned, windowed), (300 + 1 + 256 - 1) / 256 + 1);
+}
+
+TEST(DecodePlan, DividersDivide) {
+  for (const int divisor : {1, 2, 3, 5, 7, 8, 12, 132, 1000, 65535, 1 << 20})
+    for (const int n : {0, 1, 2, 6, 7, 8, 131, 132, 133, 1 << 20, (1 << 20) + 1, 0x7ffffffe, 0x7fffffff})
+      EXPECT_EQ(divide(n, divider_of(divisor)), n / divisor) << n << " / " << divisor;
+}
+
+TEST(DecodeFallback, IsAdmittedForEveryShapeAndArchitecture) {
+  for (const int arch : {80, 86, 89, 90, 100, 120, 130})
+    for (int head_dim = 8; head_dim <= 256; head_dim += 8)
+      for (const int group : {1, 8, 64})
+        for (const int page_size : {0, 64})
+          for (const int seq_kv : {0, 1, 1 << 20}) {
+            const Problem p = decode(2, 2 * group, 2, seq_kv, head_dim, page_size);
+            const Candidate candidate = fallback(p, limits_of(arch));
+            EXPECT_EQ(rejection_of(candidate, traits_of(p), limits_of(arch)), Rejection::kNone) << problem_to_text(p);
+            EXPECT_GE(config_of(candidate).splits, 1);
+            EXPECT_TRUE(seq_kv == 0 || !enumerate(p, limits_of(arch)).admitted.empty()) << problem_to_text(p);
+          }
+}
+
+TEST(DecodeSplits, KeepTheGpuAsFullAsTheTunedProblemDid) {
+  const auto splits = [](const Problem& tuned, int tuned_splits, const Problem& asked) {
+    return config_of(adapted({config_of(tuned_splits)}, tuned, asked, 132)).splits;
+  };
+  const Problem tuned = decode(4, 32, 8, 16384);
+  EXPECT_EQ(splits(tuned, 8, tuned), 8);
+  // A full GPU stays as full: half the sequences, twice the splits; the length alone changes nothing.
+  EXPECT_EQ(splits(tuned, 9, decode(2, 32, 8, 16384)), 18);
+  EXPECT_EQ(splits(tuned, 9, decode(8, 32, 8, 16384)), 5);
+  EXPECT_EQ(splits(tuned, 9, decode(4, 32, 8, 32768)), 9);
+  // One that was too short to fill it goes on with as many keys for each split.
+  EXPECT_EQ(splits(decode(1, 32, 8, 2048), 4, decode(1, 32, 8, 4096)), 8);
+  EXPECT_EQ(splits(decode(1, 32, 8, 2048), 4, decode(1, 32, 8, 1024)), 2);
+  EXPECT_EQ(splits(decode(1, 32, 8, 2048), 4, decode(1, 32, 8, 1 << 20)), 33);  // 264 blocks: two for each SM
+  // Never more splits than steps of keys.
+  EXPECT_EQ(splits(tuned, 9, decode(1, 32, 8, 100)), 2);
+}
+
+TEST(DecodeSpace, HoldsSplitsThatSuitTheProblem) {
+  const Space space = enumerate(decode(1, 32, 8, 8192), kLimits);
+  ASSERT_FALSE(space.admitted.empty());
+  std::set<Merge> merges;
+  for (const Candidate& candidate : space.admitted) {
+    const DecodeSplitConfig& c = config_of(candidate);
+    merges.insert(c.merge);
+    EXPECT_EQ(c.br, 16);
+    EXPECT_TRUE(c.splits > 1 || c.merge == Merge::kLastBlock);
+    EXPECT_TRUE(c.splits <= 16 || c.merge != Merge::kCluster);
+    EXPECT_EQ(rejection_of(c, traits_of(decode(1, 32, 8, 8192)), kLimits), Rejection::kNone);
+  }
+  EXPECT_EQ(merges.size(), 3u);
+  int rejected = 0;
+  for (const auto& [reason, count] : space.rejected) rejected += count;
+  EXPECT_EQ(space.enumerated, rejected + static_cast<int>(space.admitted.size()));
+}
+
+class DecodeChecks : public testing::Test {
+ protected:
+  std::string refusal(const Problem& p) const {
+    try {
+      check_tensors(p, tensors_);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "accepted";
+  }
+  Tensors tensors_{0x1000, 0x2000, 0x3000, 0x4000, 0, 0.1f, 0x5000};
+};
+
+TEST_F(DecodeChecks, ACacheThatIsTooSmallIsRefusedBeforeALaunch) {
+  EXPECT_EQ(refusal(decode(2, 8, 2, 1000)), "accepted");
+  tensors_.capacity = 999;
+  EXPECT_EQ(refusal(decode(2, 8, 2, 1000)),
+            "seq_kv = 1000 is more than the 999 rows that the cache has for a sequence");
+  tensors_.capacity = 0;
+  const Problem paged = decode(2, 8, 2, 1000, 128, 64);
+  EXPECT_EQ(refusal(paged), "page_table is a null pointer");
+  tensors_.page_table = 0x6000;
+  EXPECT_EQ(refusal(paged), "num_pages is 0: say how many pages K and V hold");
+  tensors_.num_pages = 40;
+  tensors_.max_pages = 15;
+  EXPECT_EQ(refusal(paged),
+            "seq_kv = 1000 is more than the 15 pages of 64 keys that the page table has for a sequence");
+  tensors_.max_pages = 16;
+  EXPECT_EQ(refusal(paged), "accepted");
+  EXPECT_EQ(refusal(decode(2, 8, 2, 1000)), "a page table is given, and the problem has no pages (page_size is 0)");
+  tensors_.lengths = 0x5002;
+  EXPECT_NE(refusal(paged).find("lengths"), std::string::npos);
+}
+
+class DecodeEngine : public testing::Test {
+ protected:
+  void open(EngineOptions options) {
+    auto fake = std::make_unique<FakeDevice>(fake_device_info(90));
+    fake->register_kernel(
+        "kernel",
+        [this](const Launch& launch) { launched_.push_back(*static_cast<const DecodeParams*>(launch.params)); },
+        sizeof(DecodeParams));
+    device_ = fake.get();
+    options.compile = [](const KernelSpec&) {
+      Compiled compiled;
+      compiled.ok = true;
+      compiled.cubin = "kernel";
+      return compiled;
+    };
+    engine_ = std::make_unique<EngineImpl>(std::move(fake), options);
+  }
+  static Tensors tensors() { return {0x1000, 0x2000, 0x3000, 0x4000, 0, 0.1f}; }
+
+  std::vector<DecodeParams> launched_;
+  FakeDevice* device_ = nullptr;
+  std::unique_ptr<EngineImpl> engine_;
+};
+
+TEST_F(DecodeEngine, AskForTheWorkspaceItNeeds) {
+  open({});
+  const Problem p = decode(2, 32, 8, 4096);
+  EXPECT_THROW(engine_->forward(p, tensors(), 0, nullptr), Error);
+  EXPECT_THROW(engine_->forward(p, tensors(), 0x100008, nullptr), Error);
+  EXPECT_TRUE(launched_.empty());
+  engine_->forward(p, tensors(), 0x100000, nullptr);
+  ASSERT_EQ(launched_.size(), 1u);
+  EXPECT_GT(engine_->workspace_bytes(p), 256u * 1024);
+}
+
+TEST_F(DecodeEngine, SplitsShareOneLoadedKernel) {
+  open({});
+  engine_->forward(decode(1, 32, 8, 4096), tensors(), 0x100000, nullptr);
+  engine_->forward(decode(4, 32, 8, 4096), tensors(), 0x100000, nullptr);
+  EXPECT_EQ(device_->loads, 1);
+  ASSERT_EQ(launched_.size(), 2u);
+  EXPECT_NE(launched_[0].splits, launched_[1].splits);
+}
+
+TEST_F(DecodeEngine, PinnedTakesOneKernelAndOneChunkForAllBatches) {
+  EngineOptions options;
+  options.pinned_chunk = 200;
+  open(options);
+  const Decision one = engine_->decide(decode(1, 32, 8, 300)), many = engine_->decide(decode(64, 32, 8, 100000));
+  EXPECT_EQ(one.candidate, many.candidate);
+  const DecodeSplitConfig& config = config_of(one.candidate);
+  EXPECT_EQ(config.splits, 1);
+  EXPECT_GE(config.chunk, 200);
+  EXPECT_EQ(config.chunk % config.bc, 0);
+  engine_->forward(decode(3, 32, 8, 1000), tensors(), 0x100000, nullptr);
+  EXPECT_EQ(launched_.at(0).chunk, config.chunk);
+}
+
+}  // namespace
+}  // namespace flashtune
