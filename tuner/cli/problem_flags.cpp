@@ -103,6 +103,8 @@ std::string culprit(ProblemFault fault, const Problem& p) {
 }
 
 void judge(const Problem& p, Layout layout) {
+  if (p.op == Op::kAppend)
+    refuse("--op", name_of(p.op), "nothing of append is tuned, and it has no attention to run; give prefill or decode");
   if (const ProblemFault fault = fault_of(p); fault != ProblemFault::kNone)
     throw Error(ErrorKind::kInvalidArgument, fmt::format("{}: {}", culprit(fault, p), text_of(fault)));
   if (layout == Layout::kPacked && p.op == Op::kDecode)
