@@ -45,7 +45,7 @@ void launch_plan(Device& device, const LoadedCandidate& loaded, const Plan& plan
 
 void launch_plan(Device& device, const LoadedCandidate& loaded, const Plan& plan, const AppendTensors& tensors,
                  DevicePtr workspace, Stream stream) {
-  const Plan bound = bind(plan, tensors, workspace);
+  const Plan bound = bind_append(plan, tensors, workspace);
   launch_bound(device, loaded, bound, bound.params, stream);
 }
 

@@ -193,7 +193,7 @@ AnyParams bind(const Plan& plan, const Tensors& tensors, DevicePtr workspace) {
   return any;
 }
 
-Plan bind(const Plan& plan, const AppendTensors& tensors, DevicePtr workspace) {
+Plan bind_append(const Plan& plan, const AppendTensors& tensors, DevicePtr workspace) {
   Plan bound = plan;
   auto& params = std::get<AppendParams>(bound.params);
   params.k_new = reinterpret_cast<const void*>(tensors.k_new);

@@ -63,7 +63,7 @@ Plan make_plan(const Candidate& candidate, const Problem& problem, const ArchLim
 AnyParams bind(const Plan& plan, const Tensors& tensors, DevicePtr workspace);
 
 /// The plan of an append with this call's pointers in its parameters, and blocks for the queries where there are any.
-Plan bind(const Plan& plan, const AppendTensors& tensors, DevicePtr workspace);
+Plan bind_append(const Plan& plan, const AppendTensors& tensors, DevicePtr workspace);
 
 /// The query rows and the keys that a block takes in one step: lengths beside multiples of these are where a kernel's
 /// edges are.
