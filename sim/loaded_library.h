@@ -5,6 +5,7 @@
 
 #include "flashtune/sim/calls.h"
 #include "runtime/device/device.h"
+#include "sim/compile/memory_file.h"
 
 namespace flashtune::sim {
 
@@ -20,6 +21,9 @@ class LoadedLibrary : public LoadedKernel {
   unsigned smem_bytes() const { return smem_bytes_; }  // the most that a launch may ask for
 
  private:
+  // Open as long as the library: the loader takes one whose path it has for that library again, and the path is the
+  // number of a file that closes.
+  MemoryFile file_;
   void* library_ = nullptr;
   const Kernel* kernel_ = nullptr;
   unsigned smem_bytes_;

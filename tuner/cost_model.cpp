@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 
+#include "cache/error.h"
 #include "flashtune/shared/resources.h"
 #include "tuner/decode_model.h"
 
@@ -190,6 +191,8 @@ double modelled_us(const Candidate& candidate, const Problem& problem, const Ker
   const int resident = resident_blocks(candidate, traits_of(problem), facts, limits_of(device.key.arch));
   if (const auto* decode = std::get_if<DecodeSplitConfig>(&candidate.config))
     return decode_us(*decode, problem, facts, resident, device);
+  if (std::holds_alternative<KvAppendConfig>(candidate.config))
+    throw Error(ErrorKind::kInternal, "append is not tuned, and so not modelled");
   const auto& config = std::get<PrefillMmaConfig>(candidate.config);
   Case c{config, problem, facts, device};
   c.blocks = resident;

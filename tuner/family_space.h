@@ -35,4 +35,12 @@ Rejection worth(const DecodeSplitConfig& config, const KernelTraits& traits, con
 Rejection worth(const PrefillMmaConfig& config, const Problem& problem);
 Rejection worth(const DecodeSplitConfig& config, const Problem& problem);
 
+// kv_append is one point, for whoever compiles or proves all families: nothing of it is tuned.
+inline std::vector<KvAppendConfig> kv_append_points() { return {KvAppendConfig{}}; }
+inline std::vector<KvAppendConfig> points_for(const KvAppendConfig& config, const Problem&, const ArchLimits&) {
+  return {config};
+}
+inline Rejection worth(const KvAppendConfig&, const KernelTraits&, const ArchLimits&) { return Rejection::kNone; }
+inline Rejection worth(const KvAppendConfig&, const Problem&) { return Rejection::kNone; }
+
 }  // namespace flashtune

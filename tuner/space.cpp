@@ -56,6 +56,7 @@ Space enumerate(const KernelTraits& traits, const ArchLimits& limits) {
   switch (traits.op) {
     case Op::kPrefill: admit(space, prefill_mma_points(traits, limits), traits, limits); break;
     case Op::kDecode: admit(space, decode_split_points(traits, limits), traits, limits); break;
+    case Op::kAppend: admit(space, kv_append_points(), traits, limits); break;
   }
   return space;
 }
@@ -86,10 +87,13 @@ bool promises_no_spill(const Candidate& candidate, const KernelTraits& traits, c
         const Resources resources = resources_of(config, traits, limits);
         // An SM's registers lie in four parts with whole warps in each, so warps that do not fill the parts evenly get
         // less.
-        const int warps_per_part = (config.warps * config.blocks_per_sm + 3) / 4;
+        const int warps_per_part = (resources.threads / 32 * config.blocks_per_sm + 3) / 4;
         const int cap = std::min(resources.register_cap, limits.registers_per_sm / 4 / 32 / warps_per_part / 8 * 8);
-        const int copiers = traits.op == Op::kDecode ? 32 : resources.threads;  // of decode, a warp copies alone
-        const int copies = std::max(config.br, config.bc) * padded_dim(traits.head_dim) / 8 / copiers;
+        int copies = 1;
+        if constexpr (requires { config.bc; }) {
+          const int copiers = traits.op == Op::kDecode ? 32 : resources.threads;  // of decode, a warp copies alone
+          copies = std::max(config.br, config.bc) * padded_dim(traits.head_dim) / 8 / copiers;
+        }
         return resources.registers + kMargin <= cap && copies <= kMostCopies;
       },
       candidate.config);

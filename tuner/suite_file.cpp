@@ -78,6 +78,8 @@ class Entry {
 Problem problem_of(const Entry& entry) {
   Problem p;
   p.op = entry.token("op", Op::kPrefill);
+  if (p.op == Op::kAppend)
+    entry.fail("has op = \"append\", of which nothing is tuned; a suite names prefill or decode");
   p.dtype = entry.token("dtype", Dtype::kBf16);
   p.batch = entry.number("batch", 1);
   p.heads = entry.required("heads");

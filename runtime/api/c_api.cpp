@@ -20,7 +20,11 @@ namespace flashtune {
 namespace {
 
 // The C enums are the project's own, value by value.
-static_assert(FT_PREFILL == static_cast<int>(Op::kPrefill) && FT_DECODE == static_cast<int>(Op::kDecode));
+static_assert(FT_PREFILL == static_cast<int>(Op::kPrefill) && FT_DECODE == static_cast<int>(Op::kDecode) &&
+              FT_APPEND == static_cast<int>(Op::kAppend));
+static_assert(FT_ROPE_NONE == static_cast<int>(Rope::kNone) &&
+              FT_ROPE_HALF_SPLIT == static_cast<int>(Rope::kHalfSplit) &&
+              FT_ROPE_INTERLEAVED == static_cast<int>(Rope::kInterleaved));
 static_assert(FT_FP16 == static_cast<int>(Dtype::kFp16) && FT_BF16 == static_cast<int>(Dtype::kBf16));
 static_assert(FT_BSHD == static_cast<int>(Layout::kBshd) && FT_BHSD == static_cast<int>(Layout::kBhsd) &&
               FT_PACKED == static_cast<int>(Layout::kPacked));
@@ -85,9 +89,10 @@ Enum enum_of(int value, const char* what) {
   return result;
 }
 
+Strides strides_of(const ft_strides& s) { return {s.batch, s.head, s.row}; }
+
 Problem problem_of(const ft_problem* given) {
   const ft_problem& p = require(given, "problem");
-  const auto strides = [](const ft_strides& s) { return Strides{s.batch, s.head, s.row}; };
   Problem problem;
   problem.op = enum_of<Op>(p.op, "op");
   problem.dtype = enum_of<Dtype>(p.dtype, "dtype");
@@ -95,7 +100,7 @@ Problem problem_of(const ft_problem* given) {
   problem.seq_q = p.seq_q, problem.seq_kv = p.seq_kv;
   problem.head_dim = p.head_dim, problem.head_dim_v = p.head_dim_v;
   problem.causal = p.causal != 0, problem.window = p.window, problem.page_size = p.page_size;
-  problem.q = strides(p.q), problem.k = strides(p.k), problem.v = strides(p.v), problem.o = strides(p.o);
+  problem.q = strides_of(p.q), problem.k = strides_of(p.k), problem.v = strides_of(p.v), problem.o = strides_of(p.o);
   return problem;
 }
 
@@ -106,6 +111,21 @@ Tensors tensors_of(const ft_tensors* given, const Problem& problem) {
   const float scale = t.scale != 0 ? t.scale : default_scale(problem);
   return {address_of(t.q),       address_of(t.k),          address_of(t.v), address_of(t.o), address_of(t.lse), scale,
           address_of(t.lengths), address_of(t.page_table), t.num_pages,     t.max_pages,     t.capacity};
+}
+
+AppendTensors append_tensors_of(const ft_append_tensors* given) {
+  const ft_append_tensors& t = require(given, "tensors");
+  AppendTensors a;
+  a.k_new = address_of(t.k_new), a.v_new = address_of(t.v_new);
+  a.k_new_strides = strides_of(t.k_new_strides), a.v_new_strides = strides_of(t.v_new_strides);
+  a.k = address_of(t.k), a.v = address_of(t.v);
+  a.lengths = address_of(t.lengths), a.page_table = address_of(t.page_table);
+  a.num_pages = t.num_pages, a.max_pages = t.max_pages, a.capacity = t.capacity;
+  a.rope = enum_of<Rope>(t.rope, "rope");
+  a.rotary_dim = t.rotary_dim, a.rope_positions = t.rope_positions;
+  a.cos = address_of(t.cos), a.sin = address_of(t.sin);
+  a.q = address_of(t.q), a.q_out = address_of(t.q_out);
+  return a;
 }
 
 std::string explanation(const Dispatcher& dispatcher, const Problem& problem) {
@@ -269,6 +289,14 @@ ft_status ft_forward(ft_engine* engine, const ft_problem* problem, const ft_tens
   return guarded([&] {
     const Problem asked = problem_of(problem);
     require(engine, "engine").impl.forward(asked, tensors_of(tensors, asked), address_of(workspace), stream);
+  });
+}
+
+ft_status ft_append(ft_engine* engine, const ft_problem* problem, const ft_append_tensors* tensors, void* workspace,
+                    void* stream) {
+  return guarded([&] {
+    require(engine, "engine")
+        .impl.append(problem_of(problem), append_tensors_of(tensors), address_of(workspace), stream);
   });
 }
 

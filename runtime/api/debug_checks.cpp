@@ -22,6 +22,7 @@ std::vector<int> download(Device& device, DevicePtr from, std::size_t count) {
 /// A sentence for each sequence that the kernel cannot have liked.
 std::vector<std::string> complaints(Device& device, const Problem& p, const Tensors& t) {
   std::vector<std::string> found;
+  const bool append = p.op == Op::kAppend;
   const auto batch = static_cast<std::size_t>(p.batch), columns = static_cast<std::size_t>(t.max_pages);
   std::vector<int> lengths(batch, p.seq_kv), table;
   if (t.lengths != 0) lengths = download(device, t.lengths, batch);
@@ -32,8 +33,16 @@ std::vector<std::string> complaints(Device& device, const Problem& p, const Tens
           fmt::format("sequence {} has length {}, which is not between 0 and seq_kv = {}", b, lengths[b], p.seq_kv));
       continue;
     }
-    for (std::size_t i = 0;
-         p.page_size > 0 && i * static_cast<std::size_t>(p.page_size) < static_cast<std::size_t>(lengths[b]); ++i)
+    if (append && lengths[b] > 0 && lengths[b] < p.seq_q) {
+      found.push_back(
+          fmt::format("sequence {} has length {}, which is less than its {} new rows", b, lengths[b], p.seq_q));
+      continue;
+    }
+    if (p.page_size == 0) continue;
+    const auto keys = static_cast<std::size_t>(lengths[b]), page_size = static_cast<std::size_t>(p.page_size);
+    // Append looks at the pages of its new rows alone.
+    const std::size_t first_key = append && keys > 0 ? keys - static_cast<std::size_t>(p.seq_q) : 0;
+    for (std::size_t i = first_key / page_size; i * page_size < keys; ++i)
       if (const int page = table[b * columns + i]; page < 0 || page >= t.num_pages)
         found.push_back(
             fmt::format("sequence {} has page {} as its page {}, and there are {}", b, page, i, t.num_pages));
@@ -57,7 +66,7 @@ void check_decode_status(Device& device, const Problem& problem, const Tensors& 
   const std::string what =
       status & kLengthOutOfRange ? status & kPageOutOfRange ? "lengths and pages" : "lengths" : "pages";
   throw Error(ErrorKind::kInvalidArgument,
-              fmt::format("decode met {} that cannot be: {}", what,
+              fmt::format("{} met {} that cannot be: {}", name_of(problem.op), what,
                           all == 0 ? "they have changed since then" : fmt::format("{}", fmt::join(found, "; "))));
 }
 

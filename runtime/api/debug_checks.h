@@ -1,5 +1,5 @@
-// What a decode launch found wrong with what lies on the device: for a person who asked for it, at the price of
-// waiting.
+// What a decode or append launch found wrong with what lies on the device: for a person who asked for it, at the price
+// of waiting.
 #pragma once
 
 #include "runtime/dispatch/plan.h"
@@ -7,7 +7,7 @@
 namespace flashtune {
 
 /// Waits for the device. Throws Error(kInvalidArgument) that names the sequences whose length or pages the kernel
-/// refused since the status was last looked at, and clears it.
+/// refused since the status was last looked at, and clears it. `problem.op` says by whose rules.
 void check_decode_status(Device& device, const Problem& problem, const Tensors& tensors, DevicePtr workspace);
 
 }  // namespace flashtune

@@ -92,6 +92,7 @@ struct EngineImpl::Impl {
   }
 
   Decision decide(const Problem& problem) const {
+    if (problem.op == Op::kAppend) return {fallback(problem, limits)};  // which is all there is: no row can know better
     if (options.pinned_chunk <= 0 || problem.op != Op::kDecode) return dispatcher.decide(problem);
     Problem model = problem;
     model.batch = 1;
@@ -135,16 +136,19 @@ struct EngineImpl::Impl {
     return best;
   }
 
-  /// Launches the wanted candidate, or its substitute during capture; returns what ran. Everything is checked before
-  /// that.
-  Candidate launch(const Candidate& wanted, const Problem& problem, const Tensors& tensors, DevicePtr workspace,
-                   Stream stream) {
-    Plan plan = make_plan(wanted, problem, limits);
-    check_tensors(problem, tensors);
+  /// What a launch takes, once everything is checked: the wanted candidate, or its substitute during capture.
+  struct Ready {
+    Candidate candidate;
+    Plan plan;
+    const Kernel* kernel;
+  };
+  template <class Check>
+  Ready ready(const Candidate& wanted, const Problem& problem, DevicePtr workspace, Stream stream, Check&& check) {
+    Ready r{wanted, make_plan(wanted, problem, limits), nullptr};
+    check();
     const KernelKey key = key_of(wanted, problem);
-    const Kernel* kernel = kernels.find(hash_of(key), key);
-    Candidate used = wanted;
-    if (kernel == nullptr && device->is_capturing(stream)) {
+    r.kernel = kernels.find(hash_of(key), key);
+    if (r.kernel == nullptr && device->is_capturing(stream)) {
       const auto [other, loaded] = substitute(problem);
       if (loaded == nullptr)
         throw Error(
@@ -152,21 +156,41 @@ struct EngineImpl::Impl {
             fmt::format("no kernel that computes this problem is loaded, and none can be while the stream captures; "
                         "call prepare() with it before the capture: {}",
                         problem_to_text(problem)));
-      kernel = loaded;
-      used = other->candidate;
-      plan = make_plan(used, problem, limits);
+      r = {other->candidate, make_plan(other->candidate, problem, limits), loaded};
     }
-    if (plan.workspace_bytes > 0 && workspace == 0)
+    const std::size_t bytes = r.plan.workspace_bytes;
+    if (bytes > 0 && workspace == 0)
       throw Error(ErrorKind::kInvalidArgument,
-                  fmt::format("this problem needs a workspace of {} bytes, and none was given", plan.workspace_bytes));
-    if (plan.workspace_bytes > 0 && workspace % 16 != 0)
+                  fmt::format("this problem needs a workspace of {} bytes, and none was given", bytes));
+    if (bytes > 0 && workspace % 16 != 0)
       throw Error(ErrorKind::kInvalidArgument,
                   fmt::format("the workspace at {:#x} is not aligned to 16 bytes", workspace));
-    if (kernel == nullptr) kernel = &load(key, problem);
-    launch_plan(*device, kernel->loaded, plan, tensors, workspace, stream);
-    if (options.debug_checks && problem.op == Op::kDecode && !device->is_capturing(stream))
-      check_decode_status(*device, problem, tensors, workspace);
-    return used;
+    if (r.kernel == nullptr) r.kernel = &load(key, problem);
+    return r;
+  }
+
+  void check_status(const Problem& problem, const Tensors& cache, DevicePtr workspace, Stream stream) {
+    if (options.debug_checks && has_cache(problem.op) && !device->is_capturing(stream))
+      check_decode_status(*device, problem, cache, workspace);
+  }
+
+  /// Returns what ran.
+  Candidate launch(const Candidate& wanted, const Problem& problem, const Tensors& tensors, DevicePtr workspace,
+                   Stream stream) {
+    if (problem.op == Op::kAppend)
+      throw Error(ErrorKind::kInvalidArgument,
+                  "op append writes into a cache and computes nothing: call append() with it, not forward()");
+    const Ready r = ready(wanted, problem, workspace, stream, [&] { check_tensors(problem, tensors); });
+    launch_plan(*device, r.kernel->loaded, r.plan, tensors, workspace, stream);
+    check_status(problem, tensors, workspace, stream);
+    return r.candidate;
+  }
+
+  void append(const Problem& problem, const AppendTensors& tensors, DevicePtr workspace, Stream stream) {
+    const Ready r =
+        ready(decide(problem).candidate, problem, workspace, stream, [&] { check_append(problem, tensors); });
+    launch_plan(*device, r.kernel->loaded, r.plan, tensors, workspace, stream);
+    check_status(problem, cache_of(tensors), workspace, stream);
   }
 
   std::unique_ptr<Device> device;  // first, so that kernels unload before it goes
@@ -206,6 +230,15 @@ Decision EngineImpl::forward(const Problem& problem, const Tensors& tensors, Dev
   const Candidate used = impl_->launch(decision.candidate, problem, tensors, workspace, stream);
   if (used == decision.candidate) return decision;
   return {used, Grade::kDefault, DecisionReason::kNotPrepared, 0, -1};
+}
+
+void EngineImpl::append(const Problem& problem, const AppendTensors& tensors, DevicePtr workspace, Stream stream) {
+  if (!has_cache(problem.op))
+    throw Error(ErrorKind::kInvalidArgument,
+                fmt::format("append takes the problem of the decode that follows, not one of {}", name_of(problem.op)));
+  Problem asked = problem;
+  asked.op = Op::kAppend;
+  impl_->append(asked, tensors, workspace, stream);
 }
 
 void EngineImpl::forward_with(const Candidate& candidate, const Problem& problem, const Tensors& tensors,

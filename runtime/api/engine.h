@@ -26,8 +26,8 @@ struct EngineOptions {
   /// > 0: of decode, so many keys (rounded up to a kernel's tile) for each split, whatever the batch, and one kernel
   /// for all batches and lengths: a sequence's result does not depend on its batch mates, bit for bit.
   int pinned_chunk = 0;
-  /// Each decode waits for its end and throws Error(kInvalidArgument) that names the sequences whose length or pages
-  /// are wrong. Not during a capture.
+  /// Each decode and append waits for its end and throws Error(kInvalidArgument) that names the sequences whose length
+  /// or pages are wrong. Not during a capture.
   bool debug_checks = false;
   /// Instead of `compiler`: for a device that takes other kernels than a GPU's, and for tests.
   std::function<Compiled(const KernelSpec&)> compile;
@@ -41,7 +41,7 @@ class EngineImpl {
   Device& device();
   const Dispatcher& dispatcher() const;
   const ArchLimits& limits() const;
-  /// What forward() takes: the dispatcher's decision, pinned where the options say so.
+  /// What forward() takes: the dispatcher's decision, pinned where the options say so. And what append() takes.
   Decision decide(const Problem& problem) const;
 
   /// Compiles or finds, loads and forces the kernels of these problems' decisions; afterwards forward() on problems of
@@ -58,7 +58,13 @@ class EngineImpl {
   /// alignment) and strides before anything is launched. Prepared, it takes no lock and allocates nothing. Returns what
   /// ran.
   Decision forward(const Problem& problem, const Tensors& tensors, DevicePtr workspace, Stream stream);
-  /// The same with a given candidate instead of the dispatcher's.
+  /// Writes the new K and V rows of the decode that follows into its cache, with the rotary embedding that `tensors`
+  /// ask for. `problem` is that decode's (its op may be kDecode or kAppend); the workspace may be, too. Prepared (with
+  /// op kAppend), it takes no lock and allocates nothing, and may be captured; during a capture that finds it
+  /// unprepared it throws Error(kInvalidArgument).
+  void append(const Problem& problem, const AppendTensors& tensors, DevicePtr workspace, Stream stream);
+
+  /// forward() with a given candidate instead of the dispatcher's.
   void forward_with(const Candidate& candidate, const Problem& problem, const Tensors& tensors, DevicePtr workspace,
                     Stream stream);
 

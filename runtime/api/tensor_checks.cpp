@@ -37,6 +37,33 @@ bool elements_are_distinct(const Strides& s, int batch, int rows, int heads, int
   return true;
 }
 
+[[noreturn]] void refuse_shared(const char* name, const Strides& s) {
+  refuse(fmt::format("the strides of {} (batch {}, row {}, head {}) make elements of the output share memory", name,
+                     s.batch, s.row, s.head));
+}
+
+void check_strides(const char* name, const Strides& s) {
+  for (const long long stride : {s.batch, s.row, s.head})
+    if (stride < 0 || stride % 8 != 0)
+      refuse(
+          fmt::format("the strides of {} (batch {}, row {}, head {}) must be multiples of 8 elements and not negative",
+                      name, s.batch, s.row, s.head));
+}
+
+/// The tables of an append: every position that a new row may have is in them.
+void check_rope(const Problem& p, const AppendTensors& t) {
+  if (name_of(t.rope) == nullptr) refuse(fmt::format("rope {} is unknown", static_cast<int>(t.rope)));
+  if (t.rope == Rope::kNone) return;
+  if (t.rotary_dim < 16 || t.rotary_dim % 16 != 0 || t.rotary_dim > p.head_dim)
+    refuse(fmt::format("rotary_dim is {}: it must be a multiple of 16 from 16 to head_dim = {}", t.rotary_dim,
+                       p.head_dim));
+  check_pointer("cos", t.cos, kAlignment);
+  check_pointer("sin", t.sin, kAlignment);
+  if (t.rope_positions < p.seq_kv)
+    refuse(fmt::format("cos and sin hold {} positions, and a sequence may have seq_kv = {} keys", t.rope_positions,
+                       p.seq_kv));
+}
+
 /// What a decode call says of its cache: it must hold the keys that the problem promises.
 void check_cache(const Problem& p, const Tensors& t) {
   if (t.lengths != 0) check_pointer("lengths", t.lengths, sizeof(int));
@@ -64,9 +91,36 @@ void check_tensors(const Problem& p, const Tensors& t) {
   if (t.lse != 0) check_pointer("lse", t.lse, sizeof(float));
   if (p.op == Op::kDecode) check_cache(p, t);
   if (!std::isfinite(t.scale)) refuse(fmt::format("the softmax scale is {}, not a finite number", t.scale));
-  if (!elements_are_distinct(p.o, p.batch, p.seq_q, p.heads, p.head_dim_v))
-    refuse(fmt::format("the strides of o (batch {}, row {}, head {}) make elements of the output share memory",
-                       p.o.batch, p.o.row, p.o.head));
+  if (!elements_are_distinct(p.o, p.batch, p.seq_q, p.heads, p.head_dim_v)) refuse_shared("o", p.o);
+}
+
+void check_append(const Problem& p, const AppendTensors& t) {
+  const std::pair<const char*, DevicePtr> pointers[] = {{"k_new", t.k_new}, {"v_new", t.v_new}, {"k", t.k}, {"v", t.v}};
+  for (const auto& [name, pointer] : pointers) check_pointer(name, pointer, kAlignment);
+  check_strides("k_new", t.k_new_strides);
+  check_strides("v_new", t.v_new_strides);
+  if (p.seq_kv < p.seq_q)
+    refuse(fmt::format("seq_kv = {} is less than the {} new rows: no sequence could hold them", p.seq_kv, p.seq_q));
+  check_cache(p, cache_of(t));
+  const int blocks = p.page_size > 0 ? t.num_pages : p.batch;
+  const int rows = p.page_size > 0 ? p.page_size : std::max(p.seq_kv, t.capacity);
+  if (!elements_are_distinct(p.k, blocks, rows, p.kv_heads, p.head_dim)) refuse_shared("k", p.k);
+  if (!elements_are_distinct(p.v, blocks, rows, p.kv_heads, p.head_dim_v)) refuse_shared("v", p.v);
+  check_rope(p, t);
+  if ((t.q == 0) != (t.q_out == 0))
+    refuse(fmt::format("{} is a null pointer; give q and q_out (which may be the same), or neither",
+                       t.q == 0 ? "q" : "q_out"));
+  if (t.q == 0) return;
+  check_pointer("q", t.q, kAlignment);
+  check_pointer("q_out", t.q_out, kAlignment);
+  if (!elements_are_distinct(p.q, p.batch, p.seq_q, p.heads, p.head_dim)) refuse_shared("q_out", p.q);
+}
+
+Tensors cache_of(const AppendTensors& t) {
+  Tensors cache;
+  cache.k = t.k, cache.v = t.v, cache.lengths = t.lengths, cache.page_table = t.page_table;
+  cache.num_pages = t.num_pages, cache.max_pages = t.max_pages, cache.capacity = t.capacity;
+  return cache;
 }
 
 }  // namespace flashtune

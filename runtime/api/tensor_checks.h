@@ -10,4 +10,11 @@ namespace flashtune {
 /// decode, also a cache that is too small for seq_kv.
 void check_tensors(const Problem& problem, const Tensors& tensors);
 
+/// The same of an append, whose problem is that of the decode that follows: null or misaligned pointers, strides that
+/// no copy can have, a cache in which rows share memory or that is too small, rotary tables that do not reach seq_kv.
+void check_append(const Problem& problem, const AppendTensors& tensors);
+
+/// The cache alone: what reading it takes.
+Tensors cache_of(const AppendTensors& tensors);
+
 }  // namespace flashtune

@@ -85,6 +85,7 @@ Candidate fallback_of_decode(const Problem& problem, const ArchLimits& limits) {
 }  // namespace
 
 Candidate fallback(const Problem& problem, const ArchLimits& limits) {
+  if (problem.op == Op::kAppend) return {KvAppendConfig{}};
   if (problem.op == Op::kDecode) return fallback_of_decode(problem, limits);
   const int dim = std::max(problem.head_dim, problem.head_dim_v);
   auto candidate = dim <= 64    ? first_admitted(kSmallHeads, problem, limits)

@@ -17,9 +17,10 @@ LoadedCandidate load_candidate(Device& device, const std::string& cubin, const C
   return loaded;
 }
 
-void launch_plan(Device& device, const LoadedCandidate& loaded, const Plan& plan, const Tensors& tensors,
-                 DevicePtr workspace, Stream stream) {
-  const AnyParams params = bind(plan, tensors, workspace);
+namespace {
+
+void launch_bound(Device& device, const LoadedCandidate& loaded, const Plan& plan, const AnyParams& params,
+                  Stream stream) {
   Launch launch;
   std::copy(std::begin(plan.grid), std::end(plan.grid), launch.grid);
   launch.block = plan.block;
@@ -33,6 +34,19 @@ void launch_plan(Device& device, const LoadedCandidate& loaded, const Plan& plan
   launch.cluster = 1;
   launch.early = true;
   device.launch(*loaded.combine, launch);
+}
+
+}  // namespace
+
+void launch_plan(Device& device, const LoadedCandidate& loaded, const Plan& plan, const Tensors& tensors,
+                 DevicePtr workspace, Stream stream) {
+  launch_bound(device, loaded, plan, bind(plan, tensors, workspace), stream);
+}
+
+void launch_plan(Device& device, const LoadedCandidate& loaded, const Plan& plan, const AppendTensors& tensors,
+                 DevicePtr workspace, Stream stream) {
+  const Plan bound = bind_append(plan, tensors, workspace);
+  launch_bound(device, loaded, bound, bound.params, stream);
 }
 
 }  // namespace flashtune

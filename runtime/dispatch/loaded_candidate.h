@@ -20,5 +20,7 @@ LoadedCandidate load_candidate(Device& device, const std::string& cubin, const C
 /// Launches the plan's kernels on `stream`. Allocates nothing and checks nothing: see make_plan, check_tensors.
 void launch_plan(Device& device, const LoadedCandidate& loaded, const Plan& plan, const Tensors& tensors,
                  DevicePtr workspace, Stream stream);
+void launch_plan(Device& device, const LoadedCandidate& loaded, const Plan& plan, const AppendTensors& tensors,
+                 DevicePtr workspace, Stream stream);
 
 }  // namespace flashtune

@@ -63,6 +63,10 @@ Plan plan_of(const PrefillMmaConfig& config, const Problem& problem, const Resou
   return plan;
 }
 
+int page_log2_of(const Problem& p) {
+  return p.page_size > 0 ? std::bit_width(static_cast<unsigned>(p.page_size)) - 1 : 0;
+}
+
 Plan plan_of(const DecodeSplitConfig& config, const Problem& p, const Resources& resources) {
   const int splits = grid_splits(config, p), tiles = row_tiles(config, p);
   const double blocks = 1.0 * p.batch * p.kv_heads * tiles * splits;
@@ -81,7 +85,7 @@ Plan plan_of(const DecodeSplitConfig& config, const Problem& p, const Resources&
   DecodeParams params = params_of<DecodeParams>(p);
   params.splits = splits;
   params.chunk = config.chunk;
-  params.page_log2 = p.page_size > 0 ? std::bit_width(static_cast<unsigned>(p.page_size)) - 1 : 0;
+  params.page_log2 = page_log2_of(p);
   params.by_group = divider_of(p.heads / p.kv_heads);
   params.by_row_tiles = divider_of(tiles);
   params.by_kv_heads = divider_of(p.kv_heads);
@@ -98,14 +102,59 @@ Plan plan_of(const DecodeSplitConfig& config, const Problem& p, const Resources&
   return plan;
 }
 
+/// The chunks of `heads` heads of each new row, and the blocks of so many.
+void number_chunks(Plan& plan, AppendParams& params, int chunks_of_a_head, int heads) {
+  params.items = chunks_of_a_head * heads;
+  params.by_heads = divider_of(heads);
+  plan.grid[0] = (static_cast<unsigned>(params.items) - 1) / plan.block + 1;
+}
+
+Plan plan_of(const KvAppendConfig& config, const Problem& p, const Resources& resources) {
+  // Three factors below 2^31 can overflow 64 bits; a double is exact enough to tell.
+  const double chunks = 1.0 * p.batch * p.seq_q * (p.head_dim / 8), heads = 1.0 * p.kv_heads + p.heads;
+  if (chunks * heads > std::numeric_limits<int>::max() - config.threads)
+    throw Error(
+        ErrorKind::kInvalidArgument,
+        fmt::format("batch {} x {} new rows x (heads {} + kv-heads {}) of head-dim {} are more than one launch of "
+                    "append can number; split the batch",
+                    p.batch, p.seq_q, p.heads, p.kv_heads, p.head_dim));
+  Plan plan;
+  plan.block = static_cast<unsigned>(resources.threads);
+  plan.workspace_bytes = plan.workspace_head = static_cast<std::size_t>(kAppendWorkspace);
+  AppendParams params{};
+  params.k_strides = p.k, params.v_strides = p.v, params.q_strides = p.q;
+  params.heads = p.heads, params.kv_heads = p.kv_heads;
+  params.seq_q = p.seq_q, params.seq_kv = p.seq_kv;
+  params.page_log2 = page_log2_of(p);
+  params.by_seq_q = divider_of(p.seq_q);
+  number_chunks(plan, params, static_cast<int>(chunks), p.kv_heads);
+  plan.params = params;
+  return plan;
+}
+
 template <class T>
 void move_by(T*& pointer, DevicePtr distance) {
   pointer = reinterpret_cast<T*>(reinterpret_cast<DevicePtr>(pointer) + distance);
 }
 
-void bind_family(PrefillParams&, const Tensors&, DevicePtr) {}
+template <class Params>
+void bind_attention(Params& params, const Tensors& tensors) {
+  params.q = reinterpret_cast<const void*>(tensors.q);
+  params.k = reinterpret_cast<const void*>(tensors.k);
+  params.v = reinterpret_cast<const void*>(tensors.v);
+  params.o = reinterpret_cast<void*>(tensors.o);
+  params.lse = reinterpret_cast<float*>(tensors.lse);
+  params.scale_log2 = tensors.scale * kLog2E;
+}
+
+void bind_family(PrefillParams& params, const Tensors& tensors, DevicePtr) { bind_attention(params, tensors); }
+
+void bind_family(AppendParams&, const Tensors&, DevicePtr) {
+  throw Error(ErrorKind::kInternal, "the tensors of an attention were bound to an append");
+}
 
 void bind_family(DecodeParams& params, const Tensors& tensors, DevicePtr workspace) {
+  bind_attention(params, tensors);
   params.lengths = reinterpret_cast<const int*>(tensors.lengths);
   params.page_table = reinterpret_cast<const int*>(tensors.page_table);
   params.num_pages = tensors.num_pages;
@@ -141,24 +190,37 @@ Plan make_plan(const Candidate& candidate, const Problem& problem, const ArchLim
 
 AnyParams bind(const Plan& plan, const Tensors& tensors, DevicePtr workspace) {
   AnyParams any = plan.params;
-  std::visit(
-      [&](auto& params) {
-        params.q = reinterpret_cast<const void*>(tensors.q);
-        params.k = reinterpret_cast<const void*>(tensors.k);
-        params.v = reinterpret_cast<const void*>(tensors.v);
-        params.o = reinterpret_cast<void*>(tensors.o);
-        params.lse = reinterpret_cast<float*>(tensors.lse);
-        params.scale_log2 = tensors.scale * kLog2E;
-        bind_family(params, tensors, workspace);
-      },
-      any);
+  std::visit([&](auto& params) { bind_family(params, tensors, workspace); }, any);
   return any;
+}
+
+Plan bind_append(const Plan& plan, const AppendTensors& tensors, DevicePtr workspace) {
+  Plan bound = plan;
+  auto& params = std::get<AppendParams>(bound.params);
+  params.k_new = reinterpret_cast<const void*>(tensors.k_new);
+  params.v_new = reinterpret_cast<const void*>(tensors.v_new);
+  params.k_new_strides = tensors.k_new_strides, params.v_new_strides = tensors.v_new_strides;
+  params.k = reinterpret_cast<void*>(tensors.k);
+  params.v = reinterpret_cast<void*>(tensors.v);
+  params.q = reinterpret_cast<const void*>(tensors.q);
+  params.q_out = reinterpret_cast<void*>(tensors.q_out);
+  params.lengths = reinterpret_cast<const int*>(tensors.lengths);
+  params.page_table = reinterpret_cast<const int*>(tensors.page_table);
+  params.num_pages = tensors.num_pages, params.max_pages = tensors.max_pages;
+  params.rope = tensors.rope;
+  params.rotary_dim = tensors.rope == Rope::kNone ? 0 : tensors.rotary_dim;
+  params.cos = reinterpret_cast<const float*>(tensors.cos);
+  params.sin = reinterpret_cast<const float*>(tensors.sin);
+  params.status = reinterpret_cast<unsigned*>(workspace);
+  if (tensors.q != 0) number_chunks(bound, params, params.items / params.kv_heads, params.kv_heads + params.heads);
+  return bound;
 }
 
 TileSteps tile_steps(const Candidate& candidate) {
   struct {
     TileSteps operator()(const PrefillMmaConfig& c) const { return {c.br, c.bc}; }
     TileSteps operator()(const DecodeSplitConfig& c) const { return {c.br, c.bc * c.warps}; }
+    TileSteps operator()(const KvAppendConfig&) const { return {1, 1}; }
   } steps;
   return std::visit(steps, candidate.config);
 }

@@ -24,7 +24,26 @@ struct Tensors {
   int capacity = 0;          // contiguous: rows of a sequence that K and V hold; 0: at least seq_kv
 };
 
-using AnyParams = std::variant<PrefillParams, DecodeParams>;
+/// The tensors of one append: device addresses, strides in elements.
+struct AppendTensors {
+  DevicePtr k_new = 0, v_new = 0;  // [batch, seq_q, kv_heads, head_dim] each by its strides
+  Strides k_new_strides, v_new_strides;
+  DevicePtr k = 0,
+            v = 0;  // the cache, by the problem's strides; what follows as in Tensors, the lengths with the new keys
+  DevicePtr lengths = 0;
+  DevicePtr page_table = 0;
+  int num_pages = 0;
+  int max_pages = 0;
+  int capacity = 0;
+
+  Rope rope = Rope::kNone;
+  int rotary_dim = 0;          // dims from the first on that are rotated: a multiple of 16
+  DevicePtr cos = 0, sin = 0;  // fp32 [rope_positions, rotary_dim / 2]
+  int rope_positions = 0;
+  DevicePtr q = 0, q_out = 0;  // both by the problem's strides of q, and may be the same; 0: no query is rotated
+};
+
+using AnyParams = std::variant<PrefillParams, DecodeParams, AppendParams>;
 
 struct Plan {
   unsigned grid[3] = {1, 1, 1};
@@ -42,6 +61,9 @@ Plan make_plan(const Candidate& candidate, const Problem& problem, const ArchLim
 /// The plan's parameters with this call's pointers and scale. `workspace`: plan.workspace_bytes that were zero before
 /// the first launch that used them; 0 where none are needed.
 AnyParams bind(const Plan& plan, const Tensors& tensors, DevicePtr workspace);
+
+/// The plan of an append with this call's pointers in its parameters, and blocks for the queries where there are any.
+Plan bind_append(const Plan& plan, const AppendTensors& tensors, DevicePtr workspace);
 
 /// The query rows and the keys that a block takes in one step: lengths beside multiples of these are where a kernel's
 /// edges are.

@@ -26,6 +26,7 @@ struct FamilySource {
 constexpr FamilySource kFamilies[] = {
     {"PrefillMmaConfig", "PrefillParams", sizeof(PrefillParams), false},
     {"DecodeSplitConfig", "DecodeParams", sizeof(DecodeParams), false},
+    {"KvAppendConfig", "AppendParams", sizeof(AppendParams), false},
 };
 static_assert(std::size(kFamilies) == std::variant_size_v<AnyConfig>, "every family has its row");
 

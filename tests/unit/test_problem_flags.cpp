@@ -127,5 +127,14 @@ TEST(ProblemFlags, TheirTextGivesTheSameProblemBack) {
   EXPECT_EQ(problem_of(parsed(arguments)), problem);
 }
 
+TEST(ProblemFlags, RefuseAppendWhichHasNothingToTune) {
+  ProblemFlags flags;
+  flags.op = "append";
+  EXPECT_EQ(refusal(flags),
+            "--op append: append fills a cache and has nothing to tune or to compare; supported: prefill, decode");
+  flags.op = "backward";
+  EXPECT_EQ(refusal(flags), "--op backward: supported: prefill, decode");
+}
+
 }  // namespace
 }  // namespace flashtune

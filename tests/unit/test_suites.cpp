@@ -118,6 +118,7 @@ TEST(SuiteFile, ErrorsNameTheFileTheEntryAndTheField) {
   EXPECT_TRUE(holds(complaint(R"([{"heads": 8, "seq_q": 1, "head_dim": 64, "causal": 1}])"), "causal = 1"));
   EXPECT_TRUE(holds(complaint(R"([{"heads": 8, "seq_q": 1, "head_dim": 64, "dtype": "fp8"}])"), "fp16, bf16"));
   EXPECT_TRUE(holds(complaint(R"([{"heads": 8, "seq_q": 1, "head_dim": 64, "layout": "strided"}])"), "strided"));
+  EXPECT_TRUE(holds(complaint(R"([{"heads": 8, "seq_q": 1, "head_dim": 64, "op": "append"}])"), "nothing is tuned"));
   EXPECT_TRUE(
       holds(complaint(R"([{"heads": 8, "seq_q": 1, "seq_kv": 2, "head_dim": 64, "layout": "packed"}])"), "packed"));
 }

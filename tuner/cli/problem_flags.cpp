@@ -61,6 +61,15 @@ std::vector<Enum> enums(const ProblemFlags& flags, std::string ProblemFlags::*te
   return values;
 }
 
+/// What can be swept and run.
+Op op_of_flag(const std::string& text) {
+  const auto op = enum_from_name<Op>(text);
+  if (op == Op::kAppend)
+    refuse("--op", text, "append fills a cache and has nothing to tune or to compare; supported: prefill, decode");
+  if (!op) refuse("--op", text, "supported: prefill, decode");
+  return *op;
+}
+
 std::vector<bool> bools(const ProblemFlags& flags, std::string ProblemFlags::*text) {
   std::vector<bool> values;
   for (const std::string& one : texts(flags, text)) {
@@ -135,6 +144,8 @@ std::vector<std::string> given(const ProblemFlags& flags) {
 
 std::vector<Problem> problems_of(const ProblemFlags& flags) {
   using F = ProblemFlags;
+  std::vector<Op> ops;  // judged first: what else must be given follows from them
+  for (const std::string& text : texts(flags, &F::op)) ops.push_back(op_of_flag(text));
   const bool decode = flags.op == name_of(Op::kDecode);
   for (auto text : {&F::heads, decode ? &F::seq_kv : &F::seq_q, &F::head_dim})
     if ((flags.*text).empty())
@@ -143,7 +154,7 @@ std::vector<Problem> problems_of(const ProblemFlags& flags) {
                               decode ? "a decode" : "a", decode ? "--seq-kv" : "--seq-q"));
 
   std::vector<Problem> all = {Problem{}};
-  all = times(all, enums<Op>(flags, &F::op), [](Problem& p, Op v) { p.op = v; });
+  all = times(all, ops, [](Problem& p, Op v) { p.op = v; });
   all = times(all, enums<Dtype>(flags, &F::dtype), [](Problem& p, Dtype v) { p.dtype = v; });
   all = times(all, ints(flags, &F::batch), [](Problem& p, int v) { p.batch = v; });
   all = times(all, ints(flags, &F::heads), [](Problem& p, int v) { p.heads = p.kv_heads = v; });

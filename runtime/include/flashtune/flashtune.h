@@ -56,7 +56,11 @@ typedef enum ft_status {
   FT_INTERNAL = 8
 } ft_status;
 
-typedef enum ft_op { FT_PREFILL = 0, FT_DECODE = 1 } ft_op;
+typedef enum ft_op {
+  FT_PREFILL = 0,
+  FT_DECODE = 1,
+  FT_APPEND = 2 /* of a decode's new rows into its cache: for ft_prepare() and ft_append() alone */
+} ft_op;
 typedef enum ft_dtype { FT_FP16 = 0, FT_BF16 = 1 } ft_dtype;
 
 /* [batch, seq, heads, dim]; [batch, heads, seq, dim]; or Q, K and V in one [batch, seq, heads + 2 * kv_heads, dim] with
@@ -111,6 +115,35 @@ typedef struct ft_tensors {
   int32_t capacity;          /* without pages: rows that K and V have for a sequence; 0: at least seq_kv */
 } ft_tensors;
 
+/* Which elements of a head a rotary embedding turns together: element j of the first half of rotary_dim with element j
+ * of the second (Llama, GPT-NeoX), or neighbours (GPT-J). */
+typedef enum ft_rope { FT_ROPE_NONE = 0, FT_ROPE_HALF_SPLIT = 1, FT_ROPE_INTERLEAVED = 2 } ft_rope;
+
+typedef struct ft_append_tensors {
+  const void* k_new; /* [batch, seq_q, kv_heads, head_dim] */
+  const void* v_new;
+  ft_strides k_new_strides, v_new_strides;
+  void* k; /* the cache, by the problem's strides */
+  void* v;
+
+  /* As in ft_tensors: the same arrays serve the decode that follows. */
+  const int32_t* lengths; /* the keys of each sequence with the new ones; 0: idle, nothing is written */
+  const int32_t* page_table;
+  int32_t num_pages;
+  int32_t max_pages;
+  int32_t capacity;
+
+  int32_t rope;       /* an ft_rope; what follows is for others than FT_ROPE_NONE */
+  int32_t rotary_dim; /* dims from the first on that are rotated, the others are copied: a multiple of 16 */
+  const float* cos;   /* [rope_positions, rotary_dim / 2] on the device, aligned to 16 bytes */
+  const float* sin;
+  int32_t rope_positions; /* at least the problem's seq_kv */
+
+  /* The new rows' queries, rotated alike: both by the problem's strides of q. They may be the same; NULL: none. */
+  const void* q;
+  void* q_out;
+} ft_append_tensors;
+
 typedef struct ft_options {
   int32_t device; /* ordinal; 0 */
 
@@ -131,8 +164,8 @@ typedef struct ft_options {
   /* Decode: not 0 fixes how many keys a block takes (rounded up to a kernel's tile), and one kernel for all batches and
    * lengths, so that a sequence's result does not depend on its batch mates, bit for bit. */
   int32_t pinned_chunk;
-  /* Not 0: each decode outside a capture waits for its end, and fails with FT_INVALID_ARGUMENT when a sequence's length
-   * or pages are wrong, naming it. */
+  /* Not 0: each decode and append outside a capture waits for its end, and fails with FT_INVALID_ARGUMENT when a
+   * sequence's length or pages are wrong, naming it. */
   int32_t debug_checks;
 
   /* Gets one line, once per engine, when the GPU is untuned. NULL: it goes to stderr; give a function that does nothing
@@ -187,17 +220,30 @@ FT_API ft_status ft_engine_create(const ft_options* options, ft_engine** engine)
 /* NULL is allowed. Waits for nothing: no kernel of the engine may still be running. */
 FT_API void ft_engine_destroy(ft_engine* engine);
 
-/* Bytes of device memory that ft_forward() needs beside the tensors: the workspace. 0 for prefill. */
+/* Bytes of device memory that ft_forward() needs beside the tensors: the workspace. 0 for prefill. That of a decode
+ * serves its ft_append(), too. */
 FT_API ft_status ft_workspace_bytes(ft_engine* engine, const ft_problem* problem, size_t* bytes);
 
 /* Compiles (or finds) and loads the kernels of these problems. Afterwards ft_forward() on them, and on problems of
- * about their sizes, takes no lock and may be captured. */
+ * about their sizes, takes no lock and may be captured. A problem whose op is FT_APPEND prepares ft_append() of the
+ * decode that it is else equal to; one kernel serves all sizes, strides and embeddings of a dtype and head_dim. */
 FT_API ft_status ft_prepare(ft_engine* engine, const ft_problem* problems, size_t count);
 
 /* O = softmax(scale * Q K^T + mask) V on `stream`. Not prepared: compiles and loads first, which takes a fraction of a
  * second. workspace may be NULL where ft_workspace_bytes() is 0. */
 FT_API ft_status ft_forward(ft_engine* engine, const ft_problem* problem, const ft_tensors* tensors, void* workspace,
                             void* stream);
+
+/* Writes the new rows of K and V of each sequence into its cache, on `stream`, before the ft_forward() of a decode that
+ * reads them: new row i of a sequence becomes its key number length - seq_q + i. K is rotated on the way where that is
+ * asked for, and so is Q: computed in fp32, rounded once.
+ *
+ * problem: the decode's. workspace: the decode's, or any of 256 bytes that were zero once. A length that is negative,
+ * more than seq_kv, or less than seq_q and not 0 writes nothing for its sequence, a page that is none nothing of its
+ * rows; both are noted in the workspace, as decode does. Without ft_prepare() the first call compiles, and a capture
+ * fails. */
+FT_API ft_status ft_append(ft_engine* engine, const ft_problem* problem, const ft_append_tensors* tensors,
+                           void* workspace, void* stream);
 
 FT_API ft_status ft_decide(ft_engine* engine, const ft_problem* problem, ft_decision* decision);
 

@@ -93,6 +93,11 @@ class Engine {
     require_ok(ft_forward(get(), &problem, &tensors, workspace, stream));
   }
 
+  /// The new rows of a decode into its cache; the problem and the workspace are the decode's.
+  void append(const ft_problem& problem, const ft_append_tensors& tensors, void* workspace, void* stream = nullptr) {
+    require_ok(ft_append(get(), &problem, &tensors, workspace, stream));
+  }
+
   void synchronize() { require_ok(ft_synchronize(get())); }
 
  private:

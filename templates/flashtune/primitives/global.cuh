@@ -5,14 +5,21 @@
 
 namespace flashtune {
 
-/// What no block of this launch writes: lengths, page tables.
+/// What no block of this launch writes: lengths, page tables, cosines.
 FT_DEVICE int load_global_constant(const int* from) {
   int value;
   asm volatile("ld.global.nc.s32 %0, [%1];" : "=r"(value) : "l"(from));
   return value;
 }
 
-/// What other blocks of this launch wrote before an acquire: read from the L2, where their stores went.
+FT_DEVICE Vec16 load_global_constant_16(const void* from) {
+  Vec16 v;
+  asm volatile("ld.global.nc.v4.b32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(from));
+  return v;
+}
+
+/// What other blocks of this launch wrote before an acquire: read from the L2, where their stores went. And what is
+/// read once only, so that the L1 is not worth its lines.
 FT_DEVICE Vec16 load_global_16(const void* from) {
   Vec16 v;
   asm volatile("ld.global.cg.v4.b32 {%0,%1,%2,%3}, [%4];"

@@ -1,8 +1,8 @@
-// mma.sync with fp32 accumulation (sm_80 and later): m16n8k16 on 16-bit operands and m16n8k8 on tf32, and the rounding
-// to either.
+// mma.sync with fp32 accumulation (sm_80 and later): m16n8k16 on 16-bit operands and m16n8k8 on tf32, and the
+// conversions to and from either.
 #pragma once
 
-#include "flashtune/primitives/platform.cuh"
+#include "flashtune/primitives/words.cuh"
 #include "flashtune/shared/problem.h"
 
 namespace flashtune {
@@ -50,6 +50,19 @@ FT_DEVICE u32 pack(float low, float high) {
     asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
   }
   return r;
+}
+
+/// The two floats that a register of such values holds: exact.
+template <Dtype kDtype>
+FT_DEVICE void unpack(u32 pair, float& low, float& high) {
+  if constexpr (kDtype == Dtype::kBf16) {
+    low = float_of(pair << 16);
+    high = float_of(pair & 0xffff0000u);
+  } else {
+    asm("{.reg .b16 l, h; mov.b32 {l, h}, %2; cvt.f32.f16 %0, l; cvt.f32.f16 %1, h;}"
+        : "=f"(low), "=f"(high)
+        : "r"(pair));
+  }
 }
 
 }  // namespace flashtune

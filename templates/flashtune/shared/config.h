@@ -130,4 +130,21 @@ constexpr DecodeSplitConfig compiled_part(DecodeSplitConfig c) {
   return c;
 }
 
+// --- kv_append -------------------------------------------------------------------------------------------------------
+
+/// Family kv_append: a thread for each 16 bytes of a new row. Nothing of it is worth tuning: it ends sooner than its
+/// launch is noticed.
+struct KvAppendConfig {
+  int threads = 128;      // per block: a multiple of 32 from 32 to 1024
+  int blocks_per_sm = 8;  // the register budget: __launch_bounds__(threads, blocks_per_sm)
+  constexpr bool operator==(const KvAppendConfig&) const = default;
+};
+
+template <class Config, class F>
+requires requires(Config& c) { c.threads; }
+constexpr void visit_fields(Config& c, F&& f) {
+  f("threads", c.threads);
+  f("blocks_per_sm", c.blocks_per_sm);
+}
+
 }  // namespace flashtune

@@ -27,8 +27,10 @@ struct PrefillParams {
 
 /// Bits of DecodeParams::status. The kernel sets and never clears them.
 enum DecodeFault : unsigned {
-  kLengthOutOfRange = 1,  // a length is negative or more than seq_kv: nothing was written for that sequence
-  kPageOutOfRange = 2,    // a page index is not below num_pages: its keys and values were taken to be zero
+  kLengthOutOfRange = 1,  // a length is negative or more than seq_kv, or, of append, less than the new rows but not 0:
+                          // nothing was written for that sequence
+  kPageOutOfRange = 2,    // a page index is not below num_pages: its keys and values were taken to be zero, of append
+                          // not written
 };
 
 /// Division by a number that the host knows: multiply, add, shift (Granlund and Montgomery 1994), for dividends below
@@ -81,6 +83,46 @@ struct DecodeParams {
   float scale_log2;  // the softmax scale times log2(e): the exponentials are exp2
   Divider by_group;  // of heads / kv_heads
   Divider by_row_tiles, by_kv_heads, by_splits;
+};
+
+// --- kv_append -------------------------------------------------------------------------------------------------------
+
+/// Rotary position embedding: which elements of a head are turned together, element j of the first half with element j
+/// of the second (Llama, GPT-NeoX), or neighbours (GPT-J).
+enum class Rope : int { kNone = 0, kHalfSplit = 1, kInterleaved = 2 };
+constexpr const char* name_of(Rope rope) {
+  return rope == Rope::kNone          ? "none"
+         : rope == Rope::kHalfSplit   ? "half_split"
+         : rope == Rope::kInterleaved ? "interleaved"
+                                      : nullptr;
+}
+
+/// Arguments of kv_append. All strides are in elements; offsets are 64-bit.
+struct AppendParams {
+  const void* k_new;  // [batch, seq_q, kv_heads, dim]
+  const void* v_new;
+  void* k;  // the cache, as DecodeParams has it
+  void* v;
+  const void* q;          // [batch, seq_q, heads, dim], or nullptr: there is none to rotate
+  void* q_out;            // may be q
+  const int* lengths;     // [batch], keys that each sequence has with the new ones, or nullptr when all have seq_kv
+  const int* page_table;  // [batch, max_pages]
+  const float* cos;       // [positions, rotary_dim / 2]
+  const float* sin;       // likewise
+  unsigned int* status;   // DecodeFault bits
+  Strides k_new_strides, v_new_strides, k_strides, v_strides, q_strides;
+  int heads;
+  int kv_heads;
+  int seq_q;
+  int seq_kv;
+  int num_pages;
+  int max_pages;
+  int page_log2;  // of the page size, 4 to 8
+  Rope rope;
+  int rotary_dim;    // dims from the first on that are rotated, a multiple of 16; 0 without rope
+  int items;         // chunks of 8 dims: of all new rows, all KV heads and, where q is given, all query heads
+  Divider by_heads;  // KV heads, and the query heads where q is given
+  Divider by_seq_q;
 };
 
 }  // namespace flashtune

@@ -4,11 +4,13 @@
 
 namespace flashtune {
 
-enum class Op : int { kPrefill = 0, kDecode = 1 };
+enum class Op : int { kPrefill = 0, kDecode = 1, kAppend = 2 };
 enum class Dtype : int { kFp16 = 0, kBf16 = 1 };
 
 /// The token of an enumerator, as it stands in help, keys and files; nullptr past the last one.
-constexpr const char* name_of(Op op) { return op == Op::kPrefill ? "prefill" : op == Op::kDecode ? "decode" : nullptr; }
+constexpr const char* name_of(Op op) {
+  return op == Op::kPrefill ? "prefill" : op == Op::kDecode ? "decode" : op == Op::kAppend ? "append" : nullptr;
+}
 constexpr const char* name_of(Dtype dtype) {
   return dtype == Dtype::kFp16 ? "fp16" : dtype == Dtype::kBf16 ? "bf16" : nullptr;
 }
@@ -43,6 +45,8 @@ constexpr const char* name_of(Layout layout) {
 /// Decode: seq_q new rows of each sequence against a cache of which seq_kv is the most keys that a sequence may have.
 /// How many it has is known on the device alone: the masks are aligned to that length. With pages, K is [page,
 /// page_size, kv_heads, head_dim] by its strides, whose `batch` is the distance of two pages; V likewise.
+///
+/// Append: writes the new rows' keys and values into the cache of a decode problem; its masks and O do not matter.
 struct Problem {
   Op op = Op::kPrefill;
   Dtype dtype = Dtype::kBf16;
@@ -105,7 +109,10 @@ enum class ProblemFault : int {
   kPagesOfPrefill,
 };
 
-constexpr int kMostNewRows = 16;  // of a sequence in one decode step
+/// Whether K and V are a cache: new rows beside lengths that only the device knows, pages.
+constexpr bool has_cache(Op op) { return op == Op::kDecode || op == Op::kAppend; }
+
+constexpr int kMostNewRows = 16;  // of a sequence in one step of decode
 constexpr int kLeastPage = 16, kMostPage = 256;
 
 /// The first thing wrong with `p`, in the order in which a person would want to hear it.
@@ -115,8 +122,8 @@ constexpr ProblemFault fault_of(const Problem& p) {
   if (p.heads % p.kv_heads != 0) return ProblemFault::kGroup;
   if (p.seq_q < 1) return ProblemFault::kSeqQ;
   if (p.seq_kv < 0) return ProblemFault::kSeqKv;
-  if (p.op == Op::kDecode && p.seq_q > kMostNewRows) return ProblemFault::kNewRows;
-  if (p.op != Op::kDecode && p.page_size != 0) return ProblemFault::kPagesOfPrefill;
+  if (has_cache(p.op) && p.seq_q > kMostNewRows) return ProblemFault::kNewRows;
+  if (!has_cache(p.op) && p.page_size != 0) return ProblemFault::kPagesOfPrefill;
   if (p.page_size != 0 &&
       (p.page_size < kLeastPage || p.page_size > kMostPage || (p.page_size & (p.page_size - 1)) != 0))
     return ProblemFault::kPageSize;
@@ -163,10 +170,13 @@ struct KernelTraits {
 };
 
 /// Whether the mask cuts among the new rows: one new row is the last of its sequence and sees all of it.
-constexpr bool cuts_causally(const Problem& p) { return p.causal && !(p.op == Op::kDecode && p.seq_q == 1); }
+constexpr bool cuts_causally(const Problem& p) {
+  return p.causal && p.op != Op::kAppend && !(p.op == Op::kDecode && p.seq_q == 1);
+}
 
 constexpr KernelTraits traits_of(const Problem& p) {
-  return {p.dtype, p.head_dim, p.head_dim_v, cuts_causally(p), p.window > 0, p.page_size > 0, p.op};
+  const bool windowed = p.window > 0 && p.op != Op::kAppend;  // which masks nothing
+  return {p.dtype, p.head_dim, p.head_dim_v, cuts_causally(p), windowed, p.page_size > 0, p.op};
 }
 
 /// Floating-point operations by the field's convention: 4 * B * H * Sq * Sk * D, of which a causal mask halves the

@@ -65,6 +65,7 @@ enum class Rejection : int {
   kChunk,
   kCluster,
   kClusterNeedsHopper,
+  kAppendThreads,
 };
 
 constexpr const char* text_of(Rejection r) {
@@ -91,6 +92,7 @@ constexpr const char* text_of(Rejection r) {
     case Rejection::kChunk: return "chunk must be 0 or a multiple of bc, and then splits is 1";
     case Rejection::kCluster: return "merge=cluster needs order=splits_first, at most 16 splits and no chunk";
     case Rejection::kClusterNeedsHopper: return "merge=cluster needs sm_90 or later";
+    case Rejection::kAppendThreads: return "threads must be a multiple of 32 from 32 to 1024";
   }
   return "unknown rejection";
 }
@@ -286,6 +288,27 @@ constexpr Rejection rejection_of(const DecodeSplitConfig& c, const KernelTraits&
     if (limits.arch < 90) return Rejection::kClusterNeedsHopper;
     if (c.order != SplitOrder::kSplitsFirst || c.splits > kMaxCluster || c.chunk > 0) return Rejection::kCluster;
   }
+  if (c.blocks_per_sm < 1 || c.blocks_per_sm > limits.max_blocks_per_sm) return Rejection::kThreadsPerSm;
+  return rejection_of(resources_of(c, t, limits), c.blocks_per_sm, limits);
+}
+
+// --- kv_append -------------------------------------------------------------------------------------------------------
+
+/// Bytes of workspace: the status word, which is the first of decode's too, so that one workspace serves both.
+constexpr long long kAppendWorkspace = 256;
+
+constexpr Resources resources_of(const KvAppendConfig& c, const KernelTraits&, const ArchLimits& limits) {
+  Resources r;
+  r.threads = c.threads;
+  r.register_cap = register_cap(c.threads, c.blocks_per_sm, limits);
+  r.registers = 48;  // two chunks in fp32, their cosines and sines, addresses
+  return r;
+}
+
+/// The validity predicate of kv_append.
+constexpr Rejection rejection_of(const KvAppendConfig& c, const KernelTraits& t, const ArchLimits& limits) {
+  if (t.op != Op::kAppend) return Rejection::kOtherOp;
+  if (c.threads < 32 || c.threads > 1024 || c.threads % 32 != 0) return Rejection::kAppendThreads;
   if (c.blocks_per_sm < 1 || c.blocks_per_sm > limits.max_blocks_per_sm) return Rejection::kThreadsPerSm;
   return rejection_of(resources_of(c, t, limits), c.blocks_per_sm, limits);
 }

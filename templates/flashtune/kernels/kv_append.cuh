@@ -1,0 +1,77 @@
+// Family kv_append: the new rows of K and V of a whole batch into their caches, K rotated on the way where it is asked
+// for, and Q by the same tables. One launch, one thread for 16 bytes: what counts is the launch itself.
+#pragma once
+
+#include "flashtune/attention/rotary.cuh"
+#include "flashtune/primitives/atomics.cuh"
+#include "flashtune/shared/resources.h"
+
+namespace flashtune {
+
+/// What a thread works on: a chunk of a new row of one head, KV heads first.
+struct AppendItem {
+  int batch, row, head, chunk;
+
+  FT_DEVICE AppendItem(const AppendParams& p, int item, int chunks) {
+    chunk = item % chunks;
+    const int over_heads = item / chunks, over_rows = divide(over_heads, p.by_heads);
+    head = over_heads - over_rows * static_cast<int>(p.by_heads.divisor);
+    batch = divide(over_rows, p.by_seq_q);
+    row = over_rows - batch * p.seq_q;
+  }
+
+  FT_DEVICE i64 offset(const Strides& s, int of_head) const { return batch * s.batch + row * s.row + of_head * s.head; }
+};
+
+/// The position of a new row, or -1: the sequence is idle, or (and a bit in the status) its length cannot be.
+FT_DEVICE int checked_position(const AppendParams& p, const AppendItem& item) {
+  const int length = p.lengths == nullptr ? p.seq_kv : load_global_constant(p.lengths + item.batch);
+  if (length >= p.seq_q && length <= p.seq_kv) return length - p.seq_q + item.row;
+  if (length != 0 && item.row == 0 && item.head == 0 && item.chunk == 0) atomic_or(p.status, kLengthOutOfRange);
+  return -1;
+}
+
+/// The sequence or page that holds a position, or -1 (and a bit in the status) when its page is none.
+template <KernelTraits kTraits>
+FT_DEVICE int checked_page(const AppendParams& p, const AppendItem& item, int position) {
+  if constexpr (!kTraits.paged) return item.batch;
+  const i64 entry = static_cast<i64>(item.batch) * p.max_pages + (position >> p.page_log2);
+  const int page = load_global_constant(p.page_table + entry);
+  if (static_cast<u32>(page) < static_cast<u32>(p.num_pages)) return page;
+  if (item.head == 0 && item.chunk == 0) atomic_or(p.status, kPageOutOfRange);
+  return -1;
+}
+
+template <KvAppendConfig kConfig, KernelTraits kTraits>
+FT_DEVICE void kv_append(const AppendParams& p) {
+  constexpr Dtype kDtype = kTraits.dtype;
+  const int index = block_index() * kConfig.threads + thread_index();
+  if (index >= p.items) return;
+  const AppendItem item(p, index, kTraits.head_dim / 8);
+  const int position = checked_position(p, item);
+  if (position < 0) return;
+  const Rotary<kDtype> rotary(p, position);
+
+  if (item.head >= p.kv_heads) {  // a query head
+    if (rotary.is_partner(item.chunk)) return;
+    const i64 at = item.offset(p.q_strides, item.head - p.kv_heads);
+    const RowPiece piece = rotary.read(static_cast<const u16*>(p.q) + at, item.chunk);
+    return rotary.write(static_cast<u16*>(p.q_out) + at, item.chunk, piece);
+  }
+
+  // Everything is on its way before the first of it is waited for.
+  const Vec16 v =
+      load_global_16(static_cast<const u16*>(p.v_new) + item.offset(p.v_new_strides, item.head) + item.chunk * 8);
+  const int page = checked_page<kTraits>(p, item, position);
+  RowPiece k{};
+  if (!rotary.is_partner(item.chunk))
+    k = rotary.read(static_cast<const u16*>(p.k_new) + item.offset(p.k_new_strides, item.head), item.chunk);
+  if (page < 0) return;
+  const int row = kTraits.paged ? position & ((1 << p.page_log2) - 1) : position;
+  u16* k_row = static_cast<u16*>(p.k) + page * p.k_strides.batch + row * p.k_strides.row + item.head * p.k_strides.head;
+  u16* v_row = static_cast<u16*>(p.v) + page * p.v_strides.batch + row * p.v_strides.row + item.head * p.v_strides.head;
+  if (!rotary.is_partner(item.chunk)) rotary.write(k_row, item.chunk, k);
+  store_global_16(v_row + item.chunk * 8, v);
+}
+
+}  // namespace flashtune

@@ -1,0 +1,92 @@
+// kv_append on a GPU: what test_sim_append.cpp holds it to, by the same checks, and in a captured graph.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "cache/codec.h"
+#include "runtime/dispatch/loaded_candidate.h"
+#include "runtime/jit/kernel_compiler.h"
+#include "tests/support/append_case.h"
+#include "tests/support/gpu.h"
+
+namespace flashtune {
+namespace {
+
+class AppendOnGpu : public GpuTest {
+ protected:
+  ArchLimits limits() { return limits_of(device().info().key.arch); }
+
+  LoadedCandidate load(const Problem& problem) {
+    const Candidate candidate = fallback(problem, limits());
+    const Compiled compiled = compiler_.compile({candidate, traits_of(problem), limits().arch});
+    EXPECT_TRUE(compiled.ok) << compiled.log;
+    return load_candidate(device(), compiled.cubin, candidate, traits_of(problem), limits());
+  }
+
+  AppendCase::LaunchFn launcher(const LoadedCandidate& kernel, const Problem& problem) {
+    return [this, &kernel, plan = make_plan(fallback(problem, limits()), problem, limits())](
+               const AppendTensors& tensors, DevicePtr workspace) {
+      launch_plan(device(), kernel, plan, tensors, workspace, nullptr);
+    };
+  }
+
+  KernelCompiler compiler_{{}};
+};
+
+TEST_F(AppendOnGpu, EveryCacheAndEmbeddingIsRight) {
+  int turn = 0;
+  for (const int head_dim : {8, 64, 72, 128, 256})
+    for (const Dtype dtype : {Dtype::kFp16, Dtype::kBf16})
+      for (const int page_size : {0, 16, 64}) {
+        const LoadedCandidate kernel = load(append_problem(dtype, 1, 1, 1, 1, 1, head_dim, page_size));
+        for (const Layout layout : {Layout::kBshd, Layout::kBhsd})
+          for (const int new_rows : {1, 3, 16})
+            for (const Rope rope : {Rope::kNone, Rope::kHalfSplit, Rope::kInterleaved}) {
+              if (rope != Rope::kNone && head_dim < 16) continue;
+              ++turn;
+              const Problem p = append_problem(dtype, 4, 6, 2, new_rows, 130, head_dim, page_size, layout);
+              AppendRequest request;
+              request.lengths = {130, new_rows, 0, 65};
+              request.rope = rope;
+              request.rotary_dim = turn % 2 == 0 ? head_dim / 16 * 16 : std::max(head_dim / 32 * 16, 16);
+              request.queries = static_cast<Queries>(turn % 3);
+              EXPECT_EQ(AppendCase(device(), p, request).fault_of(launcher(kernel, p)), "")
+                  << problem_to_text(p) << ", rope " << name_of(rope) << " of " << request.rotary_dim
+                  << " dims, queries " << turn % 3;
+            }
+      }
+}
+
+TEST_F(AppendOnGpu, LengthsAndPagesThatCannotBeWriteNothing) {
+  const Problem p = append_problem(Dtype::kBf16, 3, 2, 2, 3, 40, 64, 16);
+  const LoadedCandidate kernel = load(p);
+  for (const int length : {-1, 1, 2, 41, 1 << 30}) {
+    AppendRequest request;
+    request.lengths = {40, length, 20};
+    request.queries = Queries::kApart;
+    EXPECT_EQ(AppendCase(device(), p, request).fault_of(launcher(kernel, p)), "") << length;
+  }
+  for (const int page : {-1, 9, 0x7fffffff}) {
+    AppendRequest request;
+    request.pages = {{5, page}};
+    EXPECT_EQ(AppendCase(device(), p, request).fault_of(launcher(kernel, p)), "") << page;
+  }
+}
+
+TEST_F(AppendOnGpu, RunsInACapturedGraph) {
+  const Problem p = append_problem(Dtype::kFp16, 2, 4, 2, 1, 40, 128, 16);
+  const LoadedCandidate kernel = load(p);
+  const Plan plan = make_plan(fallback(p, limits()), p, limits());
+  AppendRequest request;
+  request.lengths = {7, 33};
+  request.rope = Rope::kHalfSplit, request.rotary_dim = 128, request.queries = Queries::kApart;
+  EXPECT_EQ(AppendCase(device(), p, request).fault_of([&](const AppendTensors& tensors, DevicePtr workspace) {
+    const auto graph =
+        device().capture([&](Stream stream) { launch_plan(device(), kernel, plan, tensors, workspace, stream); });
+    device().time_replay(*graph);
+  }),
+            "");
+}
+
+}  // namespace
+}  // namespace flashtune

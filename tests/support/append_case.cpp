@@ -1,0 +1,182 @@
+// A plain append in double precision beside the one that runs.
+#include "tests/support/append_case.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <random>
+#include <utility>
+
+#include "flashtune/shared/resources.h"
+#include "runtime/device/dtype_bits.h"
+#include "tuner/kv_cache.h"
+
+namespace flashtune {
+namespace {
+
+template <class T>
+DeviceBuffer uploaded(Device& device, const std::vector<T>& host) {
+  DeviceBuffer buffer(device, (sizeof(T) * host.size() + 3) / 4 * 4);
+  device.copy_in(buffer.get(), host.data(), sizeof(T) * host.size());
+  return buffer;
+}
+
+/// Elements between two new rows of a sequence.
+long long projected(const Problem& p) { return 1ll * (p.heads + 2 * p.kv_heads) * p.head_dim; }
+
+}  // namespace
+
+Problem append_problem(Dtype dtype, int batch, int heads, int kv_heads, int seq_q, int seq_kv, int head_dim,
+                       int page_size, Layout cache) {
+  Problem p;
+  p.op = Op::kAppend;
+  p.dtype = dtype;
+  p.batch = batch, p.heads = heads, p.kv_heads = kv_heads;
+  p.seq_q = seq_q, p.seq_kv = seq_kv;
+  p.head_dim = p.head_dim_v = head_dim;
+  p.page_size = page_size;
+  p = with_layout(p, cache);
+  p.q = {seq_q * projected(p), head_dim, projected(p)};
+  return p;
+}
+
+AppendCase::AppendCase(Device& device, const Problem& problem, AppendRequest request)
+    : device_(device), problem_(problem), request_(std::move(request)) {
+  const Problem& p = problem_;
+  int blocks = p.batch, rows = p.seq_kv;
+  if (p.page_size > 0) {
+    tensors_.max_pages = (p.seq_kv - 1) / p.page_size + 1;
+    table_ = shuffled_table(p, tensors_.max_pages, 5);
+    tensors_.num_pages = blocks = static_cast<int>(table_.size());
+    rows = p.page_size;
+    for (const auto& [entry, page] : request_.pages) table_.at(entry) = page;
+    table_buffer_ = uploaded(device, table_);
+    tensors_.page_table = table_buffer_.get();
+  }
+  k_ = track("k", span_of(p.k, blocks, rows, p.kv_heads, p.head_dim), 1);
+  v_ = track("v", span_of(p.v, blocks, rows, p.kv_heads, p.head_dim), 2);
+  rows_ = track("the new rows", static_cast<std::size_t>(p.batch * p.seq_q * projected(p)), 3);
+  const DevicePtr projection = rows_.buffer.get(), element = 2;
+  tensors_.k = k_.buffer.get(), tensors_.v = v_.buffer.get();
+  tensors_.k_new = projection + element * static_cast<DevicePtr>(p.heads * p.head_dim);
+  tensors_.v_new = tensors_.k_new + element * static_cast<DevicePtr>(p.kv_heads * p.head_dim);
+  tensors_.k_new_strides = tensors_.v_new_strides = {p.seq_q * projected(p), p.head_dim, projected(p)};
+  if (request_.queries != Queries::kNone) tensors_.q = tensors_.q_out = projection;
+  if (request_.queries == Queries::kApart) {
+    q_out_ = track("q_out", span_of(p.q, p.batch, p.seq_q, p.heads, p.head_dim), 4);
+    tensors_.q_out = q_out_.buffer.get();
+  }
+  if (!request_.lengths.empty()) lengths_buffer_ = uploaded(device, request_.lengths);
+  tensors_.lengths = lengths_buffer_.get();
+  if (request_.rope != Rope::kNone) {
+    for (int position = 0; position < p.seq_kv; ++position)
+      for (int j = 0; j < request_.rotary_dim / 2; ++j) {
+        const double angle = position * std::pow(10000.0, -2.0 * j / request_.rotary_dim);
+        cos_.push_back(static_cast<float>(std::cos(angle)));
+        sin_.push_back(static_cast<float>(std::sin(angle)));
+      }
+    cos_buffer_ = uploaded(device, cos_), sin_buffer_ = uploaded(device, sin_);
+  }
+  tensors_.rope = request_.rope, tensors_.rotary_dim = request_.rotary_dim, tensors_.rope_positions = p.seq_kv;
+  tensors_.cos = cos_buffer_.get(), tensors_.sin = sin_buffer_.get();
+  workspace_ = uploaded(device, std::vector<char>(static_cast<std::size_t>(kAppendWorkspace), 0));
+  for (int b = 0; b < p.batch; ++b) expect_sequence(b);
+}
+
+/// Ordinary numbers of either sign, no two tensors alike.
+AppendCase::Tracked AppendCase::track(const char* name, std::size_t elements, std::uint64_t seed) {
+  Tracked t;
+  t.name = name;
+  std::mt19937_64 random(seed);
+  std::uniform_real_distribution<float> value(-4.f, 4.f);
+  for (std::size_t i = 0; i < elements; ++i) t.before.push_back(from_float(value(random), problem_.dtype));
+  t.wanted = t.before;
+  t.buffer = uploaded(device_, t.before);
+  return t;
+}
+
+void AppendCase::expect_row(Tracked& to, std::size_t at, std::size_t from, int position, Rope rope) const {
+  const auto old = [&](int dim) { return rows_.before[from + static_cast<std::size_t>(dim)]; };
+  for (int dim = 0; dim < problem_.head_dim; ++dim) to.wanted[at + static_cast<std::size_t>(dim)] = old(dim);
+  if (rope == Rope::kNone) return;
+  const int half = request_.rotary_dim / 2;
+  for (int j = 0; j < half; ++j) {
+    const int first = rope == Rope::kHalfSplit ? j : 2 * j, second = rope == Rope::kHalfSplit ? j + half : 2 * j + 1;
+    const auto entry = static_cast<std::size_t>(position * half + j);
+    const double x = to_float(old(first), problem_.dtype), y = to_float(old(second), problem_.dtype);
+    const auto expect = [&](int dim, double a, double b) {
+      // Once rounded to the type, after a product and a sum of fp32.
+      const double bound = ulp_at(a + b, problem_.dtype) / 2 + std::ldexp(std::abs(a) + std::abs(b), -23);
+      to.rotated[at + static_cast<std::size_t>(dim)] = {a + b, bound};
+    };
+    expect(first, x * cos_[entry], -y * sin_[entry]);
+    expect(second, y * cos_[entry], x * sin_[entry]);
+  }
+}
+
+void AppendCase::expect_sequence(int b) {
+  const Problem& p = problem_;
+  const int length = length_of(p, request_.lengths, b);
+  if (length == 0) return;
+  if (length < p.seq_q || length > p.seq_kv) return void(wanted_status_ |= kLengthOutOfRange);
+  const Strides& source = tensors_.k_new_strides;
+  const auto k_first = static_cast<std::size_t>(p.heads * p.head_dim);
+  const auto v_first = k_first + static_cast<std::size_t>(p.kv_heads * p.head_dim);
+  for (int i = 0; i < p.seq_q; ++i) {
+    const int position = length - p.seq_q + i;
+    for (int head = 0; tensors_.q != 0 && head < p.heads; ++head) {
+      const std::size_t at = offset_of(p.q, b, i, head);
+      expect_row(request_.queries == Queries::kApart ? q_out_ : rows_, at, at, position, request_.rope);
+    }
+    int block = b, row = position;
+    if (p.page_size > 0) {
+      block = table_[static_cast<std::size_t>(b) * table_columns() + static_cast<std::size_t>(position / p.page_size)];
+      row = position % p.page_size;
+      if (block < 0 || block >= tensors_.num_pages) {
+        wanted_status_ |= kPageOutOfRange;
+        continue;
+      }
+    }
+    for (int head = 0; head < p.kv_heads; ++head) {
+      const std::size_t from = offset_of(source, b, i, head);
+      expect_row(k_, offset_of(p.k, block, row, head), k_first + from, position, request_.rope);
+      expect_row(v_, offset_of(p.v, block, row, head), v_first + from, position, Rope::kNone);
+    }
+  }
+}
+
+std::string AppendCase::compare(Tracked& t) {
+  std::vector<std::uint16_t> got(t.before.size());
+  if (!got.empty()) device_.copy_out(got.data(), t.buffer.get(), 2 * got.size());
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    if (const auto rotated = t.rotated.find(i); rotated != t.rotated.end()) {
+      const auto& [value, bound] = rotated->second;
+      if (std::abs(to_float(got[i], problem_.dtype) - value) <= bound) continue;
+      return fmt::format("element {} of {} is {}, and {} rotated", i, t.name, to_float(got[i], problem_.dtype), value);
+    }
+    if (got[i] != t.wanted[i])
+      return fmt::format("element {} of {} is {:#06x} instead of {:#06x}{}", i, t.name, got[i], t.wanted[i],
+                         t.wanted[i] == t.before[i] ? ", as it was" : "");
+  }
+  return {};
+}
+
+std::string AppendCase::fault_of(const LaunchFn& launch) {
+  Tracked* const all[] = {&k_, &v_, &rows_, &q_out_};
+  for (const Tracked* t : all)
+    if (!t->before.empty()) device_.copy_in(t->buffer.get(), t->before.data(), 2 * t->before.size());
+  device_.fill(workspace_.get(), 0, workspace_.size());
+  try {
+    launch(tensors_, workspace_.get());
+    device_.synchronize();
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+  device_.copy_out(&status_, workspace_.get(), sizeof(status_));
+  for (Tracked* t : all)
+    if (std::string why = compare(*t); !why.empty()) return why;
+  if (status_ != wanted_status_) return fmt::format("the status is {} instead of {}", status_, wanted_status_);
+  return {};
+}
+
+}  // namespace flashtune
