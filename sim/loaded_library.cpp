@@ -5,15 +5,13 @@
 #include <fmt/format.h>
 
 #include "cache/error.h"
-#include "sim/compile/memory_file.h"
 #include "sim/core/instructions.h"
 
 namespace flashtune::sim {
 
 LoadedLibrary::LoadedLibrary(const std::string& bytes, const std::string& entry, unsigned smem_bytes)
-    : smem_bytes_(smem_bytes) {
-  const MemoryFile file("flashtune-kernel", bytes);
-  library_ = dlopen(file.path().c_str(), RTLD_NOW | RTLD_LOCAL);
+    : file_("flashtune-kernel", bytes), smem_bytes_(smem_bytes) {
+  library_ = dlopen(file_.path().c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library_ == nullptr)
     throw Error(ErrorKind::kDevice, fmt::format("the simulated device cannot load this kernel ({}): compile it for "
                                                 "the simulated device, not for a GPU",

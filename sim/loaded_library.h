@@ -5,6 +5,7 @@
 
 #include "flashtune/sim/calls.h"
 #include "runtime/device/device.h"
+#include "sim/compile/memory_file.h"
 
 namespace flashtune::sim {
 
@@ -20,6 +21,8 @@ class LoadedLibrary : public LoadedKernel {
   unsigned smem_bytes() const { return smem_bytes_; }  // the most that a launch may ask for
 
  private:
+  MemoryFile
+      file_;  // kept: dlopen takes two files of one name for one library, and the name is the descriptor's number
   void* library_ = nullptr;
   const Kernel* kernel_ = nullptr;
   unsigned smem_bytes_;
