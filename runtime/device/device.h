@@ -37,6 +37,7 @@ struct Launch {
   unsigned smem_bytes = 0;       // dynamic
   const void* params = nullptr;  // the kernel's one argument, by value
   Stream stream = nullptr;
+  unsigned cluster = 1;  // blocks along x that run as one cluster (sm_90 and later)
 };
 
 /// All calls throw Error: kOutOfMemory, kDevice, or kDeviceLost after which only destruction is allowed.
