@@ -12,13 +12,15 @@ struct Counters {
   std::uint64_t ldmatrix = 0;
   std::uint64_t shuffles = 0;  // votes too
   std::uint64_t warp_barriers = 0;
-  std::uint64_t block_barriers = 0;   // once per block
-  std::uint64_t named_barriers = 0;   // once per opening
-  std::uint64_t atomics = 0;          // once per thread
-  std::uint64_t copies = 0;           // asynchronous, 16 bytes each
-  std::uint64_t copies_of_zeros = 0;  // of these, those that read nothing
+  std::uint64_t block_barriers = 0;    // once per block
+  std::uint64_t named_barriers = 0;    // once per opening
+  std::uint64_t cluster_barriers = 0;  // once per opening
+  std::uint64_t atomics = 0;           // once per thread
+  std::uint64_t copies = 0;            // asynchronous, 16 bytes each
+  std::uint64_t copies_of_zeros = 0;   // of these, those that read nothing
   std::uint64_t global_bytes_read = 0;
   std::uint64_t global_bytes_written = 0;
+  std::uint64_t cluster_bytes_written = 0;  // to shared memory by way of the cluster
   std::uint64_t ldmatrix_conflicts = 0;
   std::uint64_t copy_conflicts = 0;
   std::uint64_t load_conflicts = 0;
@@ -35,11 +37,13 @@ void visit_counters(AnyCounters& c, F&& f) {
   f("warp_barriers", c.warp_barriers);
   f("block_barriers", c.block_barriers);
   f("named_barriers", c.named_barriers);
+  f("cluster_barriers", c.cluster_barriers);
   f("atomics", c.atomics);
   f("copies", c.copies);
   f("copies_of_zeros", c.copies_of_zeros);
   f("global_bytes_read", c.global_bytes_read);
   f("global_bytes_written", c.global_bytes_written);
+  f("cluster_bytes_written", c.cluster_bytes_written);
   f("ldmatrix_conflicts", c.ldmatrix_conflicts);
   f("copy_conflicts", c.copy_conflicts);
   f("load_conflicts", c.load_conflicts);

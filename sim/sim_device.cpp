@@ -19,6 +19,7 @@ namespace {
 
 constexpr std::align_val_t kAlignment{256};  // as cuMemAlloc gives
 constexpr unsigned kMaxThreads = 1024;
+constexpr unsigned kMaxCluster = 16;
 
 char* host(DevicePtr ptr) { return reinterpret_cast<char*>(ptr); }
 
@@ -33,7 +34,7 @@ const sim::LoadedLibrary& library_of(const LoadedKernel& kernel) {
 }
 
 /// What a GPU's driver would refuse.
-void check_launch(const sim::LoadedLibrary& library, const Launch& launch) {
+void check_launch(const sim::LoadedLibrary& library, const Launch& launch, int arch) {
   const auto refuse = [&](const std::string& why) {
     throw Error(ErrorKind::kDevice, fmt::format("kernel {} cannot be launched: {}", library.kernel().entry, why));
   };
@@ -45,6 +46,13 @@ void check_launch(const sim::LoadedLibrary& library, const Launch& launch) {
   if (launch.smem_bytes > library.smem_bytes())
     refuse(fmt::format("{} bytes of shared memory asked for, {} allowed at load", launch.smem_bytes,
                        library.smem_bytes()));
+  if (launch.cluster == 0 || launch.cluster > kMaxCluster)
+    refuse(fmt::format("a cluster of {} blocks; 1 to {} are possible", launch.cluster, kMaxCluster));
+  if (launch.cluster > 1 && arch < 90)
+    refuse(fmt::format("a cluster of {} blocks on sm_{}; clusters need sm_90 or later", launch.cluster, arch));
+  if (launch.grid[0] % launch.cluster != 0)
+    refuse(fmt::format("a grid of {} blocks in clusters of {}; it must be a multiple of them", launch.grid[0],
+                       launch.cluster));
 }
 
 template <class Body>
@@ -159,7 +167,7 @@ std::unique_ptr<LoadedKernel> SimDevice::load(const std::string& cubin, const st
 
 void SimDevice::launch(const LoadedKernel& kernel, const Launch& launch) {
   const sim::LoadedLibrary& library = library_of(kernel);
-  check_launch(library, launch);
+  check_launch(library, launch, info_.key.arch);
   if (is_capturing(launch.stream)) {
     const char* params = static_cast<const char*>(launch.params);
     recording_->nodes.push_back({&kernel, launch, {params, params + library.kernel().params_bytes}});
@@ -172,8 +180,8 @@ void SimDevice::launch(const LoadedKernel& kernel, const Launch& launch) {
   }
   const sim::GlobalMemory global(std::move(ranges));
   const std::lock_guard lock(launch_mutex_);
-  const sim::LaunchContext context{library.kernel(), launch.params, global,           *fibers_,
-                                   options_,         launch.block,  launch.smem_bytes};
+  const sim::LaunchContext context{library.kernel(), launch.params,     global,        *fibers_, options_,
+                                   launch.block,     launch.smem_bytes, launch.cluster};
   counters_ += sim::run_blocks(context, launch.grid[0]);
 }
 

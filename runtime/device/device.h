@@ -38,8 +38,7 @@ struct Launch {
   const void* params = nullptr;  // the kernel's one argument, by value
   Stream stream = nullptr;
   unsigned cluster = 1;  // blocks along x that run as one cluster (sm_90 and later)
-  bool early =
-      false;  // may begin before the launches before it have ended, and waits for them itself (sm_90 and later)
+  bool early = false;    // may begin before earlier launches have ended, and waits for them itself (sm_90 and later)
 };
 
 /// All calls throw Error: kOutOfMemory, kDevice, or kDeviceLost after which only destruction is allowed.

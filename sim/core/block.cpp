@@ -1,16 +1,15 @@
-// Turns, meetings, and reports.
+// Meetings, and reports.
 #include "sim/core/block.h"
 
 #include <fmt/format.h>
 
 #include <cstring>
 
+#include "sim/core/cluster.h"
 #include "sim/core/sanitizers.h"
 
 namespace flashtune::sim {
 namespace {
-
-thread_local Block* running = nullptr;
 
 /// One kernel is one translation unit, in which a file has one name.
 bool same(Site a, Site b) { return a.line == b.line && a.file == b.file; }
@@ -22,6 +21,8 @@ const char* name_of(Meeting meeting) {
     case Meeting::kNone: return "nothing";
     case Meeting::kBlockBarrier: return "the block barrier";
     case Meeting::kNamedBarrier: return "a named barrier";
+    case Meeting::kClusterArrival: return "the arrival at the cluster barrier";
+    case Meeting::kClusterBarrier: return "the cluster barrier";
     case Meeting::kWarpBarrier: return "the warp barrier";
     case Meeting::kShuffle: return "a shuffle";
     case Meeting::kVote: return "a vote";
@@ -34,56 +35,61 @@ const char* name_of(Meeting meeting) {
   return "an unknown instruction";
 }
 
-Block::Block(const LaunchContext& context)
+Block::Block(const LaunchContext& context, Cluster& cluster, unsigned rank)
     : context_(context),
+      cluster_(cluster),
+      random_(cluster.random()),
+      rank_(rank),
       shared_(context.smem_bytes),
-      fibers_(context.fibers.take(context.threads)),
       threads_(context.threads),
-      warps_((context.threads + 31) / 32),
-      ready_(context.options.schedule, context.threads) {
+      warps_((context.threads + 31) / 32) {
   if (context.threads % 32 != 0) warps_.back().size = context.threads % 32;
+  for (NamedBarrier& barrier : named_) barrier.waiting.reserve(warps_.size());  // as in Cluster: never on a fiber
+  std::vector<Fiber> fibers = context.fibers.take(context.threads);
+  for (unsigned i = 0; i < context.threads; ++i) {
+    threads_[i].fiber = std::move(fibers[i]);
+    threads_[i].block = this;
+    threads_[i].index = i;
+  }
 }
 
-Block::~Block() { context_.fibers.give_back(std::move(fibers_)); }
+Block::~Block() {
+  std::vector<Fiber> fibers;
+  for (Thread& t : threads_) fibers.push_back(std::move(t.fiber));
+  context_.fibers.give_back(std::move(fibers));
+}
 
-Block& Block::current() { return *running; }
-
-std::optional<std::string> Block::run(unsigned index) {
-  running = this;
+void Block::begin(unsigned index) {
   index_ = index;
-  random_ = Random(context_.options.seed + 0x10001u * index);
   shared_.reset();
-  ready_.clear();
-  for (Warp& w : warps_) leave(w), w.gone = 0, w.accesses.clear();
+  for (Warp& w : warps_) {
+    leave(w);
+    w.gone = 0;
+    w.accesses.clear();
+    w.arrived_in_cluster = w.waited_in_cluster = false;
+  }
   for (NamedBarrier& barrier : named_) barrier.threads = barrier.came = 0, barrier.waiting.clear();
   at_block_barrier_ = 0;
   live_ = context_.threads;
-  for (unsigned i = 0; i < context_.threads; ++i) {
-    Thread& t = threads_[i];
+  for (Thread& t : threads_) {
     t.done = false;
     t.waits_in = Meeting::kNone;
     t.copies.clear();
     t.groups.clear();
-    fibers_[i].start(&Block::fiber_main);
-    ready_.push(i);
+    t.fiber.start(&Block::fiber_main);
+    cluster_.push(t);
   }
-  release(&lifetime_);
-  current_ = ready_.pop(random_);
-  host_.switch_to(fibers_[current_]);
-  if (failed_)
-    for (Fiber& fiber : fibers_) fiber.release_for_good(&lifetime_);
-  // One block after the other in the same shared memory is no race.
-  acquire(&lifetime_);
-  running = nullptr;
-  if (!failed_) return std::nullopt;
-  return report();
+}
+
+void Block::release_for_good(void* object) {
+  for (Thread& t : threads_) t.fiber.release_for_good(object);
 }
 
 void Block::fiber_main() {
-  Block& block = *running;
-  acquire(&block.lifetime_);
+  Block& block = current();
+  acquire(block.cluster_.lifetime());
   block.context_.kernel.run(block.context_.params);
-  release(&block.lifetime_);
+  release(block.cluster_.lifetime());
   block.thread_returns();
 }
 
@@ -98,26 +104,10 @@ void Block::thread_returns() {
     });
   if (++w.gone == w.size) w.accesses.flush(counters_);
   --live_;
-  run_next_for_ever();
+  cluster_.run_next_for_ever();
 }
 
-void Block::run_next_for_ever() {
-  Fiber& self = fibers_[current_];
-  if (live_ == 0) self.switch_to(host_, true);
-  if (ready_.empty()) abandon();
-  current_ = ready_.pop(random_);
-  self.switch_to(fibers_[current_], true);
-  __builtin_unreachable();
-}
-
-void Block::wait() {
-  if (ready_.empty()) abandon();
-  Fiber& self = fibers_[current_];
-  const unsigned next = ready_.pop(random_);
-  if (next == current_) return;
-  current_ = next;
-  self.switch_to(fibers_[next]);
-}
+void Block::wait() { cluster_.wait(); }
 
 unsigned Block::arrive(Warp& w, Meeting meeting, Site site) {
   Thread& self = thread();
@@ -137,16 +127,19 @@ unsigned Block::arrive(Warp& w, Meeting meeting, Site site) {
   return ++w.waiting;
 }
 
+/// All lanes of the running thread's warp go on, itself among them.
 void Block::resume_warp() {
-  thread().waits_in = Meeting::kNone;
-  push_warp(current_ / 32);
-  yield_if_random();
+  const unsigned first = current_ / 32 * 32;
+  for (unsigned i = first; i < first + warp().size; ++i) {
+    threads_[i].waits_in = Meeting::kNone;
+    if (i != current_) cluster_.push(threads_[i]);
+  }
+  cluster_.yield_if_random();
 }
 
-void Block::yield_if_random() {
-  if (context_.options.schedule != Schedule::kRandom) return;
-  ready_.push(current_);
-  wait();
+void Block::wake(unsigned warp) {
+  for (unsigned i = warp * 32; i < warp * 32 + warps_[warp].size; ++i)
+    threads_[i].waits_in = Meeting::kNone, cluster_.push(threads_[i]);
 }
 
 void Block::meet_block(Site site) {
@@ -160,23 +153,18 @@ void Block::meet_block(Site site) {
   } else {
     thread().waits_in = Meeting::kNone;
     open_block_barrier();
-    yield_if_random();
+    cluster_.yield_if_random();
   }
   acquire(&order);
 }
 
 void Block::open_block_barrier() {
   for (Warp& w : warps_) leave(w), w.accesses.flush(counters_);
-  for (unsigned i = 0; i < threads_.size(); ++i)
-    if (threads_[i].waits_in == Meeting::kBlockBarrier) threads_[i].waits_in = Meeting::kNone, ready_.push(i);
+  for (Thread& t : threads_)
+    if (t.waits_in == Meeting::kBlockBarrier) t.waits_in = Meeting::kNone, cluster_.push(t);
   at_block_barrier_ = 0;
   ++block_barriers_;
   ++counters_.block_barriers;
-}
-
-void Block::push_warp(unsigned warp) {
-  for (unsigned i = warp * 32; i < warp * 32 + warps_[warp].size; ++i)
-    if (i != current_) threads_[i].waits_in = Meeting::kNone, ready_.push(i);
 }
 
 void Block::meet_named(int index, int threads, bool waits, Site site) {
@@ -214,13 +202,48 @@ void Block::come(NamedBarrier& barrier, unsigned index, unsigned threads, bool w
     return wait();
   }
   if (barrier.came >= threads) {
-    for (const unsigned other : barrier.waiting) push_warp(other);
+    for (const unsigned other : barrier.waiting) wake(other);
     barrier.waiting.clear();
     barrier.came = 0;
     ++barrier.opened;
     ++counters_.named_barriers;
   }
   resume_warp();
+}
+
+void Block::arrive_in_cluster(bool releases, Site site) {
+  if (warp().arrived_in_cluster)
+    fail(site, [] { return "this warp arrived at the cluster barrier before, and has not waited in it since"; });
+  ClusterBarrier& barrier = cluster_.barrier();
+  if (releases) release(&barrier.order[barrier.opened % 2]);
+  meet_warp(Meeting::kClusterArrival, site, [&](Warp& w) {
+    w.arrived_in_cluster = true;
+    w.cluster_opening = barrier.opened;
+    if (cluster_.arrive(w.size)) ++counters_.cluster_barriers;
+  });
+}
+
+void Block::wait_in_cluster(Site site) {
+  if (!warp().arrived_in_cluster)
+    fail(site, [] { return "this warp waits in the cluster barrier, at which it has not arrived"; });
+  ClusterBarrier& barrier = cluster_.barrier();
+  Warp& w = warp();
+  unsigned char& order = barrier.order[w.cluster_opening % 2];
+  if (arrive(w, Meeting::kClusterBarrier, site) < w.size) {
+    wait();
+  } else {
+    leave(w);
+    w.accesses.flush(counters_);
+    w.arrived_in_cluster = false;
+    w.waited_in_cluster = true;
+    if (barrier.opened == w.cluster_opening) {
+      barrier.waiting.push_back({this, current_ / 32});
+      wait();
+    } else {
+      resume_warp();
+    }
+  }
+  acquire(&order);
 }
 
 void Block::check_global(const void* p, std::size_t bytes, const char* what, Site site) {
@@ -257,22 +280,14 @@ void Block::land_copies(std::size_t pending) {
   for (std::size_t& end : t.groups) end -= copies;
 }
 
-void Block::abandon() {
-  failed_ = true;
-  fibers_[current_].switch_to(host_, true);
-  __builtin_unreachable();
-}
+void Block::abandon() { cluster_.abandon(this); }
 
 std::string Block::report() const {
-  const std::string what =
-      describe_ == nullptr
-          ? who_waits()
-          : fmt::format("thread {} at {}: {}", current_, text_of(threads_[current_].site), describe_(description_));
-  return fmt::format("kernel {}, block {}: {}", context_.kernel.entry, index_, what);
+  return fmt::format("thread {} at {}: {}", current_, text_of(threads_[current_].site), describe_(description_));
 }
 
 std::string Block::who_waits() const {
-  std::string text = "deadlock: no thread can go on.";
+  std::string text;
   for (unsigned i = 0; i < threads_.size();) {
     const Thread& t = threads_[i];
     unsigned past = i + 1;

@@ -1,8 +1,6 @@
-// One block of threads, run to its end on one OS thread: who runs, who waits where, and what went wrong.
+// One block of threads: who waits where, and what went wrong. Its cluster says whose turn it is.
 #pragma once
 
-#include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +18,8 @@ enum class Meeting : unsigned char {
   kNone,
   kBlockBarrier,
   kNamedBarrier,
+  kClusterArrival,
+  kClusterBarrier,
   kWarpBarrier,
   kShuffle,
   kVote,
@@ -53,7 +53,12 @@ struct PendingCopy {
   bool landed;
 };
 
+class Block;
+
 struct Thread {
+  Fiber fiber;
+  Block* block = nullptr;
+  unsigned index = 0;  // in the block
   bool done = false;
   Meeting waits_in = Meeting::kNone;
   Site site{};
@@ -71,6 +76,9 @@ struct Warp {
   LaneAccesses accesses;
   unsigned char order[2] = {};  // objects for release and acquire, one for odd and one for even barriers
   unsigned barriers = 0;
+  bool arrived_in_cluster = false;  // and has not waited since
+  bool waited_in_cluster = false;   // at least once: it knows that all blocks have begun
+  unsigned cluster_opening = 0;     // that it waits for, or waited for last
 };
 
 /// bar.sync and bar.arrive with a number: warps come until there are as many threads as each of them says.
@@ -93,26 +101,44 @@ struct LaunchContext {
   SimOptions options;
   unsigned threads;
   unsigned smem_bytes;
+  unsigned cluster;  // blocks
 };
+
+class Cluster;
 
 class Block {
  public:
-  explicit Block(const LaunchContext& context);
+  Block(const LaunchContext& context, Cluster& cluster, unsigned rank);
   Block(const Block&) = delete;
   Block& operator=(const Block&) = delete;
   ~Block();
 
-  /// Runs block `index`; what went wrong, or nothing.
-  std::optional<std::string> run(unsigned index);
+  // --- called by its cluster
+  /// Becomes block `index`, and makes all of its threads ready.
+  void begin(unsigned index);
+  /// From here on `thread` of this block runs.
+  void run_next(const Thread& thread) {
+    running_ = this;
+    current_ = thread.index;
+  }
+  /// Makes all lanes of a warp ready, none of which runs.
+  void wake(unsigned warp);
+  /// What abandoned threads have done becomes visible to whoever acquires `object`.
+  void release_for_good(void* object);
   const Counters& counters() const { return counters_; }
+  std::string report() const;
+  std::string who_waits() const;
 
-  /// The block that runs on this OS thread.
-  static Block& current();
+  /// The block whose thread runs on this OS thread.
+  static Block& current() { return *running_; }
 
   // --- called by instructions, on the fiber of the thread that executes them
   Thread& thread() { return threads_[current_]; }
   unsigned thread_index() const { return current_; }
   unsigned index() const { return index_; }
+  unsigned rank() const { return rank_; }
+  bool ended() const { return live_ == 0; }
+  Cluster& cluster() { return cluster_; }
   unsigned lane() const { return current_ % 32; }
   Warp& warp() { return warps_[current_ / 32]; }
   LaneArguments& arguments() { return warp().lanes[lane()]; }
@@ -133,6 +159,8 @@ class Block {
   }
   void meet_block(Site site);
   void meet_named(int barrier, int threads, bool waits, Site site);
+  void arrive_in_cluster(bool releases, Site site);
+  void wait_in_cluster(Site site);
 
   /// Ends the launch with a report on the running thread. `describe` makes its text later, on the host's stack: this
   /// fiber is abandoned as it stands, and what it has allocated would never be freed.
@@ -140,7 +168,7 @@ class Block {
   [[noreturn]] void fail(Site site, const Describe& describe) {
     thread().site = site;
     description_ = &describe;
-    describe_ = [](const void* description) { return (*static_cast<const Describe*>(description))(); };
+    describe_ = [](const void* description) -> std::string { return (*static_cast<const Describe*>(description))(); };
     abandon();
   }
 
@@ -156,35 +184,29 @@ class Block {
   unsigned arrive(Warp& w, Meeting meeting, Site site);
   void leave(Warp& w) { w.waiting = 0, w.meeting = Meeting::kNone; }
   void wait();
-  void yield_if_random();
   void resume_warp();
   void open_block_barrier();
-  void push_warp(unsigned warp);
   void come(NamedBarrier& barrier, unsigned index, unsigned threads, bool waits, Site site);
   void thread_returns();
-  [[noreturn]] void run_next_for_ever();
   [[noreturn]] void abandon();
-  std::string report() const;
-  std::string who_waits() const;
+
+  static inline constinit thread_local Block* running_ = nullptr;
 
   const LaunchContext& context_;
+  Cluster& cluster_;
+  Random& random_;  // the cluster's
+  const unsigned rank_;
   SharedMemory shared_;
-  std::vector<Fiber> fibers_;  // of each thread
   std::vector<Thread> threads_;
   std::vector<Warp> warps_;
-  ReadyList ready_;
-  Random random_{0};
-  Fiber host_;  // the OS thread's own stack
   unsigned index_ = 0, current_ = 0, live_ = 0;
   NamedBarrier named_[kNamedBarriers];
   unsigned at_block_barrier_ = 0;
   unsigned block_barriers_ = 0;
   unsigned char order_[2] = {};  // as in Warp
-  unsigned char lifetime_ = 0;   // object that orders the host before and after all threads
   std::size_t global_hint_ = 0;
   Counters counters_;
-  bool failed_ = false;
-  const void* description_ = nullptr;  // of fail; nullptr for a deadlock
+  const void* description_ = nullptr;  // of fail
   std::string (*describe_)(const void*) = nullptr;
 };
 

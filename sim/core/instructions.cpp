@@ -7,7 +7,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "sim/core/block.h"
+#include "sim/core/cluster.h"
 #include "sim/core/matrix.h"
 #include "sim/core/sanitizers.h"
 
@@ -16,19 +16,23 @@ namespace {
 
 // --- shared memory
 
-/// Where `bytes` at `address` lie, checked.
-unsigned char* shared_at(Block& block, unsigned address, unsigned bytes, const char* what, Site site) {
-  unsigned char* p = block.shared().at(address, bytes);
+std::string name_of_owner(const Block& block, const Block& owner) {
+  return &owner == &block ? "" : fmt::format(" of block {}", owner.index());
+}
+
+/// Where `bytes` at `address` of the owner's shared memory lie, checked on behalf of the running block.
+unsigned char* shared_at(Block& block, Block& owner, unsigned address, unsigned bytes, const char* what, Site site) {
+  unsigned char* p = owner.shared().at(address, bytes);
   if (p == nullptr)
     block.fail(site, [&] {
-      return fmt::format("{} of {} bytes of shared memory out of bounds or misaligned: {}", what, bytes,
-                         block.shared().fault(address, bytes));
+      return fmt::format("{} of {} bytes of shared memory{} out of bounds or misaligned: {}", what, bytes,
+                         name_of_owner(block, owner), owner.shared().fault(address, bytes));
     });
   return p;
 }
 
 const unsigned char* shared_source(Block& block, unsigned address, unsigned bytes, const char* what, Site site) {
-  unsigned char* p = shared_at(block, address, bytes, what, site);
+  unsigned char* p = shared_at(block, block, address, bytes, what, site);
   if (!block.shared().readable(address, bytes))
     block.fail(site, [&] {
       return fmt::format("{} of shared memory that is not there yet: {}", what,
@@ -38,14 +42,23 @@ const unsigned char* shared_source(Block& block, unsigned address, unsigned byte
   return p;
 }
 
-unsigned char* shared_target(Block& block, unsigned address, unsigned bytes, const char* what, Site site) {
-  unsigned char* p = shared_at(block, address, bytes, what, site);
-  if (block.shared().in_flight(address, bytes))
+unsigned char* shared_target(Block& block, Block& owner, unsigned address, unsigned bytes, const char* what,
+                             Site site) {
+  unsigned char* p = shared_at(block, owner, address, bytes, what, site);
+  if (owner.shared().in_flight(address, bytes))
     block.fail(site, [&] {
-      return fmt::format("{} onto shared memory at which a copy is still in flight: {}", what,
-                         block.shared().why_unreadable(address, bytes));
+      return fmt::format("{} onto shared memory{} at which a copy is still in flight: {}", what,
+                         name_of_owner(block, owner), owner.shared().why_unreadable(address, bytes));
     });
   return p;
+}
+
+/// Stores into the shared memory of `owner`, the running block or another of its cluster.
+void store_into(Block& block, Block& owner, unsigned to, const void* value, unsigned bytes, Site site) {
+  unsigned char* p = shared_target(block, owner, to, bytes, "store", site);
+  kernel_writes(p, bytes);
+  std::memcpy(p, value, bytes);
+  owner.shared().mark_written(to, bytes);
 }
 
 unsigned shared_region(unsigned first, int bytes, Site site) {
@@ -69,11 +82,61 @@ void load_shared(void* value, unsigned from, Site site) {
 template <unsigned kBytes>
 void store_shared(unsigned to, const void* value, Site site) {
   Block& block = Block::current();
-  unsigned char* p = shared_target(block, to, kBytes, "store", site);
-  kernel_writes(p, kBytes);
-  std::memcpy(p, value, kBytes);
-  block.shared().mark_written(to, kBytes);
+  store_into(block, block, to, value, kBytes, site);
   block.warp().accesses.add(block.lane(), LaneAccesses::store_of(kBytes), to);
+}
+
+// --- clusters
+
+/// An address of the same place in the shared memory of block `rank`.
+unsigned in_block(unsigned address, int rank, Site site) {
+  Block& block = Block::current();
+  Cluster& cluster = block.cluster();
+  if (rank < 0 || static_cast<unsigned>(rank) >= cluster.size())
+    block.fail(site, [&] { return fmt::format("block {} of a cluster of {}", rank, cluster.size()); });
+  Block& owner = cluster.block(static_cast<unsigned>(rank));
+  const unsigned there = owner.shared().same_place(block.shared(), address);
+  if (there == 0)
+    block.fail(site, [&] {
+      return fmt::format(
+          "in_block takes an address of this block's own shared memory: {:#x} belongs to none of its regions, or block "
+          "{} has no room for another",
+          address, owner.index());
+    });
+  return SharedMemory::in_window(there, owner.rank() + 1);
+}
+
+/// The block whose shared memory `address` names, which must have begun and not have ended.
+Block& owner_of(Block& block, unsigned address, Site site) {
+  const unsigned window = SharedMemory::window_of(address);
+  if (window == 0 || window - 1 == block.rank()) return block;
+  Cluster& cluster = block.cluster();
+  if (window > cluster.size())
+    block.fail(site, [&] {
+      return fmt::format("store to address {:#x}, of block {} of a cluster of {}", address, window - 1, cluster.size());
+    });
+  Block& owner = cluster.block(window - 1);
+  if (!block.warp().waited_in_cluster)
+    block.fail(site, [&] {
+      return fmt::format(
+          "store to shared memory of block {}, which may not have begun: this warp has not waited in the cluster "
+          "barrier yet",
+          owner.index());
+    });
+  if (owner.ended())
+    block.fail(site, [&] {
+      return fmt::format(
+          "store to shared memory of block {}, which has ended: it must wait in the cluster barrier for this store",
+          owner.index());
+    });
+  return owner;
+}
+
+template <unsigned kBytes>
+void store_cluster(unsigned to, const void* value, Site site) {
+  Block& block = Block::current();
+  store_into(block, owner_of(block, to, site), SharedMemory::without_window(to), value, kBytes, site);
+  block.count().cluster_bytes_written += kBytes;
 }
 
 // --- global memory
@@ -119,7 +182,7 @@ void atomic_or(unsigned* at, unsigned bits, Site site) {
 
 void copy_async_16(unsigned to, const void* from, bool in_range, Site site) {
   Block& block = Block::current();
-  shared_target(block, to, 16, "asynchronous copy", site);
+  shared_target(block, block, to, 16, "asynchronous copy", site);
   if (in_range) {
     block.check_global(from, 16, "asynchronous copy", site);
     kernel_reads(from, 16);
@@ -296,6 +359,11 @@ const Calls kCalls = {
     .sync_block = [](Site site) { Block::current().meet_block(site); },
     .named_barrier = [](int barrier, int threads, bool waits,
                         Site site) { Block::current().meet_named(barrier, threads, waits, site); },
+    .arrive_cluster = [](bool releases, Site site) { Block::current().arrive_in_cluster(releases, site); },
+    .wait_cluster = [](Site site) { Block::current().wait_in_cluster(site); },
+    .in_block = in_block,
+    .store_cluster_8 = store_cluster<8>,
+    .store_cluster_16 = store_cluster<16>,
 };
 
 }  // namespace flashtune::sim

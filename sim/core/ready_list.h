@@ -1,4 +1,4 @@
-// The threads of a block that can run, and which of them goes next.
+// The threads of a cluster that can run, and which of them goes next.
 #pragma once
 
 #include <cstdint>
@@ -25,31 +25,33 @@ class Random {
   std::uint64_t state_;
 };
 
+struct Thread;
+
 /// A ring with room for every thread; each stands in it at most once. Plain memory: it is used by all fibers.
 class ReadyList {
  public:
   ReadyList(Schedule schedule, unsigned threads) : schedule_(schedule) {
     while (capacity_ < threads) capacity_ *= 2;
-    ring_.reset(new unsigned[capacity_]);
+    ring_.reset(new Thread*[capacity_]);
   }
   void clear() { first_ = past_ = 0; }
   bool empty() const { return first_ == past_; }
-  void push(unsigned thread) { slot(past_++) = thread; }
-  unsigned pop(Random& random) {
-    if (schedule_ == Schedule::kFifo) return slot(first_++);
-    unsigned& last = slot(--past_);
-    if (schedule_ == Schedule::kLifo) return last;
-    unsigned& chosen = slot(first_ + random.below(past_ - first_ + 1));
-    const unsigned thread = chosen;
+  void push(Thread& thread) { slot(past_++) = &thread; }
+  Thread& pop(Random& random) {
+    if (schedule_ == Schedule::kFifo) return *slot(first_++);
+    Thread*& last = slot(--past_);
+    if (schedule_ == Schedule::kLifo) return *last;
+    Thread*& chosen = slot(first_ + random.below(past_ - first_ + 1));
+    Thread& thread = *chosen;
     chosen = last;
     return thread;
   }
 
  private:
-  unsigned& slot(unsigned i) { return ring_[i & (capacity_ - 1)]; }
+  Thread*& slot(unsigned i) { return ring_[i & (capacity_ - 1)]; }
   Schedule schedule_;
   unsigned capacity_ = 32, first_ = 0, past_ = 0;
-  std::unique_ptr<unsigned[]> ring_;
+  std::unique_ptr<Thread*[]> ring_;
 };
 
 }  // namespace flashtune::sim

@@ -35,6 +35,15 @@ unsigned SharedMemory::declare(unsigned first, int bytes, Site site) {
   return static_cast<unsigned>(found - regions_.begin()) << kOffsetBits | (first & kOffsetMask);
 }
 
+unsigned SharedMemory::same_place(const SharedMemory& other, unsigned address) {
+  const unsigned region = address >> kOffsetBits;
+  if (region == 0) return address;
+  if (region >= other.regions_.size()) return 0;
+  const Region& r = other.regions_[region];
+  const unsigned declared = declare(r.begin + kBase, static_cast<int>(r.end - r.begin), r.site);
+  return declared == 0 ? 0 : (declared & ~kOffsetMask) | (address & kOffsetMask);
+}
+
 std::string SharedMemory::name_of_region(unsigned region) const {
   const Region& r = regions_[region];
   if (region == 0) return fmt::format("the block's {} bytes of shared memory", size_);
@@ -43,6 +52,9 @@ std::string SharedMemory::name_of_region(unsigned region) const {
 
 std::string SharedMemory::fault(unsigned address, unsigned bytes) const {
   const unsigned region = address >> kOffsetBits;
+  if (window_of(address) != 0)
+    return fmt::format("address {:#x} is that of block {} of the cluster, which only store_cluster reaches", address,
+                       window_of(address) - 1);
   if (region >= regions_.size()) return fmt::format("address {:#x} belongs to no region", address);
   const auto offset = static_cast<long long>(address & kOffsetMask) - kBase;
   const Region& r = regions_[region];

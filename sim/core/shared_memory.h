@@ -27,9 +27,19 @@ class SharedMemory {
   static constexpr unsigned kBase = 1024;
   static constexpr unsigned kOffsetBits = 20;
 
+  /// Above the region stands a window: 0 in addresses of the block's own memory, rank + 1 in those of a block of the
+  /// cluster. What takes only the block's own finds no region of such a number.
+  static constexpr unsigned kWindowShift = 27;
+  static unsigned window_of(unsigned address) { return address >> kWindowShift; }
+  static unsigned in_window(unsigned address, unsigned window) { return address | window << kWindowShift; }
+  static unsigned without_window(unsigned address) { return address & ((1u << kWindowShift) - 1); }
+
   /// The address from which a region is reached. The same declaration by every thread is one region.
   /// 0: `first` + `bytes` reaches past the allocation, or there are too many regions.
   unsigned declare(unsigned first, int bytes, Site site);
+  /// `address` of another block's memory in this one: the same offset, through the same region, which this block may
+  /// only declare later. 0: that block has no such region, or this one too many.
+  unsigned same_place(const SharedMemory& other, unsigned address);
 
   /// Where the bytes lie, or nullptr for an access that is out of bounds or misaligned; fault() then says how.
   /// `bytes` is 4, 8 or 16.
@@ -74,6 +84,7 @@ class SharedMemory {
   static constexpr unsigned char kUndeclared = 1;  // through the whole allocation, region 0
   static constexpr unsigned char kInFlight = 0x80;
   static constexpr std::size_t kMaxRegions = 126;
+  static_assert(kMaxRegions < 1u << (kWindowShift - kOffsetBits));
 
   static bool readable_by_any(unsigned char state) { return state != kUnwritten && (state & kInFlight) == 0; }
   static unsigned char mark_of(unsigned address) { return static_cast<unsigned char>((address >> kOffsetBits) + 1); }

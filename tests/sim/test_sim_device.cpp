@@ -70,6 +70,26 @@ TEST(SimDevice, RefusesWhatIsNoKernelOfIts) {
   EXPECT_EQ(kind_of([&] { device.load(compiled.cubin, "another", 0); }), ErrorKind::kDevice);
 }
 
+TEST(SimDevice, KeepsKernelsApartThatAreLoadedTogether) {
+  SimDevice device(80);
+  std::string other = kAddOne;
+  other.replace(other.find("++*p.counter"), 12, "*p.counter += 10");
+  const auto load = [&](const std::string& text) {
+    return device.load(SimCompiler().compile_text(text, {"add_one"}).cubin, "add_one", 0);
+  };
+  const auto one = load(kAddOne), ten = load(other);
+  const DeviceBuffer counter(device, 4);
+  device.fill(counter.get(), 0, 4);
+  const DevicePtr params = counter.get();
+  Launch launch;
+  launch.params = &params;
+  device.launch(*one, launch);
+  device.launch(*ten, launch);
+  std::uint32_t value = 0;
+  device.copy_out(&value, counter.get(), 4);
+  EXPECT_EQ(value, 11u);
+}
+
 TEST(SimDevice, HasTheSharedMemoryOfItsArchitecture) {
   const Compiled compiled = SimCompiler().compile_text(kAddOne, {"add_one"});
   ASSERT_TRUE(compiled.ok) << compiled.log;

@@ -56,10 +56,16 @@ struct Calls {
   void (*sync_warp)(Site);
   void (*sync_block)(Site);
   void (*named_barrier)(int barrier, int threads, bool waits, Site);
+
+  void (*arrive_cluster)(bool releases, Site);
+  void (*wait_cluster)(Site);
+  unsigned (*in_block)(unsigned address, int rank, Site);
+  void (*store_cluster_8)(unsigned to, const void* value, Site);
+  void (*store_cluster_16)(unsigned to, const void* value, Site);
 };
 
 /// Raised whenever Calls or Kernel change, so that a kernel stored by another version is not run.
-constexpr int kKernelVersion = 2;
+constexpr int kKernelVersion = 3;
 
 /// A compiled library exports flashtune_sim_kernels, an array of these that ends with one without an entry.
 struct Kernel {
