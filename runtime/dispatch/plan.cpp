@@ -111,7 +111,8 @@ void number_chunks(Plan& plan, AppendParams& params, int chunks_of_a_head, int h
 
 Plan plan_of(const KvAppendConfig& config, const Problem& p, const Resources& resources) {
   // Three factors below 2^31 can overflow 64 bits; a double is exact enough to tell.
-  const double chunks = 1.0 * p.batch * p.seq_q * (p.head_dim / 8), heads = 1.0 * p.kv_heads + p.heads;
+  const int chunks_of_a_head = p.head_dim / 8;
+  const double chunks = 1.0 * p.batch * p.seq_q * chunks_of_a_head, heads = 1.0 * p.kv_heads + p.heads;
   if (chunks * heads > std::numeric_limits<int>::max() - config.threads)
     throw Error(
         ErrorKind::kInvalidArgument,
