@@ -13,7 +13,6 @@ tool. Needs torch with CUDA, and nothing else."""
 import argparse
 import json
 import math
-import os
 import subprocess
 import sys
 import time
@@ -21,7 +20,7 @@ import time
 import torch
 from torch.nn.attention import sdpa_kernel
 
-from peers.binding import ROOT, Flashtune, find_library, torch_nvrtc
+from peers.binding import ROOT, open_flashtune
 from peers.measure import BACKENDS, Contender, interleave, ratios, summary_of, write_report
 
 CEILING = 4650.0  # GB/s: the best read rate that any kernel showed on the H200
@@ -228,12 +227,7 @@ def main():
     cells = [c for c in all_cells() if not arguments.cells or any(part in name_of(c) for part in arguments.cells.split(","))]
     if not cells:
         sys.exit(f"--cells {arguments.cells}: no such cell; they are: " + " ".join(map(name_of, all_cells())))
-    if not torch.cuda.is_available():
-        sys.exit("torch sees no GPU here")
-    torch.cuda.init()
-    torch.zeros(1, device="cuda")  # the primary context that the engine shares
-    properties = torch.cuda.get_device_properties(0)
-    flashtune = Flashtune(find_library(arguments.library), arguments.db, arguments.nvrtc or os.environ.get("CUDA_HOME") or torch_nvrtc())
+    flashtune, properties = open_flashtune(arguments)
 
     started, records = time.time(), []
     for cell in cells:

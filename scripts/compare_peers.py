@@ -11,14 +11,13 @@ take turns, each after an idle pause, so that all run at the clock of a burst. O
 Needs torch with CUDA, and nothing else."""
 import argparse
 import math
-import os
 import sys
 import time
 
 import torch
 from torch.nn.attention import sdpa_kernel
 
-from peers.binding import Flashtune, find_library, torch_nvrtc
+from peers.binding import open_flashtune
 from peers.measure import BACKENDS, Contender, interleave, summary_of, write_report
 
 
@@ -199,12 +198,7 @@ def parse_arguments():
 def main():
     arguments = parse_arguments()
     cells, backends = chosen_cells(arguments.cells), arguments.backend.split(",")
-    if not torch.cuda.is_available():
-        sys.exit("torch sees no GPU here")
-    torch.cuda.init()
-    torch.zeros(1, device="cuda")  # the primary context that the engine shares
-    properties = torch.cuda.get_device_properties(0)
-    flashtune = Flashtune(find_library(arguments.library), arguments.db, arguments.nvrtc or os.environ.get("CUDA_HOME") or torch_nvrtc())
+    flashtune, properties = open_flashtune(arguments)
 
     started = time.time()
     records = []

@@ -1,5 +1,6 @@
 """The C API (runtime/include/flashtune/flashtune.h) by ctypes, as a program that links it would use it."""
 import ctypes
+import os
 import pathlib
 import sys
 
@@ -104,3 +105,13 @@ def torch_nvrtc():
             if any(folder.glob("libnvrtc.so.*")):
                 return str(folder)
     return None
+
+
+def open_flashtune(arguments):
+    """The engine that --library, --db and --nvrtc ask for, and the properties of the GPU that it shares with torch."""
+    if not torch.cuda.is_available():
+        sys.exit("torch sees no GPU here")
+    torch.cuda.init()
+    torch.zeros(1, device="cuda")  # the primary context that the engine shares
+    nvrtc = arguments.nvrtc or os.environ.get("CUDA_HOME") or torch_nvrtc()
+    return Flashtune(find_library(arguments.library), arguments.db, nvrtc), torch.cuda.get_device_properties(0)
