@@ -91,6 +91,7 @@ class CudaDevice final : public Device {
 
   std::unique_ptr<LoadedKernel> load(const std::string& cubin, const std::string& entry, unsigned smem_bytes) override;
   void launch(const LoadedKernel& kernel, const Launch& launch) override;
+  TensorMap tensor_map(const TensorBox& tensor) const override;
 
   void synchronize() override {
     const ContextScope scope(*context_);
@@ -212,6 +213,32 @@ void CudaDevice::launch(const LoadedKernel& kernel, const Launch& launch) {
   if (result != CUDA_SUCCESS)
     call_.fail(result, fmt::format("launching {}x{}x{} blocks of {} threads with {} bytes of shared memory", x, y, z,
                                    launch.block, launch.smem_bytes));
+}
+
+TensorMap CudaDevice::tensor_map(const TensorBox& tensor) const {
+  constexpr int kElementBytes = 2;
+  cuuint64_t sizes[TensorBox::kMostAxes], strides[TensorBox::kMostAxes];
+  cuuint32_t box[TensorBox::kMostAxes], every[TensorBox::kMostAxes];
+  for (int i = 0; i < tensor.axes; ++i) {
+    sizes[i] = static_cast<cuuint64_t>(tensor.sizes[i]);
+    box[i] = static_cast<cuuint32_t>(tensor.box[i]);
+    every[i] = 1;
+    if (i > 0) strides[i - 1] = static_cast<cuuint64_t>(tensor.strides[i]) * kElementBytes;
+  }
+  TensorMap map;
+  static_assert(sizeof(map) == sizeof(CUtensorMap) && alignof(TensorMap) >= alignof(CUtensorMap));
+  // Both 16-bit types are moved alike.
+  const CUresult result = call_.tensor_map_encode_tiled(
+      reinterpret_cast<CUtensorMap*>(&map), CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, static_cast<cuuint32_t>(tensor.axes),
+      reinterpret_cast<void*>(tensor.base), sizes, strides, box, every, CU_TENSOR_MAP_INTERLEAVE_NONE,
+      CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  if (result != CUDA_SUCCESS)
+    call_.fail(result, fmt::format("describing a tensor to the copy engine: address {:#x}, {} elements, strides of {} "
+                                   "bytes, boxes of {}",
+                                   tensor.base, fmt::join(sizes, sizes + tensor.axes, " x "),
+                                   fmt::join(strides, strides + tensor.axes - 1, ", "),
+                                   fmt::join(box, box + tensor.axes, " x ")));
+  return map;
 }
 
 /// A few microseconds of work ahead of a timed sequence, in which the host queues it. Otherwise the first event would

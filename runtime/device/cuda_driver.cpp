@@ -72,6 +72,7 @@ std::string CudaDriver::bind(const SharedLibrary& library) {
       .required(func_set_attribute, "cuFuncSetAttribute")
       .required(func_get_attribute, "cuFuncGetAttribute")
       .required(launch_kernel, "cuLaunchKernelEx")
+      .required(tensor_map_encode_tiled, "cuTensorMapEncodeTiled")
       .required(stream_create, "cuStreamCreate")
       .required(stream_destroy, "cuStreamDestroy")
       .required(stream_synchronize, "cuStreamSynchronize")

@@ -61,6 +61,7 @@ class CudaDriver {
   decltype(::cuFuncGetAttribute)* func_get_attribute = nullptr;
   CUresult (*func_load)(CUfunction) = nullptr;  // since 12.4; nullptr before
   decltype(::cuLaunchKernelEx)* launch_kernel = nullptr;
+  decltype(::cuTensorMapEncodeTiled)* tensor_map_encode_tiled = nullptr;
 
   decltype(::cuStreamCreate)* stream_create = nullptr;
   decltype(::cuStreamDestroy)* stream_destroy = nullptr;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cache/records.h"
+#include "flashtune/shared/params.h"
 
 namespace flashtune {
 
@@ -41,6 +42,17 @@ struct Launch {
   bool early = false;    // may begin before earlier launches have ended, and waits for them itself (sm_90 and later)
 };
 
+/// A tensor of 16-bit elements for the copy engine (sm_90 and later), innermost axis first, and the box that one copy
+/// moves. A box is 64 elements wide, 128 bytes, and lies swizzled by these in shared memory.
+struct TensorBox {
+  static constexpr int kMostAxes = 5;
+  DevicePtr base = 0;                // a multiple of 16
+  int axes = 4;                      // 4 or 5
+  int sizes[kMostAxes] = {};         // elements, at least 1
+  long long strides[kMostAxes] = {}; // in elements, multiples of 8; the first is 1
+  int box[kMostAxes] = {};           // elements, 1 to 256; the first is 64
+};
+
 /// All calls throw Error: kOutOfMemory, kDevice, or kDeviceLost after which only destruction is allowed.
 class Device {
  public:
@@ -60,6 +72,8 @@ class Device {
   virtual std::unique_ptr<LoadedKernel> load(const std::string& cubin, const std::string& entry,
                                              unsigned smem_bytes) = 0;
   virtual void launch(const LoadedKernel& kernel, const Launch& launch) = 0;
+  /// The tensor as kernels of this device take it. Throws Error(kDevice) on a device without a copy engine.
+  virtual TensorMap tensor_map(const TensorBox& tensor) const;
   virtual void synchronize() = 0;
   virtual bool is_capturing(Stream stream) = 0;
 

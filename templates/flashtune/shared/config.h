@@ -67,6 +67,107 @@ constexpr void visit_fields(Config& c, F&& f) {
   f("smem", c.smem);
 }
 
+// --- prefill_wgmma ---------------------------------------------------------------------------------------------------
+
+/// What of a warpgroup's work overlaps. kSerial: nothing; each product is waited for. kOverlap: S of the next keys and
+/// O += P V of these are started together, and the next softmax begins as soon as S is there, beside P V
+/// (FlashAttention-3's intra-warpgroup overlap). kBatched: both are started together and both waited for.
+enum class Flow : int { kSerial = 0, kOverlap = 1, kBatched = 2 };
+constexpr const char* name_of(Flow flow) {
+  return flow == Flow::kSerial    ? "serial"
+         : flow == Flow::kOverlap ? "overlap"
+         : flow == Flow::kBatched ? "batched"
+                                  : nullptr;
+}
+
+/// What keeps the warpgroups of a block out of step, so that one computes exponentials while another's products run:
+/// nothing, one at a time starts its products (FlashAttention-3's ping-pong), or one at a time is in its softmax.
+enum class Turns : int { kFree = 0, kProducts = 1, kSoftmax = 2 };
+constexpr const char* name_of(Turns turns) {
+  return turns == Turns::kFree       ? "free"
+         : turns == Turns::kProducts ? "products"
+         : turns == Turns::kSoftmax  ? "softmax"
+                                     : nullptr;
+}
+
+/// How blocks come by their tiles: a block for each, blocks that stay and take every n-th, or that stay and ask for the
+/// next one when they are done.
+enum class Tiles : int { kPlain = 0, kStatic = 1, kDynamic = 2 };
+constexpr const char* name_of(Tiles tiles) {
+  return tiles == Tiles::kPlain     ? "plain"
+         : tiles == Tiles::kStatic  ? "static"
+         : tiles == Tiles::kDynamic ? "dynamic"
+                                    : nullptr;
+}
+
+/// Where P lies for O += P V: in the registers that computed it, or in shared memory (which leaves them free).
+enum class POperand : int { kRegisters = 0, kShared = 1 };
+constexpr const char* name_of(POperand p) {
+  return p == POperand::kRegisters ? "registers" : p == POperand::kShared ? "shared" : nullptr;
+}
+
+/// How O leaves shared memory: by the copy engine, which the next tile need not wait for, or by the threads' stores.
+enum class Epilogue : int { kTma = 0, kVector = 1 };
+constexpr const char* name_of(Epilogue epilogue) {
+  return epilogue == Epilogue::kTma ? "tma" : epilogue == Epilogue::kVector ? "vector" : nullptr;
+}
+
+/// Family prefill_wgmma: FlashAttention-3's forward on wgmma and TMA (sm_90a). One warp copies; each consumer
+/// warpgroup computes 64 rows of the query tile.
+struct PrefillWgmmaConfig {
+  int warpgroups = 2;        // consumers, 1 to 3
+  int bc = 128;              // keys per step: a multiple of 16, to 256
+  int stages = 2;            // K and V tiles in flight, each, 1 to 4
+  int q_stages = 1;          // 2: the next tile's Q is loaded while this one's is still in use
+  int blocks_per_sm = 1;     // more than one for a single consumer only
+  int producer_regs = 24;    // registers per thread of the producer's warpgroup; the consumers share the rest
+  Flow flow = Flow::kOverlap;
+  Turns turns = Turns::kFree;
+  POperand p = POperand::kRegisters;
+  int rescale_early = 0;     // 1: O is rescaled beside Q K^T instead of after P V
+  int lazy_rescale = 0;      // 1: O is rescaled only when a row's maximum grew by more than 2^8
+  int hold = 0;              // quarters of the exponentials that must come before the wait for P V, 0 to 4
+  int l2_hints = 0;          // 1: K and V are to stay in the L2, Q is not
+  Epilogue epilogue = Epilogue::kTma;
+  int cluster = 1;           // 2: two blocks, neighbours in the order of tiles, load each K and V tile once for both
+  Tiles tiles = Tiles::kStatic;             // this and what follows is not compiled in
+  BlockOrder order = BlockOrder::kGrid;
+  int section_mib = 32;      // of K and V: the heads of a section of BlockOrder::kSections
+  int pack_gqa = 0;          // 1: the query heads of a KV head are rows of one tile
+  constexpr bool operator==(const PrefillWgmmaConfig&) const = default;
+};
+
+template <class Config, class F>
+requires requires(Config& c) { c.warpgroups; }
+constexpr void visit_fields(Config& c, F&& f) {
+  f("warpgroups", c.warpgroups);
+  f("bc", c.bc);
+  f("stages", c.stages);
+  f("q_stages", c.q_stages);
+  f("blocks_per_sm", c.blocks_per_sm);
+  f("producer_regs", c.producer_regs);
+  f("flow", c.flow);
+  f("turns", c.turns);
+  f("p", c.p);
+  f("rescale_early", c.rescale_early);
+  f("lazy_rescale", c.lazy_rescale);
+  f("hold", c.hold);
+  f("l2_hints", c.l2_hints);
+  f("epilogue", c.epilogue);
+  f("cluster", c.cluster);
+  f("tiles", c.tiles);
+  f("order", c.order);
+  f("section_mib", c.section_mib);
+  f("pack_gqa", c.pack_gqa);
+}
+
+/// The part of a config that the compiler sees: configs that differ elsewhere share a cubin.
+constexpr PrefillWgmmaConfig compiled_part(PrefillWgmmaConfig c) {
+  const PrefillWgmmaConfig any;
+  c.tiles = any.tiles, c.order = any.order, c.section_mib = any.section_mib, c.pack_gqa = any.pack_gqa;
+  return c;
+}
+
 // --- decode_split ----------------------------------------------------------------------------------------------------
 
 /// Who puts the splits of a sequence together: the last of its blocks to arrive (one launch, two trips through the L2),
@@ -123,7 +224,7 @@ constexpr void visit_fields(Config& c, F&& f) {
   f("smem", c.smem);
 }
 
-/// The part of a config that the compiler sees: configs that differ elsewhere share a cubin.
+/// As above.
 constexpr DecodeSplitConfig compiled_part(DecodeSplitConfig c) {
   c.splits = 1;
   c.chunk = 0;

@@ -5,34 +5,6 @@
 
 namespace flashtune {
 
-/// Arguments of the prefill families. All strides are in elements; offsets are 64-bit.
-struct PrefillParams {
-  const void* q;
-  const void* k;
-  const void* v;
-  void* o;
-  float* lse;  // [batch, heads, seq_q], natural logarithm, or nullptr when it is not wanted
-  Strides q_strides, k_strides, v_strides, o_strides;
-  int batch;
-  int heads;
-  int kv_heads;
-  int seq_q;
-  int seq_kv;
-  int window;
-  int section_heads;  // heads (of all batches) in one section of BlockOrder::kSections; all of them for kLongestFirst
-  float scale_log2;   // the softmax scale times log2(e): the exponentials are exp2
-};
-
-// --- decode_split ----------------------------------------------------------------------------------------------------
-
-/// Bits of DecodeParams::status. The kernel sets and never clears them.
-enum DecodeFault : unsigned {
-  kLengthOutOfRange = 1,  // a length is negative or more than seq_kv, or, of append, less than the new rows but not 0:
-                          // nothing was written for that sequence
-  kPageOutOfRange = 2,    // a page index is not below num_pages: its keys and values were taken to be zero, of append
-                          // not written
-};
-
 /// Division by a number that the host knows: multiply, add, shift (Granlund and Montgomery 1994), for dividends below
 /// 2^31. A block divides half a dozen times before its first load, which is time that nothing hides.
 struct Divider {
@@ -54,6 +26,68 @@ constexpr int divide(int dividend, const Divider& by) {
   const unsigned int high = static_cast<unsigned int>(static_cast<unsigned long long>(n) * by.magic >> 32);
   return static_cast<int>((high + n) >> by.shift);
 }
+
+/// Arguments of prefill_mma. All strides are in elements; offsets are 64-bit.
+struct PrefillParams {
+  const void* q;
+  const void* k;
+  const void* v;
+  void* o;
+  float* lse;  // [batch, heads, seq_q], natural logarithm, or nullptr when it is not wanted
+  Strides q_strides, k_strides, v_strides, o_strides;
+  int batch;
+  int heads;
+  int kv_heads;
+  int seq_q;
+  int seq_kv;
+  int window;
+  int section_heads;  // heads (of all batches) in one section of BlockOrder::kSections; all of them for kLongestFirst
+  float scale_log2;   // the softmax scale times log2(e): the exponentials are exp2
+};
+
+// --- prefill_wgmma ---------------------------------------------------------------------------------------------------
+
+/// A tensor as the copy engine knows it (CUtensorMap), written by the device that runs the kernel.
+struct alignas(64) TensorMap {
+  unsigned long long opaque[16];
+};
+
+/// Arguments of prefill_wgmma. Its query tiles are numbered; a block takes the one of its own number first, and then
+/// either that many blocks further on or, where `next_tile` is given, whichever comes next. Heads are packed ones here:
+/// a group of 2^group_log2 query heads whose rows make one sequence of rows, row by row.
+struct PrefillWgmmaParams {
+  TensorMap q_map, k_map, v_map, o_map;  // K and V in boxes of bc rows, Q and O in boxes of 64 packed ones
+  void* o;
+  float* lse;               // [batch, heads, seq_q], natural logarithm, or nullptr when it is not wanted
+  unsigned int* next_tile;  // tiles that were asked for, zero before and after each launch; or nullptr
+  Strides o_strides;
+  int seq_q;
+  int seq_kv;
+  int window;
+  int group_log2;          // 0 to 6
+  int heads_of_batch;      // packed heads of one batch entry,
+  int heads;               // and of all of them
+  int tiles_of_head;       // query tiles
+  int tiles;               // of all heads
+  int section_heads;       // heads whose tiles come by turns, those of one position after the other
+  int longest_first;       // 1: the last position comes first
+  float scale_log2;        // the softmax scale times log2(e): the exponentials are exp2
+  Divider by_section;      // of the tiles of a section
+  Divider by_width;        // of section_heads,
+  Divider by_last_width;   // and of the last section's, which may have fewer
+  Divider by_batch_heads;  // of heads_of_batch
+  Divider by_kv_share;     // of the packed heads that share a KV head
+};
+
+// --- decode_split ----------------------------------------------------------------------------------------------------
+
+/// Bits of DecodeParams::status. The kernel sets and never clears them.
+enum DecodeFault : unsigned {
+  kLengthOutOfRange = 1,  // a length is negative or more than seq_kv, or, of append, less than the new rows but not 0:
+                          // nothing was written for that sequence
+  kPageOutOfRange = 2,    // a page index is not below num_pages: its keys and values were taken to be zero, of append
+                          // not written
+};
 
 /// Arguments of the decode families. All strides are in elements; offsets are 64-bit.
 struct DecodeParams {
