@@ -9,6 +9,7 @@
 #include "cache/error.h"
 #include "flashtune/shared/resources.h"
 #include "tuner/decode_model.h"
+#include "tuner/wgmma_model.h"
 
 namespace flashtune {
 namespace {
@@ -178,6 +179,8 @@ KernelFacts predicted_facts(const Candidate& candidate, const KernelTraits& trai
 int resident_blocks(const Candidate& candidate, const KernelTraits& traits, const KernelFacts& facts,
                     const ArchLimits& limits) {
   const Resources resources = resources_of(candidate, traits, limits);
+  // Its consumers have more registers than the block was launched with, and its producer fewer.
+  if (const auto* wgmma = std::get_if<PrefillWgmmaConfig>(&candidate.config)) return wgmma->blocks_per_sm;
   const int warps = resources.threads / 32;
   const int warp_registers = round_up(std::max(facts.registers, 16) * 32, 256);
   const int warps_by_registers = limits.registers_per_sm / 4 / warp_registers * 4;  // four parts, whole warps in each
@@ -191,6 +194,8 @@ double modelled_us(const Candidate& candidate, const Problem& problem, const Ker
   const int resident = resident_blocks(candidate, traits_of(problem), facts, limits_of(device.key.arch));
   if (const auto* decode = std::get_if<DecodeSplitConfig>(&candidate.config))
     return decode_us(*decode, problem, facts, resident, device);
+  if (const auto* wgmma = std::get_if<PrefillWgmmaConfig>(&candidate.config))
+    return wgmma_us(*wgmma, problem, facts, resident, device);
   if (std::holds_alternative<KvAppendConfig>(candidate.config))
     throw Error(ErrorKind::kInternal, "append is not tuned, and so not modelled");
   const auto& config = std::get<PrefillMmaConfig>(candidate.config);

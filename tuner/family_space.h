@@ -20,20 +20,30 @@ std::vector<Config> cross(const std::vector<Config>& configs, T Config::*field, 
 }
 
 std::vector<PrefillMmaConfig> prefill_mma_points(const KernelTraits& traits, const ArchLimits& limits);
+/// The points of tile x stages x schedule, all else as it has usually paid.
+std::vector<PrefillWgmmaConfig> prefill_wgmma_points(const KernelTraits& traits, const ArchLimits& limits);
 /// The points of one compiled kernel each, with one split.
 std::vector<DecodeSplitConfig> decode_split_points(const KernelTraits& traits, const ArchLimits& limits);
 
 /// A problem's points of one compiled kernel: the same one, or one for each number of splits.
 std::vector<PrefillMmaConfig> points_for(const PrefillMmaConfig& config, const Problem& problem,
                                          const ArchLimits& limits);
+std::vector<PrefillWgmmaConfig> points_for(const PrefillWgmmaConfig& config, const Problem& problem,
+                                           const ArchLimits& limits);
 std::vector<DecodeSplitConfig> points_for(const DecodeSplitConfig& config, const Problem& problem,
                                           const ArchLimits& limits);
 
 /// What is legal and cannot pay: on any problem, and on this one.
 Rejection worth(const PrefillMmaConfig& config, const KernelTraits& traits, const ArchLimits& limits);
 Rejection worth(const DecodeSplitConfig& config, const KernelTraits& traits, const ArchLimits& limits);
+Rejection worth(const PrefillWgmmaConfig& config, const KernelTraits& traits, const ArchLimits& limits);
 Rejection worth(const PrefillMmaConfig& config, const Problem& problem);
 Rejection worth(const DecodeSplitConfig& config, const Problem& problem);
+Rejection worth(const PrefillWgmmaConfig& config, const Problem& problem);
+
+/// A config with one of the fields changed that the space leaves at one value; the other families' spaces have all.
+std::vector<PrefillWgmmaConfig> alternatives_of(const PrefillWgmmaConfig& config, const Problem& problem,
+                                                const ArchLimits& limits);
 
 // kv_append is one point, for whoever compiles or proves all families: nothing of it is tuned.
 inline std::vector<KvAppendConfig> kv_append_points() { return {KvAppendConfig{}}; }

@@ -47,7 +47,7 @@ ProblemSweep::ProblemSweep(Device& device, const SweepCompiler& compiler, Databa
       problem_(problem),
       deadline_(deadline),
       emit_(std::move(emit)),
-      limits_(limits_of(device.info().key.arch)),
+      limits_(limits_of(device.info().key)),
       scale_(default_scale(problem)),
       default_(fallback(problem, limits_)),
       book_(db, {device.info().key, problem, kTimingPolicy, device.info().driver, compiler.version}, options.again),

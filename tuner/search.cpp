@@ -8,6 +8,7 @@
 
 #include "cache/codec.h"
 #include "runtime/dispatch/plan.h"
+#include "tuner/family_space.h"
 
 namespace flashtune {
 namespace {
@@ -17,6 +18,10 @@ constexpr std::size_t kStandardStructures = 240;  // a second of compiling each 
 constexpr std::size_t kVariedStructures = 8;
 constexpr std::size_t kMostVariants = 110;
 constexpr std::size_t kRefined = 3;
+// Of families whose space leaves some axes at one value: candidates around which those are tried one at a time, and how
+// many combinations of what was found follow.
+constexpr std::size_t kScreened = 4, kScreenedExhaustively = 10;
+constexpr std::size_t kMostCrossed = 60;
 
 /// The space ordered by the cost model, from predicted facts.
 std::vector<Candidate> by_model(const Space& space, const Problem& problem, const ReferenceDevice& device) {
@@ -35,9 +40,10 @@ std::vector<Candidate> by_model(const Space& space, const Problem& problem, cons
 
 /// Whether a field is no part of the structure.
 bool is_variant(std::string_view field) {
-  for (const char* name : {"order", "load", "smem", "lazy_rescale", "splits", "chunk", "merge"})
-    if (field == name) return true;
-  return false;
+  constexpr const char* kVariants[] = {"order", "load", "smem", "lazy_rescale", "splits", "chunk", "merge",  // and of wgmma
+                                       "q_stages", "producer_regs", "p", "rescale_early", "hold", "l2_hints", "epilogue",
+                                       "cluster", "tiles", "section_mib", "pack_gqa"};
+  return std::find(std::begin(kVariants), std::end(kVariants), field) != std::end(kVariants);
 }
 
 /// How many of the fields that are neither structure nor the number of splits differ: that is the structure's own best
@@ -101,15 +107,80 @@ Candidate structure_of(const Candidate& candidate) {
 
 Search::Search(Effort effort, const Space& space, std::vector<Candidate> incumbents, const Problem& problem,
                const ReferenceDevice& device)
-    : effort_(effort), space_(space), incumbents_(std::move(incumbents)), by_model_(by_model(space, problem, device)) {}
+    : effort_(effort),
+      space_(space),
+      problem_(problem),
+      limits_(limits_of(device.key)),
+      incumbents_(std::move(incumbents)),
+      by_model_(by_model(space, problem, device)) {}
 
 std::vector<Candidate> Search::next_wave(const std::vector<Candidate>& fastest_first) {
   const int wave = wave_++;
   if (wave == 0) return untried(first_wave());
+  if (effort_ == Effort::kQuick || fastest_first.empty()) return {};
+  if (fastest_first.front().family() == Family::kPrefillWgmma) {
+    if (wave == 1) return untried(screened(fastest_first));
+    if (wave == 2) return untried(crossed(fastest_first));
+    if (wave == 3) return untried(around_best(fastest_first));
+    return {};
+  }
   if (effort_ != Effort::kStandard) return {};
   if (wave == 1) return untried(variants_of(fastest_first));
   if (wave == 2) return untried(neighbours_of(fastest_first));
   return {};
+}
+
+std::vector<Candidate> Search::alternatives(const Candidate& candidate) const {
+  std::vector<Candidate> found;
+  if (const auto* config = std::get_if<PrefillWgmmaConfig>(&candidate.config))
+    for (const PrefillWgmmaConfig& other : alternatives_of(*config, problem_, limits_)) found.push_back({other});
+  return found;
+}
+
+std::vector<Candidate> Search::screened(const std::vector<Candidate>& fastest_first) const {
+  std::vector<Candidate> wave;
+  const std::size_t count = effort_ == Effort::kExhaustive ? kScreenedExhaustively : kScreened;
+  for (std::size_t i = 0; i < std::min(count, fastest_first.size()); ++i) append(wave, alternatives(fastest_first[i]));
+  return wave;
+}
+
+/// What two fast candidates of one structure have changed, each against the structure's own point, changed at once.
+std::vector<Candidate> Search::crossed(const std::vector<Candidate>& fastest_first) const {
+  constexpr std::size_t kParents = 12;
+  std::vector<Candidate> wave;
+  const std::size_t count = std::min(kParents, fastest_first.size());
+  for (std::size_t i = 0; i < count; ++i)
+    for (std::size_t j = i + 1; j < count; ++j) {
+      if (!(structure_of(fastest_first[i]) == structure_of(fastest_first[j]))) continue;
+      if (const auto child = child_of(fastest_first[i], fastest_first[j])) wave.push_back(*child);
+    }
+  keep_first(wave, kMostCrossed);
+  return wave;
+}
+
+std::optional<Candidate> Search::child_of(const Candidate& a, const Candidate& b) const {
+  const auto* first = std::get_if<PrefillWgmmaConfig>(&a.config);
+  const auto* second = std::get_if<PrefillWgmmaConfig>(&b.config);
+  if (first == nullptr || second == nullptr) return std::nullopt;
+  const auto origin = std::find_if(space_.admitted.begin(), space_.admitted.end(),
+                                   [&](const Candidate& c) { return structure_of(c) == structure_of(a); });
+  if (origin == space_.admitted.end()) return std::nullopt;
+  std::map<std::string_view, int> before, changed;
+  auto usual = std::get<PrefillWgmmaConfig>(origin->config), other = *second, child = *first;
+  visit_fields(usual, [&](const char* name, const auto& field) { before[name] = static_cast<int>(field); });
+  visit_fields(other, [&](const char* name, const auto& field) { changed[name] = static_cast<int>(field); });
+  visit_fields(child, [&](const char* name, auto& field) {
+    if (changed[name] != before[name]) field = static_cast<std::remove_reference_t<decltype(field)>>(changed[name]);
+  });
+  const Candidate made{child};
+  if (made == a || made == b || rejection_of(made, problem_, limits_) != Rejection::kNone) return std::nullopt;
+  return made;
+}
+
+std::vector<Candidate> Search::around_best(const std::vector<Candidate>& fastest_first) const {
+  std::vector<Candidate> wave = alternatives(fastest_first.front());
+  append(wave, neighbours_of(fastest_first));
+  return wave;
 }
 
 std::vector<Candidate> Search::first_wave() const {

@@ -2,6 +2,7 @@
 // fastest.
 #pragma once
 
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -19,7 +20,8 @@ Candidate structure_of(const Candidate& candidate);
 
 /// quick: the incumbents and the best few structures by the cost model. standard: one candidate of every structure (the
 /// better part by the cost model where there are very many), then all variants of the fastest structures, then the
-/// neighbours of the fastest candidates. exhaustive: everything, most promising first.
+/// neighbours of the fastest candidates. exhaustive: everything, most promising first. Of prefill_wgmma the space is tile
+/// x stages x schedule: standard and exhaustive then try its other axes one at a time on the fastest, and cross what paid.
 class Search {
  public:
   /// `incumbents`: tried first whatever the space says; the built-in default leads.
@@ -33,10 +35,19 @@ class Search {
   std::vector<Candidate> first_wave() const;
   std::vector<Candidate> variants_of(const std::vector<Candidate>& fastest_first) const;
   std::vector<Candidate> neighbours_of(const std::vector<Candidate>& fastest_first) const;
+  // Of families whose space leaves some axes at one value: each of those alone, what was found together, and once more
+  // around the fastest.
+  std::vector<Candidate> screened(const std::vector<Candidate>& fastest_first) const;
+  std::vector<Candidate> crossed(const std::vector<Candidate>& fastest_first) const;
+  std::vector<Candidate> around_best(const std::vector<Candidate>& fastest_first) const;
+  std::vector<Candidate> alternatives(const Candidate& candidate) const;
+  std::optional<Candidate> child_of(const Candidate& a, const Candidate& b) const;
   std::vector<Candidate> untried(const std::vector<Candidate>& candidates);
 
   Effort effort_;
   const Space& space_;
+  const Problem problem_;
+  const ArchLimits limits_;
   std::vector<Candidate> incumbents_;
   std::vector<Candidate> by_model_;  // the space, most promising first
   std::set<std::string> tried_;

@@ -49,12 +49,23 @@ void admit(Space& space, const std::vector<Config>& points, const KernelTraits& 
   }
 }
 
+/// Where wgmma can be had, mma.sync reaches 60% of its rate at most: it is for what wgmma does not take.
+void leave_to_wgmma(Space& space) {
+  const auto is = [](Family family) { return [family](const Candidate& c) { return c.family() == family; }; };
+  if (std::none_of(space.admitted.begin(), space.admitted.end(), is(Family::kPrefillWgmma))) return;
+  const auto removed = std::erase_if(space.admitted, is(Family::kPrefillMma));
+  if (removed > 0) space.rejected[Rejection::kOvertaken] += static_cast<int>(removed);
+}
+
 }  // namespace
 
 Space enumerate(const KernelTraits& traits, const ArchLimits& limits) {
   Space space;
   switch (traits.op) {
-    case Op::kPrefill: admit(space, prefill_mma_points(traits, limits), traits, limits); break;
+    case Op::kPrefill:
+      if (limits.arch == 90) admit(space, prefill_wgmma_points(traits, limits), traits, limits);
+      admit(space, prefill_mma_points(traits, limits), traits, limits);
+      break;
     case Op::kDecode: admit(space, decode_split_points(traits, limits), traits, limits); break;
     case Op::kAppend: admit(space, kv_append_points(), traits, limits); break;
   }
@@ -75,6 +86,7 @@ Space enumerate(const Problem& problem, const ArchLimits& limits) {
         },
         candidate.config);
   space.admitted = std::move(kept);
+  leave_to_wgmma(space);
   return space;
 }
 
@@ -82,6 +94,12 @@ bool promises_no_spill(const Candidate& candidate, const KernelTraits& traits, c
   constexpr int kMargin = 56;  // the compiler takes up to so much more than is predicted, to overlap more
   constexpr int kMostCopies =
       16;  // of one thread and tile: their addresses take registers that the prediction leaves out
+  // Each consumer has its registers for itself, and no addresses of copies to hold.
+  constexpr int kMarginOfConsumer = 24;
+  if (const auto* wgmma = std::get_if<PrefillWgmmaConfig>(&candidate.config)) {
+    const Resources resources = resources_of(*wgmma, traits, limits);
+    return resources.registers + kMarginOfConsumer <= resources.register_cap;
+  }
   return std::visit(
       [&](const auto& config) {
         const Resources resources = resources_of(config, traits, limits);
@@ -90,7 +108,7 @@ bool promises_no_spill(const Candidate& candidate, const KernelTraits& traits, c
         const int warps_per_part = (resources.threads / 32 * config.blocks_per_sm + 3) / 4;
         const int cap = std::min(resources.register_cap, limits.registers_per_sm / 4 / 32 / warps_per_part / 8 * 8);
         int copies = 1;
-        if constexpr (requires { config.bc; }) {
+        if constexpr (requires { config.br; }) {
           const int copiers = traits.op == Op::kDecode ? 32 : resources.threads;  // of decode, a warp copies alone
           copies = std::max(config.br, config.bc) * padded_dim(traits.head_dim) / 8 / copiers;
         }
@@ -100,7 +118,7 @@ bool promises_no_spill(const Candidate& candidate, const KernelTraits& traits, c
 }
 
 std::vector<Candidate> pairwise_cover(const Space& space) {
-  using Pair = std::tuple<std::size_t, int, std::size_t, int>;  // field and value, twice
+  using Pair = std::tuple<Family, std::size_t, int, std::size_t, int>;  // field and value, twice
   std::map<Pair, std::size_t> numbers;
   std::vector<std::vector<std::size_t>> pairs_of;  // of each candidate, by number
   for (const Candidate& candidate : space.admitted) {
@@ -108,7 +126,7 @@ std::vector<Candidate> pairwise_cover(const Space& space) {
     auto& pairs = pairs_of.emplace_back();
     for (std::size_t i = 0; i < values.size(); ++i)
       for (std::size_t j = i + 1; j < values.size(); ++j)
-        pairs.push_back(numbers.try_emplace({i, values[i], j, values[j]}, numbers.size()).first->second);
+        pairs.push_back(numbers.try_emplace({candidate.family(), i, values[i], j, values[j]}, numbers.size()).first->second);
   }
   std::vector<char> open(numbers.size(), 1);
   std::size_t left = open.size();

@@ -81,7 +81,7 @@ struct EngineImpl::Impl {
   Impl(std::unique_ptr<Device> opened, EngineOptions engine_options)
       : device(std::move(opened)),
         options(std::move(engine_options)),
-        limits(limits_of(device->info().key.arch)),
+        limits(limits_of(device->info().key)),
         dispatcher(device->info().key, device->info().driver, all_rows(options)) {
     if (!options.compile) compiler.emplace(for_driver(options.compiler, device->info()));
     if (options.warn && !dispatcher.tuned())
@@ -93,7 +93,12 @@ struct EngineImpl::Impl {
 
   Decision decide(const Problem& problem) const {
     if (problem.op == Op::kAppend) return {fallback(problem, limits)};  // which is all there is: no row can know better
-    if (options.pinned_chunk <= 0 || problem.op != Op::kDecode) return dispatcher.decide(problem);
+    if (options.pinned_chunk <= 0 || problem.op != Op::kDecode) {
+      const Decision decision = dispatcher.decide(problem);
+      // It is for a bucket of problems, of which one may have strides that the family cannot take.
+      if (rejection_of(decision.candidate, problem, limits) == Rejection::kNone) return decision;
+      return {fallback(problem, limits)};
+    }
     Problem model = problem;
     model.batch = 1;
     model.seq_kv = kPinnedLength;

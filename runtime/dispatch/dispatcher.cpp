@@ -89,7 +89,7 @@ struct Dispatcher::Impl {
       : device(std::move(device_key)),
         driver(std::move(driver_version)),
         rows(std::move(bests)),
-        limits(limits_of(device.arch)),
+        limits(limits_of(device)),
         index(rows, device, driver, limits) {
     missed.reserve(kMissedLimit);
   }

@@ -53,6 +53,30 @@ std::optional<Candidate> first_admitted(const Shapes& shapes, const Problem& pro
   return std::nullopt;
 }
 
+// Warpgroups and keys of a step by head dim, as measured on the H200 (docs/performance.md); each fits an SM.
+struct WgmmaShape {
+  int most_dim, warpgroups, bc, stages;
+};
+constexpr std::array kWgmmaShapes = {WgmmaShape{64, 3, 128, 3}, WgmmaShape{96, 2, 144, 2}, WgmmaShape{128, 2, 128, 2},
+                                     WgmmaShape{192, 2, 96, 2}, WgmmaShape{256, 2, 80, 2}, WgmmaShape{256, 1, 64, 1}};
+
+std::optional<Candidate> fallback_of_wgmma(const Problem& p, const ArchLimits& limits) {
+  PrefillWgmmaConfig config;
+  const bool uneven = p.causal && p.window == 0;
+  config.turns = Turns::kProducts;
+  config.rescale_early = 1;
+  config.tiles = uneven ? Tiles::kDynamic : Tiles::kStatic;
+  config.order = order_for(p);
+  for (const WgmmaShape& shape : kWgmmaShapes) {
+    if (p.head_dim > shape.most_dim) continue;
+    config.warpgroups = shape.warpgroups, config.bc = shape.bc, config.stages = shape.stages;
+    config.producer_regs = shape.warpgroups == 3 ? 32 : 24;
+    for (config.q_stages = 2; config.q_stages >= 1; --config.q_stages)
+      if (rejection_of(Candidate{config}, p, limits) == Rejection::kNone) return Candidate{config};
+  }
+  return std::nullopt;
+}
+
 // Tiles of keys whose copies keep an SM's share of the memory's bandwidth in flight; the last one fits everywhere.
 struct DecodeShape {
   int bc, warps, stages;
@@ -87,6 +111,7 @@ Candidate fallback_of_decode(const Problem& problem, const ArchLimits& limits) {
 Candidate fallback(const Problem& problem, const ArchLimits& limits) {
   if (problem.op == Op::kAppend) return {KvAppendConfig{}};
   if (problem.op == Op::kDecode) return fallback_of_decode(problem, limits);
+  if (const auto candidate = fallback_of_wgmma(problem, limits)) return *candidate;
   const int dim = std::max(problem.head_dim, problem.head_dim_v);
   auto candidate = dim <= 64    ? first_admitted(kSmallHeads, problem, limits)
                    : dim <= 128 ? first_admitted(kMediumHeads, problem, limits)

@@ -40,7 +40,7 @@ void launch_bound(Device& device, const LoadedCandidate& loaded, const Plan& pla
 
 void launch_plan(Device& device, const LoadedCandidate& loaded, const Plan& plan, const Tensors& tensors,
                  DevicePtr workspace, Stream stream) {
-  launch_bound(device, loaded, plan, bind(plan, tensors, workspace), stream);
+  launch_bound(device, loaded, plan, bind(plan, tensors, workspace, device), stream);
 }
 
 void launch_plan(Device& device, const LoadedCandidate& loaded, const Plan& plan, const AppendTensors& tensors,

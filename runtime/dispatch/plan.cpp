@@ -63,6 +63,91 @@ Plan plan_of(const PrefillMmaConfig& config, const Problem& problem, const Resou
   return plan;
 }
 
+/// Rows of `rows` heads, [batch, head, row, dim], in boxes of `box_rows` rows. The distance on an axis of one is never
+/// used, but the copy engine takes none that is less than a row.
+TensorBox box_of_rows(const Strides& s, int dim, int rows, int heads, int batch, int box_rows) {
+  const auto distance = [dim](long long stride, int size) { return size > 1 ? stride : round_up(dim, 8); };
+  TensorBox box;
+  box.axes = 4;
+  const int sizes[] = {dim, std::max(rows, 1), heads, batch}, boxes[] = {kSlabDims, box_rows, 1, 1};
+  const long long strides[] = {1, distance(s.row, rows), distance(s.head, heads), distance(s.batch, batch)};
+  std::copy(std::begin(sizes), std::end(sizes), box.sizes);
+  std::copy(std::begin(strides), std::end(strides), box.strides);
+  std::copy(std::begin(boxes), std::end(boxes), box.box);
+  return box;
+}
+
+/// The same with the rows of 2^group_log2 neighbouring heads by turns, in boxes of a warpgroup's rows.
+TensorBox box_of_packed_rows(const Strides& s, int dim, int rows, int heads, int batch, int group_log2) {
+  const int group = 1 << group_log2;
+  const TensorBox one = box_of_rows({s.batch, s.head * group, s.row}, dim, rows, heads / group, batch,
+                                    kWarpgroupRows / group);
+  TensorBox box = one;
+  box.axes = 5;
+  std::copy(one.sizes + 1, one.sizes + 4, box.sizes + 2);
+  std::copy(one.strides + 1, one.strides + 4, box.strides + 2);
+  std::copy(one.box + 1, one.box + 4, box.box + 2);
+  box.sizes[1] = box.box[1] = group;
+  box.strides[1] = group > 1 ? s.head : round_up(dim, 8);
+  return box;
+}
+
+/// Heads whose K and V fill about `mib` of the L2.
+int heads_of_section(const PrefillWgmmaConfig& c, const Problem& p, int packed_heads, int share) {
+  if (c.order == BlockOrder::kGrid) return 1;
+  if (c.order == BlockOrder::kLongestFirst) return packed_heads;
+  const double kv_head_bytes = 1.0 * size_of(p.dtype) * p.seq_kv * (p.head_dim + p.head_dim_v);
+  const double heads = c.section_mib * 0x1p20 / std::max(kv_head_bytes, 1.0) * share;
+  return static_cast<int>(std::clamp(heads, 1.0, 1.0 * packed_heads));
+}
+
+Plan plan_of(const PrefillWgmmaConfig& c, const Problem& p, const Resources& resources, const ArchLimits& limits) {
+  PrefillWgmmaParams params{};
+  params.o_strides = p.o;
+  params.seq_q = p.seq_q, params.seq_kv = p.seq_kv, params.window = p.window;
+  params.group_log2 = c.pack_gqa ? group_log2_of(group_of(p)) : 0;
+  const int share = c.pack_gqa ? 1 : group_of(p);
+  params.heads_of_batch = p.heads >> params.group_log2;
+  const double tiles = 1.0 * static_cast<double>(query_tiles(c, p)) * params.heads_of_batch * p.batch;
+  if (tiles > std::numeric_limits<int>::max() / 2)
+    throw Error(ErrorKind::kInvalidArgument,
+                fmt::format("batch {} x heads {} x {} query tiles of {} rows are more than the 2^30 tiles of one launch; "
+                            "split the batch",
+                            p.batch, params.heads_of_batch, query_tiles(c, p), query_rows(c)));
+  params.heads = params.heads_of_batch * p.batch;
+  params.tiles_of_head = static_cast<int>(query_tiles(c, p));
+  params.tiles = static_cast<int>(tiles);
+  params.longest_first = c.order == BlockOrder::kGrid ? 0 : 1;
+  params.section_heads = heads_of_section(c, p, params.heads, share);
+  const int rest = params.heads % params.section_heads;
+  // A section's tiles can be more than fit an int only where one section holds them all: then any larger number will do.
+  params.by_section = divider_of(static_cast<int>(
+      std::min(1.0 * params.section_heads * params.tiles_of_head, 1.0 * std::numeric_limits<int>::max() / 2)));
+  params.by_width = divider_of(params.section_heads);
+  params.by_last_width = divider_of(rest == 0 ? params.section_heads : rest);
+  params.by_batch_heads = divider_of(params.heads_of_batch);
+  params.by_kv_share = divider_of(share);
+
+  Plan plan;
+  plan.block = static_cast<unsigned>(resources.threads);
+  plan.smem_bytes = static_cast<unsigned>(resources.smem_bytes);
+  plan.cluster = static_cast<unsigned>(c.cluster);
+  const int resident = limits.sms * c.blocks_per_sm / c.cluster * c.cluster;
+  params.blocks = c.tiles == Tiles::kPlain ? params.tiles : std::min(params.tiles, resident);
+  plan.grid[0] = static_cast<unsigned>(params.blocks);
+  if (c.tiles == Tiles::kDynamic) {
+    // An offset for now; bind() adds the workspace.
+    plan.workspace_bytes = plan.workspace_head = static_cast<std::size_t>(workspace_of(c));
+    params.next_tile = reinterpret_cast<unsigned*>(kNextTileAt);
+  }
+  plan.q_box = box_of_packed_rows(p.q, p.head_dim, p.seq_q, p.heads, p.batch, params.group_log2);
+  plan.o_box = box_of_packed_rows(p.o, p.head_dim_v, p.seq_q, p.heads, p.batch, params.group_log2);
+  plan.k_box = box_of_rows(p.k, p.head_dim, p.seq_kv, p.kv_heads, p.batch, c.bc / c.cluster);
+  plan.v_box = box_of_rows(p.v, p.head_dim_v, p.seq_kv, p.kv_heads, p.batch, c.bc / c.cluster);
+  plan.params = params;
+  return plan;
+}
+
 int page_log2_of(const Problem& p) {
   return p.page_size > 0 ? std::bit_width(static_cast<unsigned>(p.page_size)) - 1 : 0;
 }
@@ -148,13 +233,33 @@ void bind_attention(Params& params, const Tensors& tensors) {
   params.scale_log2 = tensors.scale * kLog2E;
 }
 
-void bind_family(PrefillParams& params, const Tensors& tensors, DevicePtr) { bind_attention(params, tensors); }
+void bind_family(PrefillParams& params, const Plan&, const Tensors& tensors, DevicePtr, const Device&) {
+  bind_attention(params, tensors);
+}
 
-void bind_family(AppendParams&, const Tensors&, DevicePtr) {
+void bind_family(PrefillWgmmaParams& params, const Plan& plan, const Tensors& tensors, DevicePtr workspace,
+                 const Device& device) {
+  const auto map = [&](TensorBox box, DevicePtr base) {
+    box.base = base;
+    return device.tensor_map(box);
+  };
+  params.q_map = map(plan.q_box, tensors.q);
+  params.o_map = map(plan.o_box, tensors.o);
+  // Without keys there may be no K and V; nothing is read of them then.
+  const bool empty = params.seq_kv == 0;
+  params.k_map = map(plan.k_box, empty ? tensors.q : tensors.k);
+  params.v_map = map(plan.v_box, empty ? tensors.q : tensors.v);
+  params.o = reinterpret_cast<void*>(tensors.o);
+  params.lse = reinterpret_cast<float*>(tensors.lse);
+  params.scale_log2 = tensors.scale * kLog2E;
+  if (params.next_tile != nullptr) move_by(params.next_tile, workspace);
+}
+
+void bind_family(AppendParams&, const Plan&, const Tensors&, DevicePtr, const Device&) {
   throw Error(ErrorKind::kInternal, "the tensors of an attention were bound to an append");
 }
 
-void bind_family(DecodeParams& params, const Tensors& tensors, DevicePtr workspace) {
+void bind_family(DecodeParams& params, const Plan&, const Tensors& tensors, DevicePtr workspace, const Device&) {
   bind_attention(params, tensors);
   params.lengths = reinterpret_cast<const int*>(tensors.lengths);
   params.page_table = reinterpret_cast<const int*>(tensors.page_table);
@@ -172,8 +277,20 @@ Rejection rejection_of(const Candidate& candidate, const KernelTraits& traits, c
   return std::visit([&](const auto& config) { return rejection_of(config, traits, limits); }, candidate.config);
 }
 
+Rejection rejection_of(const Candidate& candidate, const Problem& problem, const ArchLimits& limits) {
+  const Rejection rejection = rejection_of(candidate, traits_of(problem), limits);
+  if (rejection != Rejection::kNone) return rejection;
+  return std::visit([&](const auto& config) { return rejection_of(config, problem); }, candidate.config);
+}
+
 Resources resources_of(const Candidate& candidate, const KernelTraits& traits, const ArchLimits& limits) {
   return std::visit([&](const auto& config) { return resources_of(config, traits, limits); }, candidate.config);
+}
+
+ArchLimits limits_of(const DeviceKey& device) {
+  ArchLimits limits = limits_of(device.arch);
+  if (device.sm_count > 0) limits.sms = device.sm_count;
+  return limits;
 }
 
 Plan make_plan(const Candidate& candidate, const Problem& problem, const ArchLimits& limits) {
@@ -181,17 +298,24 @@ Plan make_plan(const Candidate& candidate, const Problem& problem, const ArchLim
     throw Error(ErrorKind::kInvalidArgument,
                 fmt::format("{}; the problem was: {}", text_of(fault), problem_to_text(problem)));
   const KernelTraits traits = traits_of(problem);
-  if (const Rejection rejection = rejection_of(candidate, traits, limits); rejection != Rejection::kNone)
+  if (const Rejection rejection = rejection_of(candidate, problem, limits); rejection != Rejection::kNone)
     throw Error(ErrorKind::kInvalidArgument,
                 fmt::format("{} cannot run {} of head-dim {} on sm_{}: {}", candidate_to_text(candidate),
                             name_of(problem.op), problem.head_dim, limits.arch, text_of(rejection)));
   const Resources resources = resources_of(candidate, traits, limits);
-  return std::visit([&](const auto& config) { return plan_of(config, problem, resources); }, candidate.config);
+  return std::visit(
+      [&](const auto& config) {
+        if constexpr (requires { plan_of(config, problem, resources, limits); })
+          return plan_of(config, problem, resources, limits);
+        else
+          return plan_of(config, problem, resources);
+      },
+      candidate.config);
 }
 
-AnyParams bind(const Plan& plan, const Tensors& tensors, DevicePtr workspace) {
+AnyParams bind(const Plan& plan, const Tensors& tensors, DevicePtr workspace, const Device& device) {
   AnyParams any = plan.params;
-  std::visit([&](auto& params) { bind_family(params, tensors, workspace); }, any);
+  std::visit([&](auto& params) { bind_family(params, plan, tensors, workspace, device); }, any);
   return any;
 }
 
@@ -222,6 +346,7 @@ TileSteps tile_steps(const Candidate& candidate) {
     TileSteps operator()(const PrefillMmaConfig& c) const { return {c.br, c.bc}; }
     TileSteps operator()(const DecodeSplitConfig& c) const { return {c.br, c.bc * c.warps}; }
     TileSteps operator()(const KvAppendConfig&) const { return {1, 1}; }
+    TileSteps operator()(const PrefillWgmmaConfig& c) const { return {query_rows(c), c.bc}; }
   } steps;
   return std::visit(steps, candidate.config);
 }

@@ -43,7 +43,7 @@ struct AppendTensors {
   DevicePtr q = 0, q_out = 0;  // both by the problem's strides of q, and may be the same; 0: no query is rotated
 };
 
-using AnyParams = std::variant<PrefillParams, DecodeParams, AppendParams>;
+using AnyParams = std::variant<PrefillParams, DecodeParams, AppendParams, PrefillWgmmaParams>;
 
 struct Plan {
   unsigned grid[3] = {1, 1, 1};
@@ -54,13 +54,14 @@ struct Plan {
   std::size_t workspace_bytes = 0;
   std::size_t workspace_head = 0;  // bytes at its front that are zero before and after each launch
   AnyParams params;                // pointers filled by bind()
+  TensorBox q_box, k_box, v_box, o_box;  // for the copy engine, where the family uses it; addresses filled by bind()
 };
 
 Plan make_plan(const Candidate& candidate, const Problem& problem, const ArchLimits& limits);
 
-/// The plan's parameters with this call's pointers and scale. `workspace`: plan.workspace_bytes that were zero before
-/// the first launch that used them; 0 where none are needed.
-AnyParams bind(const Plan& plan, const Tensors& tensors, DevicePtr workspace);
+/// The plan's parameters with this call's pointers and scale, for a launch on `device`. `workspace`:
+/// plan.workspace_bytes that were zero before the first launch that used them; 0 where none are needed.
+AnyParams bind(const Plan& plan, const Tensors& tensors, DevicePtr workspace, const Device& device);
 
 /// The plan of an append with this call's pointers in its parameters, and blocks for the queries where there are any.
 Plan bind_append(const Plan& plan, const AppendTensors& tensors, DevicePtr workspace);
@@ -79,9 +80,13 @@ Candidate adapted(const Candidate& candidate, const Problem& tuned_for, const Pr
 /// The softmax scale of everybody who asks for no other.
 float default_scale(const Problem& problem);
 
-/// The one validity predicate, for any family.
+/// The one validity predicate, for any family: on all problems of these traits, and on this one.
 Rejection rejection_of(const Candidate& candidate, const KernelTraits& traits, const ArchLimits& limits);
+Rejection rejection_of(const Candidate& candidate, const Problem& problem, const ArchLimits& limits);
 Resources resources_of(const Candidate& candidate, const KernelTraits& traits, const ArchLimits& limits);
+
+/// The limits of a device: its architecture's, with its own number of SMs where that is known.
+ArchLimits limits_of(const DeviceKey& device);
 
 /// The built-in default: a config for every supported problem on every architecture, admitted by rejection_of.
 Candidate fallback(const Problem& problem, const ArchLimits& limits);

@@ -67,7 +67,6 @@ RowIndex::RowIndex(const std::vector<Best>& rows, const DeviceKey& device, const
 Found RowIndex::nearest(const Shelf& shelf, const Problem& bucket, bool own_bucket, bool other_buckets) const {
   constexpr double kRounding = 1e-9;  // of the coordinates, which distance() computes in another order
   const Entry asked = entry_of(bucket);
-  const KernelTraits traits = traits_of(bucket);
   Found best;
   constexpr int kAny = std::numeric_limits<int>::max();
   auto rank = std::tuple(other_buckets ? std::numeric_limits<double>::infinity() : 0.0, kAny, kAny);
@@ -78,7 +77,7 @@ Found RowIndex::nearest(const Shelf& shelf, const Problem& bucket, bool own_buck
     if (!(other == bucket ? own_bucket : other_buckets)) return;
     const auto apart = distance(bucket, other);
     if (!apart || std::tuple(*apart, e.sm_gap, e.row) >= rank) return;
-    if (rejection_of(rows_[static_cast<std::size_t>(e.row)].candidate, traits, limits_) != Rejection::kNone) {
+    if (rejection_of(rows_[static_cast<std::size_t>(e.row)].candidate, bucket, limits_) != Rejection::kNone) {
       ++best.not_admitted;
       return;
     }

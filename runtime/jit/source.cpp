@@ -27,6 +27,7 @@ constexpr FamilySource kFamilies[] = {
     {"PrefillMmaConfig", "PrefillParams", sizeof(PrefillParams), false},
     {"DecodeSplitConfig", "DecodeParams", sizeof(DecodeParams), false},
     {"KvAppendConfig", "AppendParams", sizeof(AppendParams), false},
+    {"PrefillWgmmaConfig", "PrefillWgmmaParams", sizeof(PrefillWgmmaParams), true},
 };
 static_assert(std::size(kFamilies) == std::variant_size_v<AnyConfig>, "every family has its row");
 
@@ -138,7 +139,7 @@ std::string entry_of(const Candidate& candidate) { return fmt::format("flashtune
 Candidate compiled_part(const Candidate& candidate) {
   return std::visit(
       [](const auto& config) -> Candidate {
-        if constexpr (requires { config.chunk; })
+        if constexpr (requires { compiled_part(config); })
           return {compiled_part(config)};
         else
           return {config};

@@ -57,6 +57,25 @@ void judge_simulation(const Flags& flags, Request& request) {
     refuse("--device", flags.target.device, fmt::format("{} is for the simulated device", request.only_simulated));
 }
 
+/// "family field=value,...", or the fields alone for the built-in default's family.
+Candidate config_by_hand(const std::string& text, const Candidate& standing) {
+  return text.find(' ') != std::string::npos ? candidate_from_text(text)
+                                             : Candidate{config_from_text(text, standing.config)};
+}
+
+/// Whether the text can be read at all, before a device is opened: the fields alone may be any prefill family's, of which
+/// the device's default is one.
+void check_config(const Flags& flags) {
+  const bool decode = flags.problem.op == name_of(Op::kDecode);
+  const auto read_as = [&](Family family) { config_by_hand(flags.config, {default_constructed(family)}); };
+  if (decode) return read_as(Family::kDecodeSplit);
+  try {
+    read_as(Family::kPrefillWgmma);
+  } catch (const Error&) {
+    read_as(Family::kPrefillMma);
+  }
+}
+
 Request judge(const Flags& flags) {
   Request request{flags, std::nullopt, target_of(flags.target), format_of(flags.common), std::nullopt, {}, {}};
   judge_simulation(flags, request);
@@ -67,8 +86,7 @@ Request judge(const Flags& flags) {
   if (flags.untuned && !flags.config.empty()) refuse("--config", flags.config, "give --config or --untuned, not both");
   if (!flags.config.empty()) {
     try {
-      const bool decode = flags.problem.op == name_of(Op::kDecode);
-      config_from_text(flags.config, default_constructed(decode ? Family::kDecodeSplit : Family::kPrefillMma));
+      check_config(flags);
     } catch (const Error& error) {
       refuse("--config", flags.config, error.what());
     }
@@ -97,8 +115,8 @@ Choice choose(const Request& request, const Problem& problem, const EngineImpl& 
     const Decision decision = engine.dispatcher().decide(problem);
     return {decision.candidate, name_of(decision.grade)};
   }
-  const Candidate candidate{config_from_text(request.flags.config, fallback_candidate.config)};
-  if (const Rejection why = rejection_of(candidate, traits_of(problem), engine.limits()); why != Rejection::kNone)
+  const Candidate candidate = config_by_hand(request.flags.config, fallback_candidate);
+  if (const Rejection why = rejection_of(candidate, problem, engine.limits()); why != Rejection::kNone)
     throw Error(ErrorKind::kInvalidArgument,
                 fmt::format("--config {}: on sm_{} this problem cannot use it: {}", config_to_text(candidate.config),
                             engine.limits().arch, text_of(why)));
@@ -291,7 +309,8 @@ Command add_run(CLI::App& program) {
       ->type_name("FILE");
   app->add_option("--output", flags->output, "write o and lse to this safetensors file")->type_name("FILE");
   app->add_option("--config", flags->config,
-                  "this config instead of the tuned one; fields left out are the default's: br=64,bc=32")
+                  "this config instead of the tuned one; fields left out are the default's: br=64,bc=32, or with the "
+                  "family before them: 'prefill_mma br=64,bc=32'")
       ->type_name("K=V,...");
   app->add_flag("--untuned", flags->untuned, "the built-in default instead of the tuned config");
   app->add_flag("--check", flags->check, "compare with double precision; exit code 1 when the output is wrong");

@@ -14,7 +14,8 @@ struct Mask {
   int shift;  // seq_kv - seq_q
   int window;
 
-  FT_DEVICE explicit Mask(const PrefillParams& p) : seq_kv(p.seq_kv), shift(p.seq_kv - p.seq_q), window(p.window) {}
+  template <class Params>
+  FT_DEVICE explicit Mask(const Params& p) : seq_kv(p.seq_kv), shift(p.seq_kv - p.seq_q), window(p.window) {}
 
   /// First key that row `row` sees, unclamped.
   FT_DEVICE int first_key(int row) const { return kTraits.windowed ? row + shift - window + 1 : 0; }
@@ -38,16 +39,20 @@ struct Mask {
 #pragma unroll
     for (int i = 0; i < kRowTiles; ++i)
 #pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int first = first_key(row + i * 16 + half * 8) - key;
-        const int end = end_key(row + i * 16 + half * 8) - key;
+      for (int half = 0; half < 2; ++half) apply_to_row(s, i, half, row + i * 16 + half * 8, key);
+  }
+
+  /// The same of one of the lane's rows, `half` of row tile i.
+  template <int kRowTiles, int kColTiles>
+  FT_DEVICE void apply_to_row(Accumulator<kRowTiles, kColTiles>& s, int i, int half, int row, int key) const {
+    const int first = first_key(row) - key;
+    const int end = end_key(row) - key;
 #pragma unroll
-        for (int n = 0; n < kColTiles; ++n)
+    for (int n = 0; n < kColTiles; ++n)
 #pragma unroll
-          for (int e = 0; e < 2; ++e) {
-            const int column = n * 8 + e;
-            if (column >= end || (kTraits.windowed && column < first)) s.at[i][n][half * 2 + e] = negative_infinity();
-          }
+      for (int e = 0; e < 2; ++e) {
+        const int column = n * 8 + e;
+        if (column >= end || (kTraits.windowed && column < first)) s.at[i][n][half * 2 + e] = negative_infinity();
       }
   }
 };

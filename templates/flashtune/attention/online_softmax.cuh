@@ -9,6 +9,12 @@
 
 namespace flashtune {
 
+/// What the rows of O have to be multiplied by.
+template <int kRowTiles>
+struct RowFactors {
+  float at[kRowTiles][2];
+};
+
 /// State of the 2 * kRowTiles rows that a lane shares with the three others of its quad. Scores are in raw units;
 /// `scale` (times log2 e, positive) is folded into the exponent: exp2(s * scale - m * scale).
 template <int kRowTiles, bool kLazy>
@@ -62,6 +68,70 @@ struct OnlineSoftmax {
           o.at[i][n][half * 2 + 1] *= factor;
         }
       }
+  }
+
+  // --- The same in pieces, for kernels in which O is still being added to when the next maxima are known.
+
+  /// Takes in the row maxima of a tile of scores and rescales l; `factors` are left for O. Lazily, each row on its own
+  /// keeps its reference while its maximum stays within 2^8 of it.
+  template <int kColTiles>
+  FT_DEVICE void raise(const Accumulator<kRowTiles, kColTiles>& s, RowFactors<kRowTiles>& factors) {
+#pragma unroll
+    for (int i = 0; i < kRowTiles; ++i)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        float top = s.at[i][0][half * 2], other = s.at[i][0][half * 2 + 1];  // two chains, each half as long
+#pragma unroll
+        for (int n = 1; n < kColTiles; ++n) {
+          top = maximum(top, s.at[i][n][half * 2]);
+          other = maximum(other, s.at[i][n][half * 2 + 1]);
+        }
+        top = maximum(top, other);
+        top = maximum(top, shuffle_xor(top, 1));
+        top = maximum(top, shuffle_xor(top, 2));
+        const float old = m[i][half];
+        top = maximum(top, old);
+        if (kLazy && (top - old) * scale <= 8.f) top = old;
+        m[i][half] = top;
+        factors.at[i][half] = exp2_approx(fused_multiply_add(old, scale, -offset(i, half)));
+        l[i][half] *= factors.at[i][half];
+      }
+  }
+
+  /// O to the new reference. Lazily, a warp whose rows have all kept theirs does nothing.
+  template <int kOutTiles>
+  FT_DEVICE void rescale(Accumulator<kRowTiles, kOutTiles>& o, const RowFactors<kRowTiles>& factors) const {
+    if (kLazy) {
+      bool moved = false;
+#pragma unroll
+      for (int i = 0; i < kRowTiles; ++i) moved |= factors.at[i][0] != 1.f || factors.at[i][1] != 1.f;
+      if (!any_in_warp(moved)) return;
+    }
+#pragma unroll
+    for (int i = 0; i < kRowTiles; ++i)
+#pragma unroll
+      for (int n = 0; n < kOutTiles; ++n)
+#pragma unroll
+        for (int e = 0; e < 4; ++e) o.at[i][n][e] *= factors.at[i][e / 2];
+  }
+
+  /// S becomes P = exp2(scale * (S - m)) in column tiles [kFrom, kTo), and is added to l.
+  template <int kFrom, int kTo, int kColTiles>
+  FT_DEVICE void exponentiate_in_place(Accumulator<kRowTiles, kColTiles>& s) {
+#pragma unroll
+    for (int i = 0; i < kRowTiles; ++i) {
+      float sum[2] = {0.f, 0.f};
+#pragma unroll
+      for (int n = kFrom; n < kTo; ++n)
+#pragma unroll
+        for (int e = 0; e < 4; ++e) {
+          float& x = s.at[i][n][e];
+          x = exp2_approx(fused_multiply_add(x, scale, -offset(i, e / 2)));
+          (e % 2 == 0 ? l[i][e / 2] : sum[e / 2]) += x;
+        }
+#pragma unroll
+      for (int half = 0; half < 2; ++half) l[i][half] += sum[half];
+    }
   }
 
   /// P = exp2(scale * (S - m)) of the 16 keys of k-step `step`, added to l and packed as A operands.

@@ -69,6 +69,7 @@ struct PrefillWgmmaParams {
   int heads;               // and of all of them
   int tiles_of_head;       // query tiles
   int tiles;               // of all heads
+  int blocks;              // of the launch
   int section_heads;       // heads whose tiles come by turns, those of one position after the other
   int longest_first;       // 1: the last position comes first
   float scale_log2;        // the softmax scale times log2(e): the exponentials are exp2

@@ -1,0 +1,312 @@
+// A consumer warpgroup of prefill_wgmma: 64 rows of the query tile, from S = Q K^T to O. One function for each schedule.
+#pragma once
+
+#include "flashtune/attention/online_softmax.cuh"
+#include "flashtune/attention/wgmma_block.cuh"
+
+namespace flashtune {
+
+/// What is known of a tile of scores before it is there: that nothing of it is masked, that something may be.
+enum class Masked { kNo, kPerhaps };
+template <Masked kValue>
+struct MaskedIs {};
+
+template <PrefillWgmmaConfig kConfig, KernelTraits kTraits>
+struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
+  using Block = WgmmaBlock<kConfig, kTraits>;
+  using Block::k, Block::v, Block::q, Block::p, Block::mask, Block::kBc;
+  static constexpr Dtype kDtype = kTraits.dtype;
+  static constexpr int kKeyTiles = kBc / 8, kKeySteps = kBc / 16, kOutTiles = kTraits.head_dim_v / 8;
+  static constexpr bool kPInRegisters = kConfig.p == POperand::kRegisters;
+  static constexpr bool kTmaStore = kConfig.epilogue == Epilogue::kTma;
+  static constexpr bool kEarly = kConfig.rescale_early != 0;
+  using Softmax = OnlineSoftmax<1, kConfig.lazy_rescale != 0>;
+
+  const int warpgroup;  // 0 to warpgroups - 1
+  const int thread;     // of the warpgroup
+  const int lane;
+  const int warp_row;  // the first of the warp's 16 rows in the warpgroup's 64
+  const bool leader;   // the thread that speaks for the warpgroup
+  const bool scale_first;
+  int stored = -1;  // the Q stage out of which a store of O may still read
+
+  Accumulator<1, kKeyTiles> s;
+  Accumulator<1, kOutTiles> o;
+  Operand<1, kPInRegisters ? kKeySteps : 1> probabilities;
+  RowFactors<1> factors;
+  Softmax softmax;
+
+  FT_DEVICE WgmmaConsumer(const Block& block, int consumer)
+      : Block(block),
+        warpgroup(consumer),
+        thread(thread_index() % 128),
+        lane(thread % 32),
+        warp_row(thread / 32 * 16),
+        leader(thread == 0),
+        // A negative scale turns maxima into minima, and 0 * -inf is NaN: such scales are multiplied in before.
+        scale_first(!(block.p.scale_log2 > 0.f)),
+        softmax(1.f) {}
+
+  FT_DEVICE void run() {
+    if (kConfig.turns != Turns::kFree && warpgroup == kConfig.warpgroups - 1) give_turn();  // to the first
+    for (PackedTile tile = this->records.take(); tile.exists; tile = this->records.take()) {
+      const TileRange keys = this->keys_of(tile);
+      softmax = Softmax(scale_first ? 1.f : p.scale_log2);
+      o.clear();
+      q.wait_full();
+      if (keys.count > 0) {
+        if constexpr (kConfig.flow == Flow::kSerial)
+          serial(tile, keys);
+        else
+          overlapped(tile, keys);
+      }
+      release_stored();
+      write_output(tile);
+      q.advance();
+    }
+    if (stored >= 0 && leader) tma_store_wait_read<0>();  // shared memory must outlive the copy
+  }
+
+  // --- schedules. Step t visits key tile keys.first + keys.count - 1 - t; masked tiles come first.
+
+  /// S, softmax, O: each waits for the one before; only other warpgroups overlap.
+  FT_DEVICE void serial(const PackedTile& tile, const TileRange& keys) {
+    for_each_tile(tile, keys, 0, [&](int key_tile, auto masked) {
+      k.wait_full();
+      wgmma_fence();
+      start_qk<kDtype>(s, this->q_of(warpgroup), this->k_tiles.stage(k.stage));
+      wgmma_commit();
+      wgmma_wait<0>();
+      after_wait(s);
+      release(k);
+
+      take_turn<Turns::kSoftmax>();
+      raise(tile, key_tile, masked);
+      softmax.template exponentiate_in_place<0, kKeyTiles>(s);
+      if constexpr (kConfig.turns == Turns::kSoftmax) give_turn();
+      softmax.rescale(o, factors);
+      make_operand();
+
+      v.wait_full();
+      wgmma_fence();
+      start_pv();
+      wgmma_commit();
+      wgmma_wait<0>();
+      after_wait(o);
+      release(v);
+    });
+  }
+
+  /// S of this step and O of the one before are started together; the softmax runs beside O += P V (FlashAttention-3,
+  /// algorithm 2).
+  FT_DEVICE void overlapped(const PackedTile& tile, const TileRange& keys) {
+    k.wait_full();
+    take_turn<Turns::kProducts>();
+    wgmma_fence();
+    start_qk<kDtype>(s, this->q_of(warpgroup), this->k_tiles.stage(k.stage));
+    wgmma_commit();
+    if constexpr (kConfig.turns == Turns::kProducts) give_turn();
+    wgmma_wait<0>();
+    after_wait(s);
+    release(k);
+    raise(tile, keys.first + keys.count - 1, MaskedIs<Masked::kPerhaps>());
+    softmax.template exponentiate_in_place<0, kKeyTiles>(s);
+    make_operand();
+
+    for_each_tile(tile, keys, 1, [&](int key_tile, auto masked) {
+      k.wait_full();
+      take_turn<Turns::kProducts>();
+      wgmma_fence();
+      start_qk<kDtype>(s, this->q_of(warpgroup), this->k_tiles.stage(k.stage));
+      wgmma_commit();
+      if constexpr (kEarly) softmax.rescale(o, factors), wgmma_fence();
+      v.wait_full();
+      start_pv();
+      wgmma_commit();
+      if constexpr (kConfig.turns == Turns::kProducts) give_turn();
+
+      wgmma_wait<kConfig.flow == Flow::kOverlap ? 1 : 0>();
+      after_wait(s);
+      release(k);
+      take_turn<Turns::kSoftmax>();
+      raise(tile, key_tile, masked);
+      exponentiate_holding();
+      if constexpr (kConfig.turns == Turns::kSoftmax) give_turn();
+
+      wgmma_wait<0>();
+      after_wait(o);
+      release(v);
+      make_operand();
+      if constexpr (!kEarly) softmax.rescale(o, factors);
+    });
+
+    if constexpr (kEarly) softmax.rescale(o, factors);
+    v.wait_full();
+    wgmma_fence();
+    start_pv();
+    wgmma_commit();
+    wgmma_wait<0>();
+    after_wait(o);
+    release(v);
+  }
+
+  /// Calls step(key tile, MaskedIs) from step `first` on: in two loops, so that the second has no code for masks. A
+  /// window cuts on both sides, and is asked each time.
+  template <class Step>
+  FT_DEVICE void for_each_tile(const PackedTile& tile, const TileRange& keys, int first, const Step& step) {
+    int key_tile = keys.first + keys.count - 1 - first;
+    if constexpr (!kTraits.windowed) {
+      // Key tiles [0, clear) are seen whole by every row of the warpgroup.
+      const int clear = scale_first ? 0 : max(mask.end_key(first_position(tile)), 0) / kBc;
+      for (; key_tile >= clear; --key_tile) step(key_tile, MaskedIs<Masked::kPerhaps>());
+      for (; key_tile >= 0; --key_tile) step(key_tile, MaskedIs<Masked::kNo>());
+    } else {
+      for (; key_tile >= keys.first; --key_tile) step(key_tile, MaskedIs<Masked::kPerhaps>());
+    }
+  }
+
+  // --- pieces of a step
+
+  FT_DEVICE int first_position(const PackedTile& tile) const {
+    return this->position_of(tile.first_row + warpgroup * kWarpgroupRows);
+  }
+
+  template <Masked kMasked>
+  FT_DEVICE void raise(const PackedTile& tile, int key_tile, MaskedIs<kMasked>) {
+    if constexpr (kMasked == Masked::kPerhaps) {
+      if (scale_first) scale_elements(s, p.scale_log2);
+      const int last = this->position_of(tile.first_row + warpgroup * kWarpgroupRows + kWarpgroupRows - 1);
+      const int first = first_position(tile);
+      if (mask.cuts(first, last - first + 1, key_tile * kBc, kBc)) {
+#pragma unroll
+        for (int half = 0; half < 2; ++half)
+          mask.apply_to_row(s, 0, half, this->position_of(packed_row(tile, half)), key_tile * kBc + lane % 4 * 2);
+      }
+    }
+    softmax.raise(s, factors);
+  }
+
+  /// The lane's upper or lower row.
+  FT_DEVICE int packed_row(const PackedTile& tile, int half) const {
+    return tile.first_row + warpgroup * kWarpgroupRows + warp_row + half * 8 + lane / 4;
+  }
+
+  /// ptxas moves the wait for P V up past exponentials that do not depend on it; `hold` quarters of them stay before.
+  FT_DEVICE void exponentiate_holding() {
+    constexpr int kHeld = kKeyTiles * kConfig.hold / 4;
+    if constexpr (kHeld > 0) {
+      softmax.template exponentiate_in_place<0, kHeld>(s);
+      hold_behind(softmax.l[0][0] + softmax.l[0][1], this->records.records);
+    }
+    softmax.template exponentiate_in_place<kHeld, kKeyTiles>(s);
+  }
+
+  FT_DEVICE void make_operand() {
+    if constexpr (kPInRegisters) {
+      pack_operand<kDtype>(probabilities, s);
+    } else {
+      store_rows<kDtype>(p_tile(), warp_row, s, 1.f, 1.f, lane);
+      fence_async_copies();  // wgmma reads it as the copy engine would
+      sync_warpgroup();      // all four warps' rows are there
+    }
+  }
+  FT_DEVICE typename Block::PTile p_tile() const { return this->p_tiles.stage(warpgroup); }
+
+  FT_DEVICE void start_pv() {
+    const auto values = this->v_tiles.stage(v.stage);
+    if constexpr (kPInRegisters)
+      flashtune::start_pv<kDtype>(o, probabilities, values);
+    else
+      flashtune::start_pv<kDtype>(o, p_tile(), values);
+  }
+
+  /// Hands a tile back to whoever fills it: in a cluster, to both blocks.
+  template <class Ring>
+  FT_DEVICE void release(Ring& ring) {
+    if constexpr (kConfig.cluster > 1) {
+      if (thread < kConfig.cluster) arrive_mbarrier_of(ring.empty(), thread);
+    } else {
+      if (leader) arrive_mbarrier(ring.empty());
+    }
+    ring.advance();
+  }
+
+  /// Barriers 1 to 3 are the warpgroups' turns, 4 to 6 their own.
+  template <Turns kWhich>
+  FT_DEVICE void take_turn() const {
+    if constexpr (kConfig.turns == kWhich) sync_named(1 + warpgroup, 256);
+  }
+  FT_DEVICE void give_turn() const { arrive_named(1 + (warpgroup + 1) % kConfig.warpgroups, 256); }
+  FT_DEVICE void sync_warpgroup() const { sync_named(4 + warpgroup, 128); }
+
+  // --- the end of a tile
+
+  /// Once the copy engine has read O out of the last tile's Q buffer, the producer may fill that again.
+  FT_DEVICE void release_stored() {
+    if (stored < 0) return;
+    if (leader) {
+      tma_store_wait_read<0>();
+      arrive_mbarrier(q.barriers + static_cast<u32>((kConfig.q_stages + stored) * 8));
+    }
+    stored = -1;
+  }
+
+  /// O, normalised, over this warpgroup's own rows of Q, and from there to global memory; then the log-sum-exp.
+  FT_DEVICE void write_output(const PackedTile& tile) {
+    softmax.reduce_sums();
+    const typename Block::OTile out{this->q_of(warpgroup).base};
+    store_rows<kDtype>(out, warp_row, o, softmax.normalizer(0, 0), softmax.normalizer(0, 1), lane);
+    if constexpr (kTmaStore) {
+      fence_async_copies();
+      sync_warpgroup();  // all rows are there
+      if (leader) {
+        for (int slab = 0; slab < Block::OTile::kSlabs; ++slab)
+          tma_store(p.o_map, this->box_of(tile, warpgroup, slab), out.slab(slab));
+        tma_store_commit();
+      }
+      stored = q.stage;
+      if constexpr (kConfig.q_stages == 1) release_stored();  // nothing can be loaded before
+    } else {
+      sync_warp();  // a warp reads the rows that its own lanes have written
+      copy_rows(tile, out);
+      fence_async_copies();  // the copy engine writes here next
+      sync_warpgroup();
+      if (leader) arrive_mbarrier(q.empty());
+    }
+    // After O is on its way: fence_async_copies waits for every store before it.
+    if (p.lse != nullptr && lane % 4 == 0) write_log_sum_exp(tile);
+  }
+
+  FT_DEVICE void copy_rows(const PackedTile& tile, const typename Block::OTile& from) const {
+    constexpr int kChunks = kTraits.head_dim_v / 8, kPieces = 16 * kChunks;
+#pragma unroll
+    for (int step = 0; step < (kPieces + 31) / 32; ++step) {
+      const int piece = lane + step * 32;
+      const int row = warp_row + piece / kChunks, chunk = piece % kChunks;
+      const int packed = tile.first_row + warpgroup * kWarpgroupRows + row;
+      const int position = this->position_of(packed);
+      if ((kPieces % 32 == 0 || piece < kPieces) && position < p.seq_q)
+        store_global_16(static_cast<u16*>(p.o) + tile.batch * p.o_strides.batch + head_of(tile, packed) * p.o_strides.head +
+                            position * p.o_strides.row + chunk * 8,
+                        load_shared_16(from.at(row, chunk)));
+    }
+  }
+
+  FT_DEVICE void write_log_sum_exp(const PackedTile& tile) const {
+    const int heads = p.heads_of_batch << p.group_log2;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int packed = packed_row(tile, half), position = this->position_of(packed);
+      if (position < p.seq_q)
+        store_global(p.lse + (static_cast<i64>(tile.batch) * heads + head_of(tile, packed)) * p.seq_q + position,
+                     softmax.log_sum_exp(0, half));
+    }
+  }
+
+  /// The query head of a packed row.
+  FT_DEVICE i64 head_of(const PackedTile& tile, int packed) const {
+    return (tile.head << p.group_log2) + (packed & ((1 << p.group_log2) - 1));
+  }
+};
+
+}  // namespace flashtune
