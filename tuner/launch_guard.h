@@ -56,6 +56,7 @@ class GuardedDevice : public Device {
   std::size_t free_bytes() override { return device_.free_bytes(); }
   std::unique_ptr<LoadedKernel> load(const std::string& cubin, const std::string& entry, unsigned smem_bytes) override;
   void launch(const LoadedKernel& kernel, const Launch& launch) override;
+  TensorMap tensor_map(const TensorBox& tensor) const override { return device_.tensor_map(tensor); }
   void synchronize() override;
   bool is_capturing(Stream stream) override { return device_.is_capturing(stream); }
   std::vector<double> time_each(const std::vector<std::function<void(Stream)>>& bodies) override;

@@ -226,7 +226,7 @@ TensorMap CudaDevice::tensor_map(const TensorBox& tensor) const {
     if (i > 0) strides[i - 1] = static_cast<cuuint64_t>(tensor.strides[i]) * kElementBytes;
   }
   TensorMap map;
-  static_assert(sizeof(map) == sizeof(CUtensorMap) && alignof(TensorMap) >= alignof(CUtensorMap));
+  static_assert(sizeof(TensorMap) == sizeof(CUtensorMap));
   // Both 16-bit types are moved alike.
   const CUresult result = call_.tensor_map_encode_tiled(
       reinterpret_cast<CUtensorMap*>(&map), CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, static_cast<cuuint32_t>(tensor.axes),
