@@ -12,6 +12,7 @@
 #include "cache/error.h"
 #include "flashtune/shared/resources.h"
 #include "sim/core/launch.h"
+#include "sim/core/tma.h"
 #include "sim/loaded_library.h"
 
 namespace flashtune {
@@ -53,6 +54,23 @@ void check_launch(const sim::LoadedLibrary& library, const Launch& launch, int a
   if (launch.grid[0] % launch.cluster != 0)
     refuse(fmt::format("a grid of {} blocks in clusters of {}; it must be a multiple of them", launch.grid[0],
                        launch.cluster));
+}
+
+/// Likewise; what is wrong with the tensor, or nothing.
+std::string fault_of(const TensorBox& t) {
+  constexpr long long kMostBytes = 1ll << 40, kElementBytes = 2;
+  if (t.base == 0 || t.base % 16 != 0) return fmt::format("its address {:#x} is no multiple of 16", t.base);
+  if (t.axes != 4 && t.axes != 5) return fmt::format("it has {} axes", t.axes);
+  if (t.strides[0] != 1) return fmt::format("its innermost stride is {}", t.strides[0]);
+  if (t.box[0] != 64) return fmt::format("its boxes are {} elements wide, not 64", t.box[0]);
+  for (int i = 0; i < t.axes; ++i) {
+    if (t.sizes[i] < 1) return fmt::format("axis {} has {} elements", i, t.sizes[i]);
+    if (t.box[i] < 1 || t.box[i] > 256) return fmt::format("its boxes have {} elements along axis {}", t.box[i], i);
+    const long long stride = t.strides[i];
+    if (i > 0 && (stride < 0 || stride % 8 != 0 || stride >= kMostBytes / kElementBytes))
+      return fmt::format("its stride {} along axis {} is no multiple of 8 below 2^39", stride, i);
+  }
+  return "";
 }
 
 template <class Body>
@@ -183,6 +201,13 @@ void SimDevice::launch(const LoadedKernel& kernel, const Launch& launch) {
   const sim::LaunchContext context{library.kernel(), launch.params,     global,        *fibers_, options_,
                                    launch.block,     launch.smem_bytes, launch.cluster};
   counters_ += sim::run_blocks(context, launch.grid[0]);
+}
+
+TensorMap SimDevice::tensor_map(const TensorBox& tensor) const {
+  if (info_.key.arch < 90) return Device::tensor_map(tensor);
+  if (const std::string fault = fault_of(tensor); !fault.empty())
+    throw Error(ErrorKind::kDevice, "the copy engine takes no such tensor: " + fault);
+  return sim::encode(tensor);
 }
 
 bool SimDevice::is_capturing(Stream stream) { return stream != nullptr && stream == recording_; }

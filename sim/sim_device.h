@@ -41,6 +41,8 @@ class SimDevice : public Device {
   /// `cubin` is a Compiled::cubin of SimCompiler.
   std::unique_ptr<LoadedKernel> load(const std::string& cubin, const std::string& entry, unsigned smem_bytes) override;
   void launch(const LoadedKernel& kernel, const Launch& launch) override;
+  /// Throws Error(kDevice), too, for what a GPU's driver would refuse.
+  TensorMap tensor_map(const TensorBox& tensor) const override;
   void synchronize() override {}
   bool is_capturing(Stream stream) override;
   /// Host time, in microseconds: never a GPU's.

@@ -9,12 +9,6 @@
 #include "sim/core/sanitizers.h"
 
 namespace flashtune::sim {
-namespace {
-
-/// One kernel is one translation unit, in which a file has one name.
-bool same(Site a, Site b) { return a.line == b.line && a.file == b.file; }
-
-}  // namespace
 
 const char* name_of(Meeting meeting) {
   switch (meeting) {
@@ -31,6 +25,11 @@ const char* name_of(Meeting meeting) {
     case Meeting::kMmaFp16: return "mma.f16";
     case Meeting::kMmaBf16: return "mma.bf16";
     case Meeting::kMmaTf32: return "mma.tf32";
+    case Meeting::kStmatrix: return "stmatrix";
+    case Meeting::kFirstLane: return "a shuffle from the first lane";
+    case Meeting::kMbarrier: return "an mbarrier";
+    case Meeting::kProductWait: return "the wait for products";
+    case Meeting::kProducts: return "products (wgmma) that not all of the warpgroup have started";
   }
   return "an unknown instruction";
 }
@@ -42,7 +41,8 @@ Block::Block(const LaunchContext& context, Cluster& cluster, unsigned rank)
       rank_(rank),
       shared_(context.smem_bytes),
       threads_(context.threads),
-      warps_((context.threads + 31) / 32) {
+      warps_((context.threads + 31) / 32),
+      warpgroups_((context.threads + Warpgroup::kThreads - 1) / Warpgroup::kThreads) {
   if (context.threads % 32 != 0) warps_.back().size = context.threads % 32;
   for (NamedBarrier& barrier : named_) barrier.waiting.reserve(warps_.size());  // as in Cluster: never on a fiber
   std::vector<Fiber> fibers = context.fibers.take(context.threads);
@@ -69,6 +69,8 @@ void Block::begin(unsigned index) {
     w.arrived_in_cluster = w.waited_in_cluster = false;
   }
   for (NamedBarrier& barrier : named_) barrier.threads = barrier.came = 0, barrier.waiting.clear();
+  mbarriers_.clear();
+  for (Warpgroup& g : warpgroups_) g.clear();
   at_block_barrier_ = 0;
   live_ = context_.threads;
   for (Thread& t : threads_) {
@@ -76,6 +78,10 @@ void Block::begin(unsigned index) {
     t.waits_in = Meeting::kNone;
     t.copies.clear();
     t.groups.clear();
+    t.stamp = t.index << kStampBits | 1;
+    t.stores.clear();
+    t.store_groups.clear();
+    t.products.clear();
     t.fiber.start(&Block::fiber_main);
     cluster_.push(t);
   }
@@ -94,6 +100,8 @@ void Block::fiber_main() {
 }
 
 void Block::thread_returns() {
+  check_stores_waited_for(*this);
+  check_products_waited_for(*this);
   land_copies(0);
   for (const PendingCopy& copy : thread().copies) land(copy);  // uncommitted ones land some time, too
   thread().done = true;
@@ -103,7 +111,7 @@ void Block::thread_returns() {
       return fmt::format("it returned while {} lanes of its warp wait in {}", w.waiting, name_of(w.meeting));
     });
   if (++w.gone == w.size) w.accesses.flush(counters_);
-  --live_;
+  if (--live_ == 0) cluster_.engine().check_landed(*this);
   cluster_.run_next_for_ever();
 }
 
@@ -138,8 +146,16 @@ void Block::resume_warp() {
 }
 
 void Block::wake(unsigned warp) {
-  for (unsigned i = warp * 32; i < warp * 32 + warps_[warp].size; ++i)
-    threads_[i].waits_in = Meeting::kNone, cluster_.push(threads_[i]);
+  for (unsigned i = warp * 32; i < warp * 32 + warps_[warp].size; ++i) wake(threads_[i]);
+}
+
+void Block::wake(Thread& thread) { thread.waits_in = Meeting::kNone, cluster_.push(thread); }
+
+void Block::sleep(Meeting meeting, Site site) {
+  Thread& self = thread();
+  self.waits_in = meeting;
+  self.site = site;
+  wait();
 }
 
 void Block::meet_block(Site site) {
@@ -161,7 +177,7 @@ void Block::meet_block(Site site) {
 void Block::open_block_barrier() {
   for (Warp& w : warps_) leave(w), w.accesses.flush(counters_);
   for (Thread& t : threads_)
-    if (t.waits_in == Meeting::kBlockBarrier) t.waits_in = Meeting::kNone, cluster_.push(t);
+    if (t.waits_in == Meeting::kBlockBarrier) wake(t);
   at_block_barrier_ = 0;
   ++block_barriers_;
   ++counters_.block_barriers;
@@ -246,16 +262,31 @@ void Block::wait_in_cluster(Site site) {
   acquire(&order);
 }
 
-void Block::check_global(const void* p, std::size_t bytes, const char* what, Site site) {
+void Block::check_bounds(const void* p, std::size_t bytes, const char* what, Site site) {
   if (!context_.global.holds(p, bytes, global_hint_))
     fail(site, [&] {
       return fmt::format("{} of {} bytes of global memory out of bounds: {}", what, bytes,
                          context_.global.fault(p, bytes));
     });
+}
+
+void Block::check_global(const void* p, std::size_t bytes, const char* what, Site site) {
+  check_bounds(p, bytes, what, site);
   if (reinterpret_cast<std::uintptr_t>(p) % bytes != 0)
     fail(site, [&] {
       return fmt::format("misaligned {} of global memory: address {} is no multiple of {}", what, p, bytes);
     });
+}
+
+void Block::check_fenced(unsigned address, const char* what, Site site) {
+  for (unsigned word = address; word < address + 16; word += 4) {
+    const unsigned stamp = shared_.stamp_of(word), writer = stamp >> kStampBits;
+    if (stamp != 0 && threads_[writer].stamp == stamp)
+      fail(site, [&] {
+        return fmt::format("{} offset {} of shared memory, which thread {} wrote without fence_async_copies() since",
+                           what, SharedMemory::offset_of(word), writer);
+      });
+  }
 }
 
 void Block::land(const PendingCopy& copy) {
@@ -267,7 +298,7 @@ void Block::land(const PendingCopy& copy) {
     else
       std::memset(to, 0, 16);
   }
-  shared_.mark_written(copy.to, 16);
+  shared_.mark_written(copy.to, 16, thread().stamp);
 }
 
 void Block::land_copies(std::size_t pending) {
@@ -292,11 +323,14 @@ std::string Block::who_waits() const {
     const Thread& t = threads_[i];
     unsigned past = i + 1;
     const auto alike = [&](const Thread& o) {
-      return o.done == t.done && o.waits_in == t.waits_in && (t.done || same(o.site, t.site));
+      return o.done == t.done && o.waits_in == t.waits_in && (t.done || same(o.site, t.site)) &&
+             (t.waits_in != Meeting::kMbarrier || (o.mbarrier == t.mbarrier && o.parity == t.parity));
     };
     while (past < threads_.size() && alike(threads_[past])) ++past;
     text += past == i + 1 ? fmt::format(" Thread {}", i) : fmt::format(" Threads {} to {}", i, past - 1);
-    text += t.done ? " returned." : fmt::format(" wait in {} at {}.", name_of(t.waits_in), text_of(t.site));
+    const bool in_mbarrier = t.waits_in == Meeting::kMbarrier;
+    const std::string what = in_mbarrier ? describe(*t.mbarrier, t.parity) : name_of(t.waits_in);
+    text += t.done ? " returned." : fmt::format(" wait in {} at {}.", what, text_of(t.site));
     i = past;
   }
   return text;

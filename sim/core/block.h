@@ -7,8 +7,11 @@
 #include "sim/core/bank_conflicts.h"
 #include "sim/core/fiber.h"
 #include "sim/core/global_memory.h"
+#include "sim/core/mbarrier.h"
 #include "sim/core/ready_list.h"
 #include "sim/core/shared_memory.h"
+#include "sim/core/tma.h"
+#include "sim/core/wgmma.h"
 #include "sim/counters.h"
 
 namespace flashtune::sim {
@@ -28,8 +31,16 @@ enum class Meeting : unsigned char {
   kMmaFp16,
   kMmaBf16,
   kMmaTf32,
+  kStmatrix,
+  kFirstLane,
+  kMbarrier,
+  kProductWait,
+  kProducts,
 };
 const char* name_of(Meeting meeting);
+
+/// One kernel is one translation unit, in which a file has one name.
+inline bool same(Site a, Site b) { return a.line == b.line && a.file == b.file; }
 
 /// What a lane brings to a meeting, and where the outcome goes. The lane waits inside the instruction, so pointers into
 /// its stack stay good; whoever comes last does the work of all.
@@ -42,7 +53,10 @@ struct LaneArguments {
   unsigned b[2];
   float value;  // shuffle
   int lane_mask;
-  bool predicate;  // vote
+  bool predicate;              // vote
+  int number;                  // from_first_lane
+  const unsigned* from;        // stmatrix
+  unsigned char* written_row;  // stmatrix
 };
 
 /// A copy that its thread has not waited for.
@@ -55,6 +69,9 @@ struct PendingCopy {
 
 class Block;
 
+/// A thread's stamp is its index above so many bits of a count.
+constexpr unsigned kStampBits = 22;
+
 struct Thread {
   Fiber fiber;
   Block* block = nullptr;
@@ -64,6 +81,14 @@ struct Thread {
   Site site{};
   std::vector<PendingCopy> copies;  // oldest first; those past the last group's end are uncommitted
   std::vector<std::size_t> groups;  // where each committed group ends in `copies`
+
+  const Mbarrier* mbarrier = nullptr;     // that it waits for, in kMbarrier
+  unsigned parity = 0;                    // likewise
+  unsigned stamp = 0;                     // its index and the number of its fence_async_copies()
+  std::vector<BoxStore> stores;           // and these are to the stores of boxes
+  std::vector<std::size_t> store_groups;  // what `copies` and `groups` are to copies
+  unsigned char store_order = 0;          // an object for release and acquire
+  ThreadProducts products;
 };
 
 struct Warp {
@@ -143,6 +168,10 @@ class Block {
   Warp& warp() { return warps_[current_ / 32]; }
   LaneArguments& arguments() { return warp().lanes[lane()]; }
   SharedMemory& shared() { return shared_; }
+  const LaunchContext& context() const { return context_; }
+  Mbarriers& mbarriers() { return mbarriers_; }
+  Warpgroup& warpgroup() { return warpgroups_[current_ / Warpgroup::kThreads]; }
+  Thread& thread_of(unsigned index) { return threads_[index]; }
   Counters& count() { return counters_; }
   Random& random() { return random_; }
   const SimOptions& options() const { return context_.options; }
@@ -162,6 +191,15 @@ class Block {
   void arrive_in_cluster(bool releases, Site site);
   void wait_in_cluster(Site site);
 
+  /// The running thread, alone, waits until it is woken.
+  void sleep(Meeting meeting, Site site);
+  /// Wakes those who sleep in `meeting` and of whom `is_meant` holds.
+  template <class IsMeant>
+  void wake_those(Meeting meeting, const IsMeant& is_meant) {
+    for (Thread& t : threads_)
+      if (t.waits_in == meeting && is_meant(t)) wake(t);
+  }
+
   /// Ends the launch with a report on the running thread. `describe` makes its text later, on the host's stack: this
   /// fiber is abandoned as it stands, and what it has allocated would never be freed.
   template <class Describe>
@@ -174,12 +212,18 @@ class Block {
 
   /// A check of global memory on behalf of the running thread; fails when it does not hold.
   void check_global(const void* p, std::size_t bytes, const char* what, Site site);
+  /// The same of bytes at any address.
+  void check_bounds(const void* p, std::size_t bytes, const char* what, Site site);
+  /// A check of shared memory on behalf of what reads or writes it past the threads' own way to it, the copy engine and
+  /// products: who wrote it last has fenced since. 16 bytes.
+  void check_fenced(unsigned address, const char* what, Site site);
 
   /// Lands copies of the running thread until at most `pending` groups are left.
   void land_copies(std::size_t pending);
   void land(const PendingCopy& copy);
 
  private:
+  void wake(Thread& thread);
   static void fiber_main();
   unsigned arrive(Warp& w, Meeting meeting, Site site);
   void leave(Warp& w) { w.waiting = 0, w.meeting = Meeting::kNone; }
@@ -201,6 +245,8 @@ class Block {
   std::vector<Warp> warps_;
   unsigned index_ = 0, current_ = 0, live_ = 0;
   NamedBarrier named_[kNamedBarriers];
+  Mbarriers mbarriers_;
+  std::vector<Warpgroup> warpgroups_;
   unsigned at_block_barrier_ = 0;
   unsigned block_barriers_ = 0;
   unsigned char order_[2] = {};  // as in Warp

@@ -8,7 +8,7 @@
 namespace flashtune::sim {
 
 Cluster::Cluster(const LaunchContext& context)
-    : context_(context), ready_(context.options.schedule, context.threads * context.cluster) {
+    : context_(context), ready_(context.options.schedule, context.threads * context.cluster), engine_(*this) {
   for (unsigned rank = 0; rank < context.cluster; ++rank)
     blocks_.push_back(std::make_unique<Block>(context, *this, rank));
   // Grown on a fiber it would be freed on another, in which ThreadSanitizer sees a race of the kernel.
@@ -20,12 +20,14 @@ std::optional<std::string> Cluster::run(unsigned first) {
   ready_.clear();
   barrier_.came = 0;
   barrier_.waiting.clear();
+  engine_.clear();
   live_ = context_.threads * size();
   for (unsigned rank = 0; rank < size(); ++rank) blocks_[rank]->begin(first + rank);
   release(&lifetime_);
   host_.switch_to(take_turn());
   if (failed_)
     for (const auto& block : blocks_) block->release_for_good(&lifetime_);
+  bystanders_.release_for_good(&lifetime_);
   // One cluster after the other in the same shared memory is no race.
   acquire(&lifetime_);
   if (!failed_) return std::nullopt;
@@ -38,14 +40,21 @@ Counters Cluster::counters() const {
   return sum;
 }
 
+bool Cluster::somebody_can_run() {
+  while (ready_.empty())
+    if (!engine_.land_one()) return false;
+  return true;
+}
+
 Fiber& Cluster::take_turn() {
+  engine_.land_by_chance();
   Thread& next = ready_.pop(random_);
   next.block->run_next(next);
   return next.fiber;
 }
 
 void Cluster::wait() {
-  if (ready_.empty()) abandon(nullptr);
+  if (!somebody_can_run()) abandon(nullptr);
   Fiber& self = Block::current().thread().fiber;
   Fiber& next = take_turn();
   if (&next != &self) self.switch_to(next);
@@ -60,7 +69,7 @@ void Cluster::yield_if_random() {
 void Cluster::run_next_for_ever() {
   Fiber& self = Block::current().thread().fiber;
   if (--live_ == 0) self.switch_to(host_, true);
-  if (ready_.empty()) abandon(nullptr);
+  if (!somebody_can_run()) abandon(nullptr);
   self.switch_to(take_turn(), true);
   __builtin_unreachable();
 }

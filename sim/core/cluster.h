@@ -9,6 +9,8 @@
 
 #include "sim/core/block.h"
 #include "sim/core/ready_list.h"
+#include "sim/core/sanitizers.h"
+#include "sim/core/tma.h"
 
 namespace flashtune::sim {
 
@@ -38,6 +40,8 @@ class Cluster {
   Block& block(unsigned rank) { return *blocks_[rank]; }
   Random& random() { return random_; }
   ClusterBarrier& barrier() { return barrier_; }
+  CopyEngine& engine() { return engine_; }
+  Bystanders& bystanders() { return bystanders_; }
   /// Counts a warp of `threads` threads in; whether it was the last.
   bool arrive(unsigned threads);
 
@@ -54,6 +58,8 @@ class Cluster {
 
  private:
   Fiber& take_turn();
+  /// Boxes land while nobody can run; whether somebody can then.
+  bool somebody_can_run();
   std::string report() const;
   std::string who_waits() const;
 
@@ -62,6 +68,8 @@ class Cluster {
   ReadyList ready_;
   std::vector<std::unique_ptr<Block>> blocks_;  // by rank
   ClusterBarrier barrier_;
+  CopyEngine engine_;
+  Bystanders bystanders_;
   Fiber host_;         // the OS thread's own stack
   unsigned live_ = 0;  // threads
   unsigned char lifetime_ = 0;

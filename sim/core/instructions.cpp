@@ -10,55 +10,20 @@
 #include "sim/core/cluster.h"
 #include "sim/core/matrix.h"
 #include "sim/core/sanitizers.h"
+#include "sim/core/shared_access.h"
 
 namespace flashtune::sim {
 namespace {
 
 // --- shared memory
 
-std::string name_of_owner(const Block& block, const Block& owner) {
-  return &owner == &block ? "" : fmt::format(" of block {}", owner.index());
-}
-
-/// Where `bytes` at `address` of the owner's shared memory lie, checked on behalf of the running block.
-unsigned char* shared_at(Block& block, Block& owner, unsigned address, unsigned bytes, const char* what, Site site) {
-  unsigned char* p = owner.shared().at(address, bytes);
-  if (p == nullptr)
-    block.fail(site, [&] {
-      return fmt::format("{} of {} bytes of shared memory{} out of bounds or misaligned: {}", what, bytes,
-                         name_of_owner(block, owner), owner.shared().fault(address, bytes));
-    });
-  return p;
-}
-
-const unsigned char* shared_source(Block& block, unsigned address, unsigned bytes, const char* what, Site site) {
-  unsigned char* p = shared_at(block, block, address, bytes, what, site);
-  if (!block.shared().readable(address, bytes))
-    block.fail(site, [&] {
-      return fmt::format("{} of shared memory that is not there yet: {}", what,
-                         block.shared().why_unreadable(address, bytes));
-    });
-  kernel_reads(p, bytes);
-  return p;
-}
-
-unsigned char* shared_target(Block& block, Block& owner, unsigned address, unsigned bytes, const char* what,
-                             Site site) {
-  unsigned char* p = shared_at(block, owner, address, bytes, what, site);
-  if (owner.shared().in_flight(address, bytes))
-    block.fail(site, [&] {
-      return fmt::format("{} onto shared memory{} at which a copy is still in flight: {}", what,
-                         name_of_owner(block, owner), owner.shared().why_unreadable(address, bytes));
-    });
-  return p;
-}
-
 /// Stores into the shared memory of `owner`, the running block or another of its cluster.
 void store_into(Block& block, Block& owner, unsigned to, const void* value, unsigned bytes, Site site) {
   unsigned char* p = shared_target(block, owner, to, bytes, "store", site);
   kernel_writes(p, bytes);
   std::memcpy(p, value, bytes);
-  owner.shared().mark_written(to, bytes);
+  // What another block has written is taken to be fenced.
+  owner.shared().mark_written(to, bytes, &owner == &block ? block.thread().stamp : 0);
 }
 
 unsigned shared_region(unsigned first, int bytes, Site site) {
@@ -230,6 +195,26 @@ void ldmatrix(unsigned* to, unsigned row_address, Site site) {
   });
 }
 
+void stmatrix(unsigned row_address, const unsigned* from, Site site) {
+  Block& block = Block::current();
+  LaneArguments& mine = block.arguments();
+  mine.written_row = shared_target(block, block, row_address, 16, name_of(Meeting::kStmatrix), site);
+  mine.address = row_address;
+  mine.from = from;
+  kernel_writes(mine.written_row, 16);
+  block.meet_warp(Meeting::kStmatrix, site, [&](Warp& w) {
+    Counters& counters = block.count();
+    ++counters.stmatrix;
+    for (unsigned matrix = 0; matrix < 4; ++matrix) {
+      unsigned addresses[8];
+      for (unsigned row = 0; row < 8; ++row) addresses[row] = w.lanes[matrix * 8 + row].address;
+      counters.store_conflicts += conflicts_of_16(addresses, 8);
+    }
+    store_matrices(w.lanes);
+  });
+  block.shared().mark_written(row_address, 16, block.thread().stamp);
+}
+
 /// One lane's part of a product.
 void bring(LaneArguments& mine, float* d, const unsigned* a, unsigned b0, unsigned b1) {
   mine.d = d;
@@ -309,6 +294,17 @@ bool any_in_warp(bool predicate, Site site) {
   return mine.predicate;
 }
 
+int from_first_lane(int value, Site site) {
+  Block& block = Block::current();
+  LaneArguments& mine = block.arguments();
+  mine.number = value;
+  block.meet_warp(Meeting::kFirstLane, site, [&](Warp& w) {
+    ++block.count().shuffles;
+    for (unsigned i = 1; i < w.size; ++i) w.lanes[i].number = w.lanes[0].number;
+  });
+  return mine.number;
+}
+
 void sync_warp(Site site) {
   Block& block = Block::current();
   Warp& warp = block.warp();
@@ -364,6 +360,22 @@ const Calls kCalls = {
     .in_block = in_block,
     .store_cluster_8 = store_cluster<8>,
     .store_cluster_16 = store_cluster<16>,
+    .init_mbarrier = init_mbarrier,
+    .fence_mbarrier_init = fence_mbarrier_init,
+    .arrive_mbarrier = arrive_mbarrier,
+    .arrive_mbarrier_of = arrive_mbarrier_of,
+    .wait_mbarrier = wait_mbarrier,
+    .tma_load = tma_load,
+    .tma_store = tma_store,
+    .tma_store_commit = tma_store_commit,
+    .tma_store_wait = tma_store_wait,
+    .fence_async_copies = fence_async_copies,
+    .start_product = start_product,
+    .fence_products = fence_products,
+    .commit_products = commit_products,
+    .wait_for_products = wait_for_products,
+    .stmatrix_x4 = stmatrix,
+    .from_first_lane = from_first_lane,
 };
 
 }  // namespace flashtune::sim

@@ -55,6 +55,12 @@ void load_matrices(LaneArguments* lanes, bool transposed) {
   }
 }
 
+void store_matrices(const LaneArguments* lanes) {
+  for (unsigned lane = 0; lane < 32; ++lane)
+    for (unsigned matrix = 0; matrix < 4; ++matrix)
+      std::memcpy(lanes[matrix * 8 + lane / 4].written_row + lane % 4 * 4, &lanes[lane].from[matrix], 4);
+}
+
 template <Dtype kDtype>
 void multiply(LaneArguments* lanes) {
   float a[16][16], b[16][8];

@@ -1,5 +1,5 @@
-// What the 32 lanes of a warp do together in ldmatrix and mma. Layouts: PTX ISA, "Matrix fragments for mma.m16n8k16
-// with floating point type" and "ldmatrix".
+// What the 32 lanes of a warp do together in ldmatrix, stmatrix and mma. Layouts: PTX ISA, "Matrix fragments for
+// mma.m16n8k16 with floating point type" and "ldmatrix".
 #pragma once
 
 #include "runtime/device/dtype_bits.h"
@@ -9,6 +9,9 @@ namespace flashtune::sim {
 
 /// Four 8 x 8 matrices: lane l gave row l % 8 of matrix l / 8, and receives in register i its piece of matrix i.
 void load_matrices(LaneArguments* lanes, bool transposed);
+
+/// The same back: lane l gave row l % 8 of matrix l / 8, and in register i its piece of matrix i.
+void store_matrices(const LaneArguments* lanes);
 
 /// D += A B, 16 x 8 += 16 x 16 * 16 x 8.
 template <Dtype kDtype>

@@ -22,11 +22,54 @@ inline void kernel_writes(void* p, std::size_t bytes) { __tsan_write_range(p, by
 /// What happened before release(object) is visible after an acquire(object) that comes later.
 inline void release(void* object) { __tsan_release(object); }
 inline void acquire(void* object) { __tsan_acquire(object); }
+
+/// Copies and products, which run beside the threads: each is ordered by nothing but what it acquires and releases.
+class Bystanders {
+ public:
+  Bystanders() {
+    for (void*& context : contexts_) context = __tsan_create_fiber(0);
+  }
+  ~Bystanders() {
+    for (void* context : contexts_) __tsan_destroy_fiber(context);
+  }
+  Bystanders(const Bystanders&) = delete;
+  Bystanders& operator=(const Bystanders&) = delete;
+
+  /// Whatever `work` reads and writes, the next of them does.
+  template <class Work>
+  void run(const Work& work) {
+    as(contexts_[next_++ % kCount], work);
+  }
+  /// What they have done becomes visible to whoever acquires `object`.
+  void release_for_good(void* object) {
+    for (void* context : contexts_) as(context, [&] { release(object); });
+  }
+
+ private:
+  template <class Work>
+  static void as(void* context, const Work& work) {
+    void* self = __tsan_get_current_fiber();
+    __tsan_switch_to_fiber(context, __tsan_switch_to_fiber_no_sync);
+    work();
+    __tsan_switch_to_fiber(self, __tsan_switch_to_fiber_no_sync);
+  }
+  static constexpr unsigned kCount = 8;  // those of one are ordered among each other, which hides some races
+  void* contexts_[kCount];
+  unsigned next_ = 0;
+};
 #else
 inline void kernel_reads(const void*, std::size_t) {}
 inline void kernel_writes(void*, std::size_t) {}
 inline void release(void*) {}
 inline void acquire(void*) {}
+class Bystanders {
+ public:
+  template <class Work>
+  void run(const Work& work) {
+    work();
+  }
+  void release_for_good(void*) {}
+};
 #endif
 
 }  // namespace flashtune::sim

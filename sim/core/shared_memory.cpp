@@ -10,7 +10,7 @@ namespace flashtune::sim {
 std::string text_of(Site site) { return fmt::format("{}:{}", site.file, site.line); }
 
 SharedMemory::SharedMemory(unsigned bytes)
-    : size_(bytes), bytes_(new (kAlignment) unsigned char[bytes]), state_((bytes + 3) / 4) {
+    : size_(bytes), bytes_(new (kAlignment) unsigned char[bytes]), state_((bytes + 3) / 4), stamps_(state_.size()) {
   regions_.reserve(kMaxRegions);
   reset();
 }
@@ -72,6 +72,7 @@ std::string SharedMemory::why_unreadable(unsigned address, unsigned bytes) const
     const unsigned char s = state[i];
     const std::string place = fmt::format("offset {} of {}", offset + 4 * i, name_of_region(address >> kOffsetBits));
     if (s == kUnwritten) return place + " was never written";
+    if (s == kBarrier) return place + " is an mbarrier";
     if ((s & kInFlight) != 0) return place + " holds a copy that nobody has waited for";
     if (s != wanted && wanted != kUndeclared)
       return fmt::format("{} was written last through {}", place, name_of_region(s - 1u));

@@ -52,6 +52,11 @@ class SharedMemory {
     return bytes_.get() + offset;
   }
   std::string fault(unsigned address, unsigned bytes) const;
+  /// Whether a multiple of 16 bytes lies in the region.
+  bool holds(unsigned address, unsigned bytes) {
+    return at(address, 16) != nullptr && at(address + bytes - 16, 16) != nullptr;
+  }
+  static unsigned offset_of(unsigned address) { return (address & kOffsetMask) - kBase; }
 
   // --- the state of 32-bit words; the address must be one that at() admits
   /// Whether words may be read through this address: written, through the same region, and landed.
@@ -69,10 +74,18 @@ class SharedMemory {
       if ((state[i] & kInFlight) != 0) return true;
     return false;
   }
-  void mark_written(unsigned address, unsigned bytes) { mark(address, bytes, mark_of(address)); }
+  /// `stamp`: the writer's (Thread::stamp); 0 when it was the copy engine.
+  void mark_written(unsigned address, unsigned bytes, unsigned stamp) {
+    mark(address, bytes, mark_of(address));
+    unsigned* p = &stamps_[word_of(address)];
+    for (unsigned i = 0; i < bytes / 4; ++i) p[i] = stamp;
+  }
   void mark_in_flight(unsigned address, unsigned bytes) {
     mark(address, bytes, static_cast<unsigned char>(mark_of(address) | kInFlight));
   }
+  /// Takes 8 bytes for an mbarrier: nothing else may read or write them any more.
+  void mark_barrier(unsigned address) { mark(address, 8, kBarrier); }
+  unsigned stamp_of(unsigned address) const { return stamps_[word_of(address)]; }
 
  private:
   struct Region {
@@ -83,14 +96,16 @@ class SharedMemory {
   static constexpr unsigned char kUnwritten = 0;
   static constexpr unsigned char kUndeclared = 1;  // through the whole allocation, region 0
   static constexpr unsigned char kInFlight = 0x80;
+  static constexpr unsigned char kBarrier = 0xff;  // to all who ask for less, a copy that never lands
   static constexpr std::size_t kMaxRegions = 126;
   static_assert(kMaxRegions < 1u << (kWindowShift - kOffsetBits));
 
   static bool readable_by_any(unsigned char state) { return state != kUnwritten && (state & kInFlight) == 0; }
   static unsigned char mark_of(unsigned address) { return static_cast<unsigned char>((address >> kOffsetBits) + 1); }
-  const unsigned char* state_at(unsigned address) const { return &state_[((address & kOffsetMask) - kBase) / 4]; }
+  static unsigned word_of(unsigned address) { return ((address & kOffsetMask) - kBase) / 4; }
+  const unsigned char* state_at(unsigned address) const { return &state_[word_of(address)]; }
   void mark(unsigned address, unsigned bytes, unsigned char state) {
-    unsigned char* p = &state_[((address & kOffsetMask) - kBase) / 4];
+    unsigned char* p = &state_[word_of(address)];
     for (unsigned i = 0; i < bytes / 4; ++i) p[i] = state;
   }
   std::string name_of_region(unsigned region) const;
@@ -103,6 +118,7 @@ class SharedMemory {
   unsigned size_;
   std::unique_ptr<unsigned char[], Free> bytes_;  // of exactly size_, so that AddressSanitizer sees an access past it
   std::vector<unsigned char> state_;              // of each word: region + 1, perhaps | kInFlight
+  std::vector<unsigned> stamps_;                  // of each word that is written
   std::vector<Region> regions_;                   // [0] is the whole allocation
 };
 

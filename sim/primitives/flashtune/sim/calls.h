@@ -15,6 +15,22 @@ struct Site {
 
 enum class Format : int { kFp16 = 0, kBf16 = 1 };
 
+/// An asynchronous product of a warpgroup, 64 x columns (+)= 64 x 16 * 16 x columns.
+struct Product {
+  unsigned long long a, b;    // descriptors of operands in shared memory
+  const unsigned* registers;  // A's, in the place of `a`, or nullptr: read when the product is made
+  int columns;
+  bool adds;        // to what the accumulators hold
+  bool b_by_depth;  // MN-major: a line of B is of one k
+  Format format;
+};
+
+/// Where a box lies in a tensor, innermost axis first.
+struct BoxPlace {
+  int axes;
+  int at[5];
+};
+
 /// One function for each instruction. Shared memory is addressed by 32 bits, as in PTX.
 struct Calls {
   int (*thread_index)();
@@ -62,10 +78,32 @@ struct Calls {
   unsigned (*in_block)(unsigned address, int rank, Site);
   void (*store_cluster_8)(unsigned to, const void* value, Site);
   void (*store_cluster_16)(unsigned to, const void* value, Site);
+
+  void (*init_mbarrier)(unsigned barrier, int arrivals, Site);
+  void (*fence_mbarrier_init)();
+  void (*arrive_mbarrier)(unsigned barrier, int bytes, Site);
+  void (*arrive_mbarrier_of)(unsigned barrier, int rank, Site);
+  void (*wait_mbarrier)(unsigned barrier, unsigned parity, bool cluster, Site);
+
+  /// `blocks`: a bit for each block of the cluster in which it lands, 0 for the thread's own.
+  void (*tma_load)(unsigned to, const void* map, const BoxPlace&, unsigned barrier, int blocks, Site);
+  void (*tma_store)(const void* map, const BoxPlace&, unsigned from, Site);
+  void (*tma_store_commit)();
+  void (*tma_store_wait)(int pending);
+  void (*fence_async_copies)();
+
+  /// `d`: columns / 2 accumulators of this thread, which must be there until the wait, as must the registers of A.
+  void (*start_product)(float* d, const Product&, Site);
+  void (*fence_products)();
+  void (*commit_products)();
+  void (*wait_for_products)(int pending, Site);
+
+  void (*stmatrix_x4)(unsigned row_address, const unsigned* from, Site);
+  int (*from_first_lane)(int value, Site);
 };
 
 /// Raised whenever Calls or Kernel change, so that a kernel stored by another version is not run.
-constexpr int kKernelVersion = 3;
+constexpr int kKernelVersion = 4;
 
 /// A compiled library exports flashtune_sim_kernels, an array of these that ends with one without an entry.
 struct Kernel {
