@@ -7,6 +7,7 @@
 
 #include "runtime/jit/nvrtc.h"
 #include "runtime/jit/source.h"
+#include "tests/support/hopper_fixtures.h"
 
 namespace flashtune {
 namespace {
@@ -25,6 +26,12 @@ TEST_P(EachTemplate, CompilesAlone) {
   source.entry = "alone";
   source.target = "sm_80";
   const Compiled compiled = nvrtc()->compile(source, Templates::embedded());
+  EXPECT_TRUE(compiled.ok) << compiled.log;
+}
+
+TEST(Fixtures, OfSm90Compile) {
+  const Source source{hopper_source(), "wgmma_bf16_80", "sm_90a", ""};
+  const Compiled compiled = Nvrtc::load()->compile(source, Templates::embedded());
   EXPECT_TRUE(compiled.ok) << compiled.log;
 }
 

@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "tests/support/gpu.h"
+#include "tests/support/hopper_fixtures.h"
 #include "tests/support/primitive_fixtures.h"
 
 namespace flashtune {
@@ -26,6 +27,12 @@ TEST_F(Primitives, AreThoseOfTheFixtures) {
   const auto wanted = read_primitive_fixture();
   ASSERT_TRUE(wanted) << primitive_fixture_path() << " is not there; write it with FLASHTUNE_WRITE_FIXTURES=DIR";
   for (const std::string& line : primitive_differences(got, *wanted)) ADD_FAILURE() << line;
+}
+
+TEST_F(Primitives, OfSm90LeaveWhatIsWorkedOut) {
+  if (device().info().key.arch != 90) GTEST_SKIP() << "these instructions are sm_90a's alone";
+  const std::string cubin = cubin_of(hopper_source(), "first_lane", "sm_90a");  // and all others
+  for (const std::string& line : hopper_differences(device(), cubin)) ADD_FAILURE() << line;
 }
 
 }  // namespace

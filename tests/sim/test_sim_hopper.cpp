@@ -1,92 +1,16 @@
-// The instructions of sm_90a on the simulated device: a pipeline of copies and products is right under every schedule,
-// and what a kernel does wrong with them is reported.
-#include <fmt/format.h>
+// Products of sm_90a on the simulated device: a pipeline of copies and products is right under every schedule, and what
+// a kernel does wrong with it is reported.
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
-#include "cache/error.h"
-#include "runtime/device/dtype_bits.h"
-#include "sim/sim_compiler.h"
-#include "sim/sim_device.h"
-#include "tests/sim/bench.h"
+#include "tests/sim/hopper.h"
 #include "tests/sim/races.h"
 
 namespace flashtune {
 namespace {
-
-/// A kernel whose body is `body`, which begins on kernel.cu:12 so that reports can be told by their place.
-std::string kernel_text(const std::string& body) {
-  return "#include \"flashtune/primitives/cluster.cuh\"\n"
-         "#include \"flashtune/primitives/global.cuh\"\n"
-         "#include \"flashtune/primitives/mbarrier.cuh\"\n"
-         "#include \"flashtune/primitives/memory.cuh\"\n"
-         "#include \"flashtune/primitives/stmatrix.cuh\"\n"
-         "#include \"flashtune/primitives/tma.cuh\"\n"
-         "#include \"flashtune/primitives/warp.cuh\"\n"
-         "#include \"flashtune/primitives/warpgroup.cuh\"\n"
-         "#include \"flashtune/primitives/wgmma.cuh\"\n"
-         "struct Params { flashtune::TensorMap in, out; unsigned* words; }; using namespace flashtune; "
-         "extern \"C\" __global__ void kernel(const Params p) { const int t = thread_index(), block = block_index();\n"
-         "const u32 smem = dynamic_smem(), bar = shared_region(smem + 61440, 1024);\n" +
-         body + "\n}\n";
-}
-
-std::vector<Lane> all_schedules() {
-  std::vector<Lane> all = lanes(6);
-  all.push_back({"fifo", {}});
-  all.back().options.schedule = Schedule::kFifo;
-  return all;
-}
-
-/// `in`: 128 rows of 256 small integers in boxes of 64 x 64. `out`: 64 rows of 64 elements, two heads by turns, in
-/// boxes of 64 x (2 x 16).
-class Hopper : public testing::Test {
- protected:
-  static constexpr int kRows = 128, kDims = 256, kOutRows = 64;
-  static constexpr unsigned kThreads = 160, kSmem = 62 * 1024;
-  struct Params {
-    TensorMap in, out;
-    unsigned* words;
-  };
-
-  Hopper() : device_(90), in_(device_, 2 * kRows * kDims), out_(device_, 2 * kOutRows * 64), words_(device_, 4 * 4096) {
-    std::vector<std::uint16_t> numbers;
-    for (int i = 0; i < kRows * kDims; ++i) numbers.push_back(from_float<Dtype::kBf16>(number(i / kDims, i % kDims)));
-    device_.copy_in(in_.get(), numbers.data(), in_.size());
-    device_.fill(out_.get(), 0, out_.size());
-    TensorBox in{in_.get(), 4, {kDims, kRows, 1, 1}, {1, kDims, kDims * kRows, kDims * kRows}, {64, 64, 1, 1}};
-    TensorBox out{out_.get(), 5, {64, 2, kOutRows / 2, 1, 1}, {1, 64, 128, 8, 8}, {64, 2, 16, 1, 1}};
-    params_ = {device_.tensor_map(in), device_.tensor_map(out), reinterpret_cast<unsigned*>(words_.get())};
-  }
-  static float number(int row, int dim) { return static_cast<float>((row * 7 + dim * 5) % 9 - 4); }
-
-  /// What a launch reports; empty when it does not.
-  std::string report_of(const std::string& body, unsigned threads = kThreads, unsigned cluster = 1) {
-    static SimCompiler compiler;
-    const Compiled compiled = compiler.compile_text(kernel_text(body), {"kernel"});
-    EXPECT_TRUE(compiled.ok) << compiled.log;
-    if (!compiled.ok) return "does not compile";
-    const auto kernel = device_.load(compiled.cubin, "kernel", kSmem);
-    Launch launch;
-    launch.grid[0] = launch.cluster = cluster;
-    launch.block = threads;
-    launch.smem_bytes = kSmem;
-    launch.params = &params_;
-    try {
-      device_.launch(*kernel, launch);
-    } catch (const Error& error) {
-      EXPECT_EQ(error.kind(), ErrorKind::kDevice);
-      return error.what();
-    }
-    return "";
-  }
-
-  SimDevice device_;
-  DeviceBuffer in_, out_, words_;
-  Params params_;
-};
 
 /// A ring of two stages for the rows 0 to 63 (A) and 64 to 127 (B) of 64 dims: a producer warp, and a warpgroup that
 /// multiplies, D = A B^T, and stores its 64 x 64 numbers as two boxes.
@@ -168,6 +92,106 @@ TEST_F(Hopper, APipelineOfCopiesAndProductsIsRightUnderEverySchedule) {
     if (first.wgmma == 0) first = counters;
     EXPECT_EQ(counters, first) << lane.name;
   }
+}
+
+TEST_F(Hopper, AProductReadsWhatIsThere) {
+  for (const CopyTiming timing : kTimings) {
+    use(timing);
+    EXPECT_EQ(report_of(kLoaded + kProduct + "wgmma_wait<0>();", 128), "");
+    expect_says(report_of(kBegin + kLoad + kProduct + "wgmma_wait<0>();", 128),
+                {"kernel.cu:17", "an operand of a product that is not there", "a copy that nobody has waited for"});
+    const std::string write = "for (int i = t; i < 2048; i += 128) store_shared(smem + i * 4, 0);\n";
+    expect_says(report_of(write + "sync_block();\n" + kProduct + "wgmma_wait<0>();", 128),
+                {"a product reads offset 0", "which thread 0 wrote without fence_async_copies() since"});
+    EXPECT_EQ(report_of(write + "fence_async_copies(); sync_block();\n" + kProduct + "wgmma_wait<0>();", 128), "");
+  }
+}
+
+TEST_F(Hopper, AProductIsOneOfAWholeWarpgroup) {
+  expect_says(report_of(kLoaded + kProduct + "wgmma_wait<0>();", 160),
+              {"the last, incomplete warpgroup of 160 threads"});
+  expect_says(report_of(kLoaded + "if (t >= 96) return;\n" + kProduct + "wgmma_wait<0>();", 128),
+              {"deadlock", "Threads 0 to 95 wait in products (wgmma) that not all of the warpgroup have started"});
+  expect_says(report_of(kLoaded + "float d[1][4]; wgmma_fence();\n"
+                                  "const auto x = wgmma_operand(smem + (t < 64 ? 0 : 32), 1024, 0);\n"
+                                  "Wgmma<8>::start<Dtype::kBf16>(d, x, x); wgmma_commit(); wgmma_wait<0>();",
+                        128),
+              {"the threads of a warpgroup diverge", "started at kernel.cu:18"});
+  expect_says(report_of(kLoaded + "float d[1][4]; wgmma_fence(); const auto x = wgmma_operand(smem, 1024, 0) << 1;\n"
+                                  "Wgmma<8>::start<Dtype::kBf16>(d, x, x); wgmma_commit(); wgmma_wait<0>();",
+                        128),
+              {"is not one in swizzled lines of 128 bytes"});
+  expect_says(report_of(kLoaded + "float d[1][4]; const auto x = wgmma_operand(smem, 1024, 0);\n"
+                                  "Wgmma<8>::start<Dtype::kBf16>(d, x, x);",
+                        128),
+              {"a product without wgmma_fence() before"});
+}
+
+TEST_F(Hopper, AThreadWaitsForItsProducts) {
+  for (const CopyTiming timing : kTimings) {
+    use(timing);
+    expect_says(report_of(kLoaded + kProduct, 128), {"kernel.cu:18", "returned without waiting for 1 products"});
+    expect_says(report_of(kLoaded + kProduct + "wgmma_wait<1>();", 128), {"without waiting for 1 products"});
+  }
+}
+
+TEST_F(Hopper, WarpsOfAWarpgroupStartProductsWithoutWaitingForEachOther) {
+  // Each warp starts its product only after the one before has started its own, and waited for by another barrier.
+  const std::string body = kLoaded + "const int warp = t / 32; if (warp > 0) sync_named(warp, 64);\n" + kProduct +
+                           "if (warp < 3) arrive_named(warp + 1, 64);\nwgmma_wait<0>();";
+  for (const Lane& lane : all_schedules()) {
+    device_.set_options(lane.options);
+    EXPECT_EQ(report_of(body, 128), "") << lane.name;
+  }
+}
+
+TEST_F(Hopper, AProductReadsSharedMemoryAndRegistersAsLateAsTheWait) {
+  // The other half of the rows lands where the product reads, before it is waited for.
+  const std::string over = kLoaded + kProduct + "sync_block();" +
+                           "if (t == 0) arrive_mbarrier_expecting(bar, 8192), "
+                           "tma_load(smem, p.in, BoxAt{0, 64, 0, 0}, bar);\n"
+                           "wait_mbarrier(bar, 1); wgmma_wait<0>(); p.words[t] = bits_of(d[0][0]);";
+  const std::string registers = kLoaded +
+                                "float d[8][4] = {}; u32 a[4] = {0x3f803f80, 0x3f803f80, 0x3f803f80, 0x3f803f80};\n"
+                                "wgmma_fence();\n"
+                                "Wgmma<64>::add_mn<Dtype::kBf16>(d, a, wgmma_operand(smem, 1024, 8192));\n"
+                                "wgmma_commit(); a[0] = 0; wgmma_wait<0>(); p.words[t] = bits_of(d[0][0]);";
+  for (const std::string& body : {over, registers}) {
+    std::vector<unsigned> results[2];
+    for (const CopyTiming timing : {CopyTiming::kEarly, CopyTiming::kLate}) {
+      use(timing);
+      const RaceCounter counter;
+      EXPECT_EQ(report_of(body, 128), "");
+      results[timing == CopyTiming::kLate] = words();
+      EXPECT_EQ(counter.count() > 0, finds_races() && body == over);
+    }
+    EXPECT_NE(results[0], results[1]);
+  }
+}
+
+TEST_F(Hopper, APipelineWithoutOneOfItsWaitsIsFound) {
+  const auto without = [&](const std::string& what) {
+    std::string body = kPipeline;
+    const std::size_t at = body.find(what);
+    EXPECT_NE(at, std::string::npos) << what;
+    body.replace(at, what.size(), ";");
+    int found = 0;
+    for (const Lane& lane : all_schedules()) {
+      const RaceCounter counter;
+      device_.set_options(lane.options);
+      found += !report_of(body).empty() || counter.count() > 0;
+    }
+    return found;
+  };
+  const int all = static_cast<int>(all_schedules().size());
+  EXPECT_EQ(without("wait_mbarrier(full(i % 2), i / 2 % 2);"), all);
+  EXPECT_EQ(without("wait_mbarrier(empty(i % 2), i / 2 % 2 ^ 1);"), all);
+  EXPECT_EQ(without("arrive_mbarrier_expecting(full(i % 2), 16384);"), all);
+  EXPECT_EQ(without("fence_async_copies();"), all);
+  EXPECT_EQ(without("tma_store_wait_read<0>();"), all);
+  EXPECT_EQ(without("wgmma_fence();"), all);
+  EXPECT_GT(without("wgmma_wait<0>();"), 0);
+  EXPECT_GT(without("sync_named(1, 128);"), 0);
 }
 
 }  // namespace

@@ -22,9 +22,10 @@ class GpuTest : public testing::Test {
   }
   Device& device() { return *device_; }
 
-  /// `text` compiled for the GPU.
-  std::string cubin_of(const std::string& text, const std::string& entry = "kernel") {
-    const Source source{text, entry, "sm_" + std::to_string(device().info().key.arch), ""};
+  /// `text` compiled for the GPU, or for `target`.
+  std::string cubin_of(const std::string& text, const std::string& entry = "kernel", std::string target = "") {
+    if (target.empty()) target = "sm_" + std::to_string(device().info().key.arch);
+    const Source source{text, entry, target, ""};
     const Compiled compiled =
         Nvrtc::load({}, device().info().cuda_version / 1000)->compile(source, Templates::embedded());
     EXPECT_TRUE(compiled.ok) << compiled.log;
