@@ -44,6 +44,7 @@ Config with_usual(Config c, const KernelTraits& traits, const ArchLimits& limits
   const bool uneven = traits.causal && !traits.windowed;
   c.tiles = uneven ? Tiles::kDynamic : Tiles::kStatic;
   c.order = uneven ? BlockOrder::kSections : BlockOrder::kGrid;
+  c.early = 1;
   c.q_stages = 2;
   if (!fits(c)) c.q_stages = 1;
   return c;
@@ -121,6 +122,7 @@ std::vector<Config> alternatives_of(const Config& config, const Problem& problem
     with(&Config::rescale_early, on);
     with(&Config::l2_hints, on);
     with(&Config::pack_gqa, on);
+    with(&Config::early, on);
   }
   for (const int quarters : {0, 1, 2, 4}) with(&Config::hold, quarters);
   for (const int q_stages : {1, 2}) with(&Config::q_stages, q_stages);

@@ -64,7 +64,7 @@ std::optional<Candidate> fallback_of_wgmma(const Problem& p, const ArchLimits& l
   PrefillWgmmaConfig config;
   const bool uneven = p.causal && p.window == 0;
   config.turns = Turns::kProducts;
-  config.rescale_early = 1;
+  config.rescale_early = config.early = 1;
   config.tiles = uneven ? Tiles::kDynamic : Tiles::kStatic;
   config.order = order_for(p);
   for (const WgmmaShape& shape : kWgmmaShapes) {

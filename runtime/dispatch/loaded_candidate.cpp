@@ -28,6 +28,7 @@ void launch_bound(Device& device, const LoadedCandidate& loaded, const Plan& pla
   launch.params = std::visit([](const auto& p) { return static_cast<const void*>(&p); }, params);
   launch.stream = stream;
   launch.cluster = plan.cluster;
+  launch.early = plan.early;
   device.launch(*loaded.kernel, launch);
   if (plan.combine_blocks == 0) return;
   launch.grid[0] = plan.combine_blocks;

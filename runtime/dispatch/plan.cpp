@@ -132,6 +132,7 @@ Plan plan_of(const PrefillWgmmaConfig& c, const Problem& p, const Resources& res
   plan.block = static_cast<unsigned>(resources.threads);
   plan.smem_bytes = static_cast<unsigned>(resources.smem_bytes);
   plan.cluster = static_cast<unsigned>(c.cluster);
+  plan.early = c.early != 0;
   const int resident = limits.sms * c.blocks_per_sm / c.cluster * c.cluster;
   params.blocks = c.tiles == Tiles::kPlain ? params.tiles : std::min(params.tiles, resident);
   plan.grid[0] = static_cast<unsigned>(params.blocks);

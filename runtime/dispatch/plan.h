@@ -50,6 +50,7 @@ struct Plan {
   unsigned block = 1;
   unsigned smem_bytes = 0;
   unsigned cluster = 1;         // blocks of the grid that run as one cluster
+  bool early = false;           // begins before earlier launches have ended, and waits for them itself
   unsigned combine_blocks = 0;  // > 0: a second kernel of the candidate follows, with as many threads and shared memory
   std::size_t workspace_bytes = 0;
   std::size_t workspace_head = 0;  // bytes at its front that are zero before and after each launch

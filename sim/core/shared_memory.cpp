@@ -18,6 +18,7 @@ SharedMemory::SharedMemory(unsigned bytes)
 void SharedMemory::reset() {
   std::fill_n(bytes_.get(), size_, static_cast<unsigned char>(0xff));
   std::fill(state_.begin(), state_.end(), kUnwritten);
+  std::fill(stamps_.begin(), stamps_.end(), 0u);
   regions_.assign(1, {0, size_, {}});
 }
 

@@ -36,6 +36,12 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
   RowFactors<1> factors;
   Softmax softmax;
 
+  /// Of the lane's upper and lower row: what O is to be multiplied by in the end, and the log-sum-exp.
+  struct {
+    float factor[2];
+    float lse[2];
+  } result;
+
   FT_DEVICE WgmmaConsumer(const Block& block, int consumer)
       : Block(block),
         warpgroup(consumer),
@@ -49,41 +55,94 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
 
   FT_DEVICE void run() {
     if (kConfig.turns != Turns::kFree && warpgroup == kConfig.warpgroups - 1) give_turn();  // to the first
-    for (PackedTile tile = this->records.take(); tile.exists; tile = this->records.take()) {
-      const TileRange keys = this->keys_of(tile);
+    for (Work work = take(); work.tile.exists;) {
       softmax = Softmax(scale_first ? 1.f : p.scale_log2);
       o.clear();
       q.wait_full();
-      if (keys.count > 0) {
-        if constexpr (kConfig.flow == Flow::kSerial)
-          serial(tile, keys);
-        else
-          overlapped(tile, keys);
-      }
+      skip_tiles(work);
+      Work next;
+      if (work.keys.count == 0)
+        next = without_keys();
+      else if constexpr (kConfig.flow == Flow::kSerial)
+        next = serial(work);
+      else
+        next = overlapped(work);
       release_stored();
-      write_output(tile);
+      write_output(work.tile);
       q.advance();
+      work = next;
     }
     if (stored >= 0 && leader) tma_store_wait_read<0>();  // shared memory must outlive the copy
   }
 
-  // --- schedules. Step t visits key tile keys.first + keys.count - 1 - t; masked tiles come first.
+  // --- from tile to tile
+
+  /// A query tile, and the keys that this warpgroup's rows see of it: under a causal mask the upper ones see fewer.
+  struct Work {
+    PackedTile tile;
+    TileRange keys;
+    int skipped;  // key tiles that only other warpgroups need; they come first
+  };
+
+  FT_DEVICE Work take() {
+    const PackedTile tile = this->records.take();
+    if (!tile.exists) return {tile, {0, 0}, 0};
+    const TileRange all = this->keys_of(tile);
+    const int last = min(this->position_of(tile.first_row + (warpgroup + 1) * kWarpgroupRows - 1), p.seq_q - 1);
+    const int end = (max(mask.end_key(last), 0) + kBc - 1) / kBc;
+    const int own = max(min(end - all.first, all.count), 0);
+    return {tile, {all.first, own}, all.count - own};
+  }
+
+  /// Hands back the tiles that only other warpgroups need, once they are there: an arrival for a tile that has not come
+  /// would count for the one before. Turns are given back too: one for each tile, but for the first where it has none.
+  FT_DEVICE void skip_tiles(const Work& work) {
+    for (int i = 0; i < work.skipped; ++i) {
+      k.wait_full();
+      release(k);
+      v.wait_full();
+      release(v);
+    }
+    constexpr int kWithoutTurn = kConfig.flow == Flow::kSerial ? 0 : 1;
+    if constexpr (kConfig.turns != Turns::kFree)
+      for (int i = max(work.keys.count, kWithoutTurn); i < work.keys.count + work.skipped; ++i)
+        sync_named(1 + warpgroup, 256), give_turn();
+  }
+
+  /// The factors of this tile's rows, and the next tile.
+  FT_DEVICE Work close() {
+    softmax.reduce_sums();
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      result.factor[half] = softmax.normalizer(0, half);
+      result.lse[half] = softmax.log_sum_exp(0, half);
+    }
+    return take();
+  }
+
+  /// A tile whose rows see no key. No product has kept the warps together: all must have seen Q's phase before it can
+  /// end.
+  FT_DEVICE Work without_keys() {
+    sync_warpgroup();
+    release_query();
+    return close();
+  }
+
+  // --- schedules. Key tiles are visited from the last to the first, masked ones first. Each returns the next
+  // tile.
 
   /// S, softmax, O: each waits for the one before; only other warpgroups overlap.
-  FT_DEVICE void serial(const PackedTile& tile, const TileRange& keys) {
-    for_each_tile(tile, keys, 0, [&](int key_tile, auto masked) {
-      k.wait_full();
-      wgmma_fence();
-      start_qk<kDtype>(s, this->q_of(warpgroup), this->k_tiles.stage(k.stage));
-      wgmma_commit();
+  FT_DEVICE Work serial(const Work& work) {
+    for_each_tile(work, 0, [&](int key_tile, auto masked) {
+      start_scores();
       wgmma_wait<0>();
-      after_wait(s);
-      release(k);
+      finish_scores(key_tile == work.keys.first);
 
       take_turn<Turns::kSoftmax>();
-      raise(tile, key_tile, masked);
+      raise(work.tile, key_tile, masked);
       softmax.template exponentiate_in_place<0, kKeyTiles>(s);
       if constexpr (kConfig.turns == Turns::kSoftmax) give_turn();
+      release_stored();
       softmax.rescale(o, factors);
       make_operand();
 
@@ -95,25 +154,21 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
       after_wait(o);
       release(v);
     });
+    return close();
   }
 
   /// S of this step and O of the one before are started together; the softmax runs beside O += P V (FlashAttention-3,
   /// algorithm 2).
-  FT_DEVICE void overlapped(const PackedTile& tile, const TileRange& keys) {
-    k.wait_full();
-    take_turn<Turns::kProducts>();
-    wgmma_fence();
-    start_qk<kDtype>(s, this->q_of(warpgroup), this->k_tiles.stage(k.stage));
-    wgmma_commit();
-    if constexpr (kConfig.turns == Turns::kProducts) give_turn();
+  FT_DEVICE Work overlapped(const Work& work) {
+    start_scores();
     wgmma_wait<0>();
-    after_wait(s);
-    release(k);
-    raise(tile, keys.first + keys.count - 1, MaskedIs<Masked::kPerhaps>());
+    finish_scores(work.keys.count == 1);
+    raise(work.tile, work.keys.first + work.keys.count - 1, MaskedIs<Masked::kPerhaps>());
     softmax.template exponentiate_in_place<0, kKeyTiles>(s);
     make_operand();
+    release_stored();
 
-    for_each_tile(tile, keys, 1, [&](int key_tile, auto masked) {
+    for_each_tile(work, 1, [&](int key_tile, auto masked) {
       k.wait_full();
       take_turn<Turns::kProducts>();
       wgmma_fence();
@@ -126,10 +181,9 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
       if constexpr (kConfig.turns == Turns::kProducts) give_turn();
 
       wgmma_wait<kConfig.flow == Flow::kOverlap ? 1 : 0>();
-      after_wait(s);
-      release(k);
+      finish_scores(key_tile == work.keys.first);
       take_turn<Turns::kSoftmax>();
-      raise(tile, key_tile, masked);
+      raise(work.tile, key_tile, masked);
       exponentiate_holding();
       if constexpr (kConfig.turns == Turns::kSoftmax) give_turn();
 
@@ -148,24 +202,38 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
     wgmma_wait<0>();
     after_wait(o);
     release(v);
+    return close();
   }
 
   /// Calls step(key tile, MaskedIs) from step `first` on: in two loops, so that the second has no code for masks. A
   /// window cuts on both sides, and is asked each time.
   template <class Step>
-  FT_DEVICE void for_each_tile(const PackedTile& tile, const TileRange& keys, int first, const Step& step) {
-    int key_tile = keys.first + keys.count - 1 - first;
+  FT_DEVICE void for_each_tile(const Work& work, int first, const Step& step) {
+    int key_tile = work.keys.first + work.keys.count - 1 - first;
     if constexpr (!kTraits.windowed) {
       // Key tiles [0, clear) are seen whole by every row of the warpgroup.
-      const int clear = scale_first ? 0 : max(mask.end_key(first_position(tile)), 0) / kBc;
+      const int clear = scale_first ? 0 : max(mask.end_key(first_position(work.tile)), 0) / kBc;
       for (; key_tile >= clear; --key_tile) step(key_tile, MaskedIs<Masked::kPerhaps>());
       for (; key_tile >= 0; --key_tile) step(key_tile, MaskedIs<Masked::kNo>());
     } else {
-      for (; key_tile >= keys.first; --key_tile) step(key_tile, MaskedIs<Masked::kPerhaps>());
+      for (; key_tile >= work.keys.first; --key_tile) step(key_tile, MaskedIs<Masked::kPerhaps>());
     }
   }
 
   // --- pieces of a step
+
+  /// S = Q K^T of the next keys.
+  FT_DEVICE void start_scores() {
+    k.wait_full();
+    wgmma_fence();
+    start_qk<kDtype>(s, this->q_of(warpgroup), this->k_tiles.stage(k.stage));
+    wgmma_commit();
+  }
+  FT_DEVICE void finish_scores(bool last_of_tile) {
+    after_wait(s);
+    release(k);
+    if (last_of_tile) release_query();
+  }
 
   FT_DEVICE int first_position(const PackedTile& tile) const {
     return this->position_of(tile.first_row + warpgroup * kWarpgroupRows);
@@ -241,6 +309,12 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
 
   // --- the end of a tile
 
+  /// After the last product with Q. The copy engine takes O out of its place, and then it is not free yet.
+  FT_DEVICE void release_query() {
+    if constexpr (!kTmaStore)
+      if (leader) arrive_mbarrier(q.empty());
+  }
+
   /// Once the copy engine has read O out of the last tile's Q buffer, the producer may fill that again.
   FT_DEVICE void release_stored() {
     if (stored < 0) return;
@@ -251,44 +325,53 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
     stored = -1;
   }
 
-  /// O, normalised, over this warpgroup's own rows of Q, and from there to global memory; then the log-sum-exp.
+  /// O, normalised, and then the log-sum-exp.
   FT_DEVICE void write_output(const PackedTile& tile) {
-    softmax.reduce_sums();
-    const typename Block::OTile out{this->q_of(warpgroup).base};
-    store_rows<kDtype>(out, warp_row, o, softmax.normalizer(0, 0), softmax.normalizer(0, 1), lane);
-    if constexpr (kTmaStore) {
-      fence_async_copies();
-      sync_warpgroup();  // all rows are there
-      if (leader) {
-        for (int slab = 0; slab < Block::OTile::kSlabs; ++slab)
-          tma_store(p.o_map, this->box_of(tile, warpgroup, slab), out.slab(slab));
-        tma_store_commit();
-      }
-      stored = q.stage;
-      if constexpr (kConfig.q_stages == 1) release_stored();  // nothing can be loaded before
-    } else {
-      sync_warp();  // a warp reads the rows that its own lanes have written
-      copy_rows(tile, out);
-      fence_async_copies();  // the copy engine writes here next
-      sync_warpgroup();
-      if (leader) arrive_mbarrier(q.empty());
-    }
+    if constexpr (kTmaStore)
+      store_by_copy_engine(tile);
+    else
+      store_by_threads(tile);
     // After O is on its way: fence_async_copies waits for every store before it.
     if (p.lse != nullptr && lane % 4 == 0) write_log_sum_exp(tile);
   }
 
-  FT_DEVICE void copy_rows(const PackedTile& tile, const typename Block::OTile& from) const {
-    constexpr int kChunks = kTraits.head_dim_v / 8, kPieces = 16 * kChunks;
+  /// Over this warpgroup's own rows of Q, and from there to global memory.
+  FT_DEVICE void store_by_copy_engine(const PackedTile& tile) {
+    const typename Block::OTile out{this->q_of(warpgroup).base};
+    store_rows<kDtype>(out, warp_row, o, result.factor[0], result.factor[1], lane);
+    fence_async_copies();
+    sync_warpgroup();  // all rows are there
+    if (leader) {
+      for (int slab = 0; slab < Block::OTile::kSlabs; ++slab)
+        tma_store(p.o_map, this->box_of(tile, warpgroup, slab), out.slab(slab));
+      tma_store_commit();
+    }
+    stored = q.stage;
+    if constexpr (kConfig.q_stages == 1) release_stored();  // nothing can be loaded before
+  }
+
+  /// Straight from registers, so that the next Q can be loaded meanwhile. The four lanes of a quad hold two columns each
+  /// of four fragments; they exchange them until each has all eight of one, 16 bytes.
+  FT_DEVICE void store_by_threads(const PackedTile& tile) const {
 #pragma unroll
-    for (int step = 0; step < (kPieces + 31) / 32; ++step) {
-      const int piece = lane + step * 32;
-      const int row = warp_row + piece / kChunks, chunk = piece % kChunks;
-      const int packed = tile.first_row + warpgroup * kWarpgroupRows + row;
-      const int position = this->position_of(packed);
-      if ((kPieces % 32 == 0 || piece < kPieces) && position < p.seq_q)
-        store_global_16(static_cast<u16*>(p.o) + tile.batch * p.o_strides.batch + head_of(tile, packed) * p.o_strides.head +
-                            position * p.o_strides.row + chunk * 8,
-                        load_shared_16(from.at(row, chunk)));
+    for (int half = 0; half < 2; ++half) {
+      const int packed = packed_row(tile, half), position = this->position_of(packed);
+      const float factor = result.factor[half];
+      u16* row = static_cast<u16*>(p.o) + tile.batch * p.o_strides.batch + head_of(tile, packed) * p.o_strides.head +
+                 position * p.o_strides.row;
+#pragma unroll
+      for (int n = 0; n < kOutTiles; n += 4) {
+        u32 words[4];
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          const float(&four)[4] = o.at[0][n + i < kOutTiles ? n + i : n];
+          words[i] = pack<kDtype>(four[half * 2] * factor, four[half * 2 + 1] * factor);
+        }
+        transpose_in_quad(words, lane);
+        const int chunk = n + lane % 4;
+        if (position < p.seq_q && chunk < kOutTiles)
+          store_global_16(row + chunk * 8, {words[0], words[1], words[2], words[3]});
+      }
     }
   }
 
@@ -299,7 +382,7 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
       const int packed = packed_row(tile, half), position = this->position_of(packed);
       if (position < p.seq_q)
         store_global(p.lse + (static_cast<i64>(tile.batch) * heads + head_of(tile, packed)) * p.seq_q + position,
-                     softmax.log_sum_exp(0, half));
+                     result.lse[half]);
     }
   }
 

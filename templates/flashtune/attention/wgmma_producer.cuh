@@ -2,6 +2,7 @@
 #pragma once
 
 #include "flashtune/attention/wgmma_block.cuh"
+#include "flashtune/primitives/dependent_launch.cuh"
 
 namespace flashtune {
 
@@ -21,6 +22,8 @@ struct WgmmaProducer : WgmmaBlock<kConfig, kTraits> {
   }
 
   FT_DEVICE void run() {
+    allow_next_launch();         // whose blocks begin as these end, and wait
+    wait_for_launches_before();  // which may write what is loaded here; all else waits for the loads
     TileNumbers numbers(p, block_index());
     PackedTile tile = packed_tile<Block::kBr>(p, numbers.current);
     this->records.publish(tile);

@@ -106,7 +106,8 @@ constexpr const char* name_of(POperand p) {
   return p == POperand::kRegisters ? "registers" : p == POperand::kShared ? "shared" : nullptr;
 }
 
-/// How O leaves shared memory: by the copy engine, which the next tile need not wait for, or by the threads' stores.
+/// How O leaves: through Q's shared memory by the copy engine, which the next tile need not wait for, or from registers
+/// by the threads, so that the next Q can be loaded as soon as the last product with this one is done.
 enum class Epilogue : int { kTma = 0, kVector = 1 };
 constexpr const char* name_of(Epilogue epilogue) {
   return epilogue == Epilogue::kTma ? "tma" : epilogue == Epilogue::kVector ? "vector" : nullptr;
@@ -134,6 +135,7 @@ struct PrefillWgmmaConfig {
   BlockOrder order = BlockOrder::kGrid;
   int section_mib = 32;      // of K and V: the heads of a section of BlockOrder::kSections
   int pack_gqa = 0;          // 1: the query heads of a KV head are rows of one tile
+  int early = 0;             // 1: launched while the kernel before it still runs, for whose end it waits itself
   constexpr bool operator==(const PrefillWgmmaConfig&) const = default;
 };
 
@@ -159,12 +161,14 @@ constexpr void visit_fields(Config& c, F&& f) {
   f("order", c.order);
   f("section_mib", c.section_mib);
   f("pack_gqa", c.pack_gqa);
+  f("early", c.early);
 }
 
 /// The part of a config that the compiler sees: configs that differ elsewhere share a cubin.
 constexpr PrefillWgmmaConfig compiled_part(PrefillWgmmaConfig c) {
   const PrefillWgmmaConfig any;
   c.tiles = any.tiles, c.order = any.order, c.section_mib = any.section_mib, c.pack_gqa = any.pack_gqa;
+  c.early = any.early;
   return c;
 }
 

@@ -280,7 +280,7 @@ constexpr Resources resources_of(const PrefillWgmmaConfig& c, const KernelTraits
 constexpr Rejection rejection_of(const PrefillWgmmaConfig& c, const KernelTraits& t, const ArchLimits& limits) {
   if (t.op != Op::kPrefill) return Rejection::kOtherOp;
   if (limits.arch != 90) return Rejection::kNeedsWgmma;
-  const int flags[] = {c.rescale_early, c.lazy_rescale, c.l2_hints, c.pack_gqa};
+  const int flags[] = {c.rescale_early, c.lazy_rescale, c.l2_hints, c.pack_gqa, c.early};
   for (int flag : flags)
     if (flag != 0 && flag != 1) return Rejection::kFlagRange;
   if (c.warpgroups < 1 || c.warpgroups > 3) return Rejection::kWarpgroups;

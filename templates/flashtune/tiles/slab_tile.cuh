@@ -56,7 +56,7 @@ FT_DEVICE void start_pv(Accumulator<1, kColTiles>& o, const Operand<1, kKeySteps
     Wgmma<kColTiles * 8>::template add_mn<kDtype>(o.at[0], p.at[0][step], v.rows(step));
 }
 
-/// Starts O += P V, P in shared memory.
+/// The same with P in shared memory.
 template <Dtype kDtype, class PTile, class VTile, int kColTiles>
 FT_DEVICE void start_pv(Accumulator<1, kColTiles>& o, const PTile& p, const VTile& v) {
 #pragma unroll
