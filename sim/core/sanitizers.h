@@ -12,6 +12,10 @@
 #include <sanitizer/tsan_interface.h>
 extern "C" void __tsan_read_range(void* address, unsigned long bytes);
 extern "C" void __tsan_write_range(void* address, unsigned long bytes);
+extern "C" void AnnotateIgnoreReadsBegin(const char* file, int line);
+extern "C" void AnnotateIgnoreReadsEnd(const char* file, int line);
+extern "C" void AnnotateIgnoreWritesBegin(const char* file, int line);
+extern "C" void AnnotateIgnoreWritesEnd(const char* file, int line);
 #endif
 
 namespace flashtune::sim {
@@ -22,6 +26,14 @@ inline void kernel_writes(void* p, std::size_t bytes) { __tsan_write_range(p, by
 /// What happened before release(object) is visible after an acquire(object) that comes later.
 inline void release(void* object) { __tsan_release(object); }
 inline void acquire(void* object) { __tsan_acquire(object); }
+
+/// While it lives, memory is touched unseen: memcpy and memset of more than a few bytes are seen even in the core.
+struct Unseen {
+  Unseen() { AnnotateIgnoreReadsBegin(nullptr, 0), AnnotateIgnoreWritesBegin(nullptr, 0); }
+  ~Unseen() { AnnotateIgnoreWritesEnd(nullptr, 0), AnnotateIgnoreReadsEnd(nullptr, 0); }
+  Unseen(const Unseen&) = delete;
+  Unseen& operator=(const Unseen&) = delete;
+};
 
 /// Copies and products, which run beside the threads: each is ordered by nothing but what it acquires and releases.
 class Bystanders {
@@ -62,6 +74,10 @@ inline void kernel_reads(const void*, std::size_t) {}
 inline void kernel_writes(void*, std::size_t) {}
 inline void release(void*) {}
 inline void acquire(void*) {}
+struct Unseen {
+  Unseen() {}
+  ~Unseen() {}
+};
 class Bystanders {
  public:
   template <class Work>

@@ -81,13 +81,12 @@ std::size_t check_box(Block& block, const Box& box, const char* what, Site site)
 void read_box(const Box& box, SharedMemory& shared) {
   for (unsigned i = 0; i < lines_of(box.tensor); ++i) {
     const Line line = line_of(box, i);
-    unsigned char unswizzled[kLine] = {};
-    if (line.global != nullptr) {
-      kernel_reads(line.global, line.bytes());
-      std::memcpy(unswizzled + line.first * kElement, line.global, line.bytes());
-    }
     const unsigned to = box.address + i * kLine;
+    if (line.global != nullptr) kernel_reads(line.global, line.bytes());
     kernel_writes(shared.at(to, kChunk), kLine);
+    const Unseen unseen;
+    unsigned char unswizzled[kLine] = {};
+    if (line.global != nullptr) std::memcpy(unswizzled + line.first * kElement, line.global, line.bytes());
     for (unsigned c = 0; c < kLine / kChunk; ++c)
       std::memcpy(shared.at(swizzled(to, c), kChunk), unswizzled + c * kChunk, kChunk);
   }
@@ -103,14 +102,15 @@ void for_chunks(const Line& line, unsigned address, const F& f) {
 void write_box(const Box& box, SharedMemory& shared) {
   for (unsigned i = 0; i < lines_of(box.tensor); ++i) {
     const Line line = line_of(box, i);
-    unsigned char unswizzled[kLine];
-    for_chunks(line, box.address + i * kLine, [&](unsigned chunk, unsigned from) {
-      const unsigned char* bytes = shared.at(from, kChunk);
-      kernel_reads(bytes, kChunk);
-      std::memcpy(unswizzled + chunk * kChunk, bytes, kChunk);
-    });
     if (line.global == nullptr) continue;
+    const unsigned from = box.address + i * kLine;
+    for_chunks(line, from, [&](unsigned, unsigned chunk) { kernel_reads(shared.at(chunk, kChunk), kChunk); });
     kernel_writes(line.global, line.bytes());
+    const Unseen unseen;
+    unsigned char unswizzled[kLine];
+    for_chunks(line, from, [&](unsigned number, unsigned chunk) {
+      std::memcpy(unswizzled + number * kChunk, shared.at(chunk, kChunk), kChunk);
+    });
     std::memcpy(line.global, unswizzled + line.first * kElement, line.bytes());
   }
 }
@@ -156,9 +156,12 @@ void start(Block& owner, const Box& box, unsigned barrier_address, Site site) {
   there.address = target_in(owner, box.address, bytes, site);
   BoxLoad* load = block.cluster().engine().add();
   if (load == nullptr) block.fail(site, [] { return "more boxes in flight than the simulated device keeps"; });
-  *load = {there, &owner, &barrier, bytes, site, false, 0, 0};
+  {
+    const Unseen unseen;
+    *load = {there, &owner, &barrier, bytes, site, false, 0, 0};
+    owner.shared().mark_in_flight(there.address, bytes);
+  }
   release(&load->order);
-  owner.shared().mark_in_flight(there.address, bytes);
   if (now(block)) block.cluster().engine().land(*load);
 }
 
@@ -227,6 +230,7 @@ void CopyEngine::land_perhaps() {
 }
 
 void CopyEngine::see(Mbarrier& barrier) {
+  const Unseen unseen;
   const auto seen = [&](unsigned slot) {
     const BoxLoad& load = slots_[slot];
     if (load.barrier != &barrier || !load.landed || load.phase == barrier.phase) return false;

@@ -169,6 +169,7 @@ void make(Block& block, Warpgroup& g, unsigned past) {
         read_operands<Dtype::kFp16>(block, s, *g.operands);
       release(&g.order);
     });
+    const Unseen unseen;
     kMultiply(s, *g.operands);
   }
 }
