@@ -95,18 +95,17 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
   }
 
   /// Hands back the tiles that only other warpgroups need, once they are there: an arrival for a tile that has not come
-  /// would count for the one before. Turns are given back too: one for each tile, but for the first where it has none.
+  /// would count for the one before. A turn is given back with each, as others may not get to the next tile without it;
+  /// where the flow has none for the first tile, as many are left as there are tiles of its own.
   FT_DEVICE void skip_tiles(const Work& work) {
     for (int i = 0; i < work.skipped; ++i) {
+      if constexpr (kConfig.turns != Turns::kFree)
+        if (i > 0 || work.keys.count > 0 || kConfig.flow == Flow::kSerial) sync_named(1 + warpgroup, 256), give_turn();
       k.wait_full();
       release(k);
       v.wait_full();
       release(v);
     }
-    constexpr int kWithoutTurn = kConfig.flow == Flow::kSerial ? 0 : 1;
-    if constexpr (kConfig.turns != Turns::kFree)
-      for (int i = max(work.keys.count, kWithoutTurn); i < work.keys.count + work.skipped; ++i)
-        sync_named(1 + warpgroup, 256), give_turn();
   }
 
   /// The factors of this tile's rows, and the next tile.
