@@ -95,17 +95,25 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
   }
 
   /// Hands back the tiles that only other warpgroups need, once they are there: an arrival for a tile that has not come
-  /// would count for the one before. A turn is given back with each, as others may not get to the next tile without it;
+  /// would count for the one before it. A turn is given back with each, as others may not get to the next tile without it;
   /// where the flow has none for the first tile, as many are left as there are tiles of its own.
   FT_DEVICE void skip_tiles(const Work& work) {
     for (int i = 0; i < work.skipped; ++i) {
       if constexpr (kConfig.turns != Turns::kFree)
         if (i > 0 || work.keys.count > 0 || kConfig.flow == Flow::kSerial) sync_named(1 + warpgroup, 256), give_turn();
-      k.wait_full();
-      release(k);
-      v.wait_full();
-      release(v);
+      skip(k);
+      skip(v);
     }
+    if (work.skipped > 0) sync_warpgroup();
+  }
+  /// The leader alone looks whether the tile has come: it may be handed back, and the phase after it be over, before
+  /// another warp has looked, which would then wait for ever. Until the barrier that follows nobody may go on, either: a
+  /// thread that is two phases ahead takes the one for the other.
+  template <class Ring>
+  FT_DEVICE void skip(Ring& ring) {
+    const bool waits = kConfig.cluster > 1 ? thread < kConfig.cluster : leader;
+    if (waits) ring.wait_full();
+    release(ring);
   }
 
   /// The factors of this tile's rows, and the next tile.
