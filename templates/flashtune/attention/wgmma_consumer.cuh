@@ -36,12 +36,6 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
   RowFactors<1> factors;
   Softmax softmax;
 
-  /// Of the lane's upper and lower row: what O is to be multiplied by in the end, and the log-sum-exp.
-  struct {
-    float factor[2];
-    float lse[2];
-  } result;
-
   FT_DEVICE WgmmaConsumer(const Block& block, int consumer)
       : Block(block),
         warpgroup(consumer),
@@ -60,17 +54,16 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
       o.clear();
       q.wait_full();
       skip_tiles(work);
-      Work next;
       if (work.keys.count == 0)
-        next = without_keys();
+        without_keys();
       else if constexpr (kConfig.flow == Flow::kSerial)
-        next = serial(work);
+        serial(work);
       else
-        next = overlapped(work);
+        overlapped(work);
       release_stored();
       write_output(work.tile);
       q.advance();
-      work = next;
+      work = take();
     }
     if (stored >= 0 && leader) tma_store_wait_read<0>();  // shared memory must outlive the copy
   }
@@ -95,51 +88,31 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
   }
 
   /// Hands back the tiles that only other warpgroups need, once they are there: an arrival for a tile that has not come
-  /// would count for the one before it. A turn is given back with each, as others may not get to the next tile without it;
-  /// where the flow has none for the first tile, as many are left as there are tiles of its own.
+  /// would count for the one before it. A turn is given back with each, as others may not get to the next tile without
+  /// it; where the flow has none for the first tile, as many are left as there are tiles of its own.
   FT_DEVICE void skip_tiles(const Work& work) {
     for (int i = 0; i < work.skipped; ++i) {
       if constexpr (kConfig.turns != Turns::kFree)
         if (i > 0 || work.keys.count > 0 || kConfig.flow == Flow::kSerial) sync_named(1 + warpgroup, 256), give_turn();
-      skip(k);
-      skip(v);
+      k.wait_full();
+      v.wait_full();
+      sync_warpgroup();  // all have seen this phase, which could be over before a slow warp looks
+      release(k);
+      release(v);
     }
-    if (work.skipped > 0) sync_warpgroup();
-  }
-  /// The leader alone looks whether the tile has come: it may be handed back, and the phase after it be over, before
-  /// another warp has looked, which would then wait for ever. Until the barrier that follows nobody may go on, either: a
-  /// thread that is two phases ahead takes the one for the other.
-  template <class Ring>
-  FT_DEVICE void skip(Ring& ring) {
-    const bool waits = kConfig.cluster > 1 ? thread < kConfig.cluster : leader;
-    if (waits) ring.wait_full();
-    release(ring);
-  }
-
-  /// The factors of this tile's rows, and the next tile.
-  FT_DEVICE Work close() {
-    softmax.reduce_sums();
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      result.factor[half] = softmax.normalizer(0, half);
-      result.lse[half] = softmax.log_sum_exp(0, half);
-    }
-    return take();
   }
 
   /// A tile whose rows see no key. No product has kept the warps together: all must have seen Q's phase before it can
   /// end.
-  FT_DEVICE Work without_keys() {
+  FT_DEVICE void without_keys() {
     sync_warpgroup();
     release_query();
-    return close();
   }
 
-  // --- schedules. Key tiles are visited from the last to the first, masked ones first. Each returns the next
-  // tile.
+  // --- schedules. Key tiles are visited from the last to the first, masked ones first.
 
   /// S, softmax, O: each waits for the one before; only other warpgroups overlap.
-  FT_DEVICE Work serial(const Work& work) {
+  FT_DEVICE void serial(const Work& work) {
     for_each_tile(work, 0, [&](int key_tile, auto masked) {
       start_scores();
       wgmma_wait<0>();
@@ -161,12 +134,11 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
       after_wait(o);
       release(v);
     });
-    return close();
   }
 
   /// S of this step and O of the one before are started together; the softmax runs beside O += P V (FlashAttention-3,
   /// algorithm 2).
-  FT_DEVICE Work overlapped(const Work& work) {
+  FT_DEVICE void overlapped(const Work& work) {
     start_scores();
     wgmma_wait<0>();
     finish_scores(work.keys.count == 1);
@@ -209,7 +181,6 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
     wgmma_wait<0>();
     after_wait(o);
     release(v);
-    return close();
   }
 
   /// Calls step(key tile, MaskedIs) from step `first` on: in two loops, so that the second has no code for masks. A
@@ -334,6 +305,7 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
 
   /// O, normalised, and then the log-sum-exp.
   FT_DEVICE void write_output(const PackedTile& tile) {
+    softmax.reduce_sums();
     if constexpr (kTmaStore)
       store_by_copy_engine(tile);
     else
@@ -345,7 +317,7 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
   /// Over this warpgroup's own rows of Q, and from there to global memory.
   FT_DEVICE void store_by_copy_engine(const PackedTile& tile) {
     const typename Block::OTile out{this->q_of(warpgroup).base};
-    store_rows<kDtype>(out, warp_row, o, result.factor[0], result.factor[1], lane);
+    store_rows<kDtype>(out, warp_row, o, softmax.normalizer(0, 0), softmax.normalizer(0, 1), lane);
     fence_async_copies();
     sync_warpgroup();  // all rows are there
     if (leader) {
@@ -363,7 +335,7 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int packed = packed_row(tile, half), position = this->position_of(packed);
-      const float factor = result.factor[half];
+      const float factor = softmax.normalizer(0, half);
       u16* row = static_cast<u16*>(p.o) + tile.batch * p.o_strides.batch + head_of(tile, packed) * p.o_strides.head +
                  position * p.o_strides.row;
 #pragma unroll
@@ -389,7 +361,7 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
       const int packed = packed_row(tile, half), position = this->position_of(packed);
       if (position < p.seq_q)
         store_global(p.lse + (static_cast<i64>(tile.batch) * heads + head_of(tile, packed)) * p.seq_q + position,
-                     result.lse[half]);
+                     softmax.log_sum_exp(0, half));
     }
   }
 
