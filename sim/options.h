@@ -16,7 +16,8 @@ constexpr const char* name_of(Schedule schedule) {
   return i >= 0 && i < 3 ? kNames[i] : nullptr;
 }
 
-/// When a copy lands: as late as it may (at the wait of the thread that issued it), at once, or either by chance.
+/// When a copy lands or a product is made: as late as it may (at the wait of the thread that issued it; boxes of the
+/// copy engine when no thread can go on without), at once, or either by chance.
 enum class CopyTiming : int { kLate = 0, kEarly, kRandom };
 constexpr const char* name_of(CopyTiming timing) {
   constexpr const char* kNames[] = {"late", "early", "random"};

@@ -140,7 +140,7 @@ constexpr unsigned kTogether = 4;  // rows
     if (s.product.adds)
       each_pair([](const float* mine, float* all) { std::memcpy(all, mine, 8); });
     else
-      std::memset(d, 0, sizeof d);
+      for (unsigned m = 0; m < kTogether; ++m) std::memset(d[m], 0, columns * sizeof(float));
     multiply_rows(&from.a[first], from.b, columns, d);
     each_pair([](float* mine, const float* all) { std::memcpy(mine, all, 8); });
   }

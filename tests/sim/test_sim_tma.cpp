@@ -8,6 +8,7 @@
 
 #include "tests/sim/hopper.h"
 #include "tests/sim/races.h"
+#include "tuner/launch_guard.h"
 
 namespace flashtune {
 namespace {
@@ -157,6 +158,8 @@ TEST_F(Hopper, ATensorThatAGpuWouldRefuseIsRefused) {
   expect_says(refusal(device_, [](TensorBox& t) { t.strides[2] = 1ll << 39; }), {"along axis 2"});
   expect_says(refusal(device_, [](TensorBox& t) { t.box[0] = 32; }), {"32 elements wide"});
   expect_says(refusal(device_, [](TensorBox& t) { t.box[1] = 257; }), {"257 elements along axis 1"});
+  GuardedDevice guarded(device_, 60, [] {});
+  EXPECT_EQ(refusal(guarded, [](TensorBox&) {}), "");
   SimDevice older(80);
   expect_says(refusal(older, [](TensorBox&) {}), {"sm_80", "no copy engine"});
 }
