@@ -15,8 +15,8 @@ namespace flashtune {
 /// One kernel template of the project. The token is the name of its .cuh file.
 enum class Family : int { kPrefillMma = 0, kDecodeSplit = 1, kKvAppend = 2, kPrefillWgmma = 3 };
 constexpr const char* name_of(Family family) {
-  return family == Family::kPrefillMma    ? "prefill_mma"
-         : family == Family::kDecodeSplit ? "decode_split"
+  return family == Family::kPrefillMma     ? "prefill_mma"
+         : family == Family::kDecodeSplit  ? "decode_split"
          : family == Family::kKvAppend     ? "kv_append"
          : family == Family::kPrefillWgmma ? "prefill_wgmma"
                                            : nullptr;

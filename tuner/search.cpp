@@ -40,9 +40,10 @@ std::vector<Candidate> by_model(const Space& space, const Problem& problem, cons
 
 /// Whether a field is no part of the structure.
 bool is_variant(std::string_view field) {
-  constexpr const char* kVariants[] = {"order", "load", "smem", "lazy_rescale", "splits", "chunk", "merge",  // and of wgmma
-                                       "q_stages", "producer_regs", "p", "rescale_early", "hold", "l2_hints", "epilogue",
-                                       "cluster", "tiles", "section_mib", "pack_gqa", "early"};
+  constexpr const char* kVariants[] = {"order",    "load",          "smem",  "lazy_rescale",  "splits",   "chunk",
+                                       "merge",  // and of wgmma
+                                       "q_stages", "producer_regs", "p",     "rescale_early", "hold",     "l2_hints",
+                                       "epilogue", "cluster",       "tiles", "section_mib",   "pack_gqa", "early"};
   return std::find(std::begin(kVariants), std::end(kVariants), field) != std::end(kVariants);
 }
 

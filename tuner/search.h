@@ -20,8 +20,9 @@ Candidate structure_of(const Candidate& candidate);
 
 /// quick: the incumbents and the best few structures by the cost model. standard: one candidate of every structure (the
 /// better part by the cost model where there are very many), then all variants of the fastest structures, then the
-/// neighbours of the fastest candidates. exhaustive: everything, most promising first. Of prefill_wgmma the space is tile
-/// x stages x schedule: standard and exhaustive then try its other axes one at a time on the fastest, and cross what paid.
+/// neighbours of the fastest candidates. exhaustive: everything, most promising first. Of prefill_wgmma the space is
+/// tile x stages x schedule: standard and exhaustive then try its other axes one at a time on the fastest, and cross
+/// what paid.
 class Search {
  public:
   /// `incumbents`: tried first whatever the space says; the built-in default leads.

@@ -126,7 +126,8 @@ std::vector<Candidate> pairwise_cover(const Space& space) {
     auto& pairs = pairs_of.emplace_back();
     for (std::size_t i = 0; i < values.size(); ++i)
       for (std::size_t j = i + 1; j < values.size(); ++j)
-        pairs.push_back(numbers.try_emplace({candidate.family(), i, values[i], j, values[j]}, numbers.size()).first->second);
+        pairs.push_back(
+            numbers.try_emplace({candidate.family(), i, values[i], j, values[j]}, numbers.size()).first->second);
   }
   std::vector<char> open(numbers.size(), 1);
   std::size_t left = open.size();

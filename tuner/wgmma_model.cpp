@@ -8,12 +8,12 @@
 namespace flashtune {
 namespace {
 
-constexpr double kTensorFlops = 4096;        // of wgmma per SM and clock, dense 16-bit
-constexpr double kTensorReached = 0.87;      // of it, by the best kernels
-constexpr double kSoftmaxClocks = 0.115;     // per score of an SM: exponential, maximum, sum, conversion
-constexpr double kWait = 120;                // from the last product's end to the first use
+constexpr double kTensorFlops = 4096;     // of wgmma per SM and clock, dense 16-bit
+constexpr double kTensorReached = 0.87;   // of it, by the best kernels
+constexpr double kSoftmaxClocks = 0.115;  // per score of an SM: exponential, maximum, sum, conversion
+constexpr double kWait = 120;             // from the last product's end to the first use
 constexpr double kTileStart = 900, kTileEnd = 900;
-constexpr double kSpillPrice = 0.02;         // of the time, for each byte
+constexpr double kSpillPrice = 0.02;  // of the time, for each byte
 constexpr double kMemoryEfficiency = 0.85;
 
 /// Clocks in which all resident warpgroups finish one step each.
@@ -24,7 +24,7 @@ double round_of(const PrefillWgmmaConfig& c, const Problem& p, int resident) {
   const double rescale = (c.lazy_rescale ? 0.2 : 1.0) * kWarpgroupRows * dim / 128;
   const double softmax = kWarpgroupRows * c.bc * kSoftmaxClocks + rescale;
   // One warpgroup's own chain, and what all of them ask of either unit.
-  const double alone = c.flow == Flow::kOverlap ? std::max(products, softmax + products / 2) + kWait
+  const double alone = c.flow == Flow::kOverlap   ? std::max(products, softmax + products / 2) + kWait
                        : c.flow == Flow::kBatched ? products + softmax + kWait
                                                   : products + softmax + 2 * kWait;
   const double step_out = c.turns == Turns::kFree && c.warpgroups > 1 ? 1.06 : 1.0;
@@ -58,8 +58,10 @@ double wgmma_us(const PrefillWgmmaConfig& c, const Problem& p, const KernelFacts
   if (longest <= average + 1)
     clocks = std::ceil(tiles / slots) * (longest * round + between);
   else  // uneven tiles level out, until the last ones run alone
-    clocks = tiles / slots * (average * round + between) +
-             (c.order == BlockOrder::kGrid ? 0.5 * longest : c.tiles == Tiles::kDynamic ? 1.0 : 0.2 * longest) * round;
+    clocks = tiles / slots * (average * round + between) + (c.order == BlockOrder::kGrid ? 0.5 * longest
+                                                            : c.tiles == Tiles::kDynamic ? 1.0
+                                                                                         : 0.2 * longest) *
+                                                               round;
   const double us = clocks / (device.clock_ghz * 1e3) * (1 + kSpillPrice * facts.spill_bytes);
   return std::max(us, bytes_of(p) / (device.memory_gbs * kMemoryEfficiency * 1e3));
 }

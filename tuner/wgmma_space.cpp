@@ -61,8 +61,9 @@ bool too_narrow(const Config& c, const KernelTraits& traits) {
 std::vector<Config> prefill_wgmma_points(const KernelTraits& traits, const ArchLimits& limits) {
   std::vector<Config> configs = {Config{}};
   configs = cross(configs, &Config::warpgroups, [](const Config&) { return std::vector<int>{1, 2, 3}; });
-  configs = cross(configs, &Config::blocks_per_sm,
-                  [](const Config& c) { return c.warpgroups == 1 ? std::vector<int>{1, 2, 3} : std::vector<int>{1}; });
+  configs = cross(configs, &Config::blocks_per_sm, [](const Config& c) {
+    return c.warpgroups == 1 ? std::vector<int>{1, 2, 3} : std::vector<int>{1};
+  });
   configs = cross(configs, &Config::bc, [](const Config&) {
     std::vector<int> widths;
     for (int bc = 32; bc <= 256; bc += 16) widths.push_back(bc);

@@ -46,11 +46,11 @@ struct Launch {
 /// moves. A box is 64 elements wide, 128 bytes, and lies swizzled by these in shared memory.
 struct TensorBox {
   static constexpr int kMostAxes = 5;
-  DevicePtr base = 0;                // a multiple of 16
-  int axes = 4;                      // 4 or 5
-  int sizes[kMostAxes] = {};         // elements, at least 1
-  long long strides[kMostAxes] = {}; // in elements, multiples of 8; the first is 1
-  int box[kMostAxes] = {};           // elements, 1 to 256; the first is 64
+  DevicePtr base = 0;                 // a multiple of 16
+  int axes = 4;                       // 4 or 5
+  int sizes[kMostAxes] = {};          // elements, at least 1
+  long long strides[kMostAxes] = {};  // in elements, multiples of 8; the first is 1
+  int box[kMostAxes] = {};            // elements, 1 to 256; the first is 64
 };
 
 /// All calls throw Error: kOutOfMemory, kDevice, or kDeviceLost after which only destruction is allowed.

@@ -80,8 +80,8 @@ TensorBox box_of_rows(const Strides& s, int dim, int rows, int heads, int batch,
 /// The same with the rows of 2^group_log2 neighbouring heads by turns, in boxes of a warpgroup's rows.
 TensorBox box_of_packed_rows(const Strides& s, int dim, int rows, int heads, int batch, int group_log2) {
   const int group = 1 << group_log2;
-  const TensorBox one = box_of_rows({s.batch, s.head * group, s.row}, dim, rows, heads / group, batch,
-                                    kWarpgroupRows / group);
+  const TensorBox one =
+      box_of_rows({s.batch, s.head * group, s.row}, dim, rows, heads / group, batch, kWarpgroupRows / group);
   TensorBox box = one;
   box.axes = 5;
   std::copy(one.sizes + 1, one.sizes + 4, box.sizes + 2);
@@ -110,17 +110,19 @@ Plan plan_of(const PrefillWgmmaConfig& c, const Problem& p, const Resources& res
   params.heads_of_batch = p.heads >> params.group_log2;
   const double tiles = 1.0 * static_cast<double>(query_tiles(c, p)) * params.heads_of_batch * p.batch;
   if (tiles > std::numeric_limits<int>::max() / 2)
-    throw Error(ErrorKind::kInvalidArgument,
-                fmt::format("batch {} x heads {} x {} query tiles of {} rows are more than the 2^30 tiles of one launch; "
-                            "split the batch",
-                            p.batch, params.heads_of_batch, query_tiles(c, p), query_rows(c)));
+    throw Error(
+        ErrorKind::kInvalidArgument,
+        fmt::format("batch {} x heads {} x {} query tiles of {} rows are more than the 2^30 tiles of one launch; "
+                    "split the batch",
+                    p.batch, params.heads_of_batch, query_tiles(c, p), query_rows(c)));
   params.heads = params.heads_of_batch * p.batch;
   params.tiles_of_head = static_cast<int>(query_tiles(c, p));
   params.tiles = static_cast<int>(tiles);
   params.longest_first = c.order == BlockOrder::kGrid ? 0 : 1;
   params.section_heads = heads_of_section(c, p, params.heads, share);
   const int rest = params.heads % params.section_heads;
-  // A section's tiles can be more than fit an int only where one section holds them all: then any larger number will do.
+  // A section's tiles can be more than fit an int only where one section holds them all: then any larger number will
+  // do.
   params.by_section = divider_of(static_cast<int>(
       std::min(1.0 * params.section_heads * params.tiles_of_head, 1.0 * std::numeric_limits<int>::max() / 2)));
   params.by_width = divider_of(params.section_heads);

@@ -96,11 +96,12 @@ TEST(DecodePlan, HasABlockForEachSequenceRowTileAndSplit) {
 }
 
 TEST(DecodePlan, OneWorkspaceServesProblemsOfAnySize) {
+  const FakeDevice device;
   const Plan small = make_plan({config_of(4)}, decode(1, 8, 8, 4096), kLimits);
   const Plan large = make_plan({config_of(4)}, decode(64, 8, 8, 4096), kLimits);
   EXPECT_EQ(small.workspace_head, large.workspace_head);
   EXPECT_GT(large.workspace_bytes, small.workspace_bytes);
-  const auto at = [](const Plan& plan) { return std::get<DecodeParams>(bind(plan, {}, 0x100000)); };
+  const auto at = [&](const Plan& plan) { return std::get<DecodeParams>(bind(plan, {}, 0x100000, device)); };
   EXPECT_EQ(at(small).counters, at(large).counters);
   EXPECT_EQ(reinterpret_cast<DevicePtr>(at(large).status), 0x100000u);
   // Rows of 16 bytes begin at multiples of 16.

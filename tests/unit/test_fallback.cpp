@@ -52,8 +52,19 @@ TEST(Fallback, HasALastResortForAnArchitectureWithLittleSharedMemory) {
   EXPECT_EQ(config_of(candidate).br, 16);
 }
 
+TEST(Fallback, IsOfTheFamilyWithWgmmaWhereThatTakesTheProblem) {
+  for (const bool causal : {false, true})
+    for (int head_dim = 8; head_dim <= 256; head_dim += 8) {
+      const Candidate candidate = fallback(problem_of(head_dim, causal, 0), limits_of(90));
+      EXPECT_EQ(candidate.family(), Family::kPrefillWgmma) << head_dim;
+    }
+  Problem broadcast = problem_of(128, false, 0);
+  broadcast.k.head = 0, broadcast.kv_heads = broadcast.heads = 2;
+  EXPECT_EQ(fallback(broadcast, limits_of(90)).family(), Family::kPrefillMma);
+}
+
 TEST(Fallback, FeedsTheTensorCoresAtTheUsualHeadDims) {
-  for (const int arch : {80, 90})
+  for (const int arch : {80, 100})
     for (const int head_dim : {64, 128, 256}) {
       const PrefillMmaConfig config = config_of(fallback(problem_of(head_dim, false, 0), limits_of(arch)));
       EXPECT_EQ(config.br, 128) << "head dim " << head_dim << " on sm_" << arch;

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "cache/error.h"
+#include "tests/support/fake_device.h"
 
 namespace flashtune {
 namespace {
@@ -89,8 +90,9 @@ TEST(Plan, CarriesSizesStridesAndWindowToTheKernel) {
 }
 
 TEST(Plan, BindsPointersAndTurnsTheScaleIntoBaseTwo) {
+  const FakeDevice device;
   const Plan plan = make_plan(candidate_of(64), problem_of(1, 1, 64), kLimits);
-  const auto params = std::get<PrefillParams>(bind(plan, {0x10, 0x20, 0x30, 0x40, 0x50, 0.125f}, 0));
+  const auto params = std::get<PrefillParams>(bind(plan, {0x10, 0x20, 0x30, 0x40, 0x50, 0.125f}, 0, device));
   EXPECT_EQ(reinterpret_cast<DevicePtr>(params.q), 0x10u);
   EXPECT_EQ(reinterpret_cast<DevicePtr>(params.k), 0x20u);
   EXPECT_EQ(reinterpret_cast<DevicePtr>(params.v), 0x30u);

@@ -63,8 +63,8 @@ Candidate config_by_hand(const std::string& text, const Candidate& standing) {
                                              : Candidate{config_from_text(text, standing.config)};
 }
 
-/// Whether the text can be read at all, before a device is opened: the fields alone may be any prefill family's, of which
-/// the device's default is one.
+/// Whether the text can be read at all, before a device is opened: the fields alone may be any prefill family's, of
+/// which the device's default is one.
 void check_config(const Flags& flags) {
   const bool decode = flags.problem.op == name_of(Op::kDecode);
   const auto read_as = [&](Family family) { config_by_hand(flags.config, {default_constructed(family)}); };

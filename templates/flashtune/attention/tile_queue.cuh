@@ -1,5 +1,5 @@
-// Which query tile a block of prefill_wgmma computes next. The producer works it out (divisions, an atomic) and hands it
-// to the consumers as a record in shared memory, one ahead.
+// Which query tile a block of prefill_wgmma computes next. The producer works it out (divisions, an atomic) and hands
+// it to the consumers as a record in shared memory, one ahead.
 #pragma once
 
 #include "flashtune/primitives/atomics.cuh"

@@ -1,5 +1,5 @@
-// What the producer and the consumers of a prefill_wgmma block share: the places of tiles and barriers in shared memory,
-// and which keys a query tile visits.
+// What the producer and the consumers of a prefill_wgmma block share: the places of tiles and barriers in shared
+// memory, and which keys a query tile visits.
 #pragma once
 
 #include "flashtune/attention/mask.cuh"

@@ -1,4 +1,5 @@
-// A consumer warpgroup of prefill_wgmma: 64 rows of the query tile, from S = Q K^T to O. One function for each schedule.
+// A consumer warpgroup of prefill_wgmma: 64 rows of the query tile, from S = Q K^T to O. One function for each
+// schedule.
 #pragma once
 
 #include "flashtune/attention/online_softmax.cuh"
@@ -94,12 +95,15 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
     for (int i = 0; i < work.skipped; ++i) {
       if constexpr (kConfig.turns != Turns::kFree)
         if (i > 0 || work.keys.count > 0 || kConfig.flow == Flow::kSerial) sync_named(1 + warpgroup, 256), give_turn();
-      k.wait_full();
-      v.wait_full();
-      sync_warpgroup();  // all have seen this phase, which could be over before a slow warp looks
-      release(k);
-      release(v);
+      skip(k);  // first: with one stage, V comes after the next K
+      skip(v);
     }
+  }
+  template <class Ring>
+  FT_DEVICE void skip(Ring& ring) {
+    ring.wait_full();
+    sync_warpgroup();  // all have seen this phase, which could be over before a slow warp looks
+    release(ring);
   }
 
   /// A tile whose rows see no key. No product has kept the warps together: all must have seen Q's phase before it can
@@ -329,8 +333,8 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
     if constexpr (kConfig.q_stages == 1) release_stored();  // nothing can be loaded before
   }
 
-  /// Straight from registers, so that the next Q can be loaded meanwhile. The four lanes of a quad hold two columns each
-  /// of four fragments; they exchange them until each has all eight of one, 16 bytes.
+  /// Straight from registers, so that the next Q can be loaded meanwhile. The four lanes of a quad hold two columns
+  /// each of four fragments; they exchange them until each has all eight of one, 16 bytes.
   FT_DEVICE void store_by_threads(const PackedTile& tile) const {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {

@@ -1,6 +1,6 @@
 // The copy engine (TMA, sm_90): whole boxes of a tensor between global and shared memory, started by one thread. A box
-// is 64 elements wide (128 bytes), each row of it a line of shared memory, whose 16-byte chunks are XORed with the row's
-// number by eight. What of a box lies outside its tensor is read as zero and never written.
+// is 64 elements wide (128 bytes), each row of it a line of shared memory, whose 16-byte chunks are XORed with the
+// row's number by eight. What of a box lies outside its tensor is read as zero and never written.
 #pragma once
 
 #include "flashtune/primitives/platform.cuh"
@@ -15,7 +15,8 @@ struct BoxAt {
   int dim, row, head, batch;
 };
 
-/// Where a box begins in a tensor [batch, KV head, row, member, dim], whose rows are those of a group of heads by turns.
+/// Where a box begins in a tensor [batch, KV head, row, member, dim], whose rows are those of a group of heads by
+/// turns.
 struct GroupBoxAt {
   int dim, member, row, head, batch;
 };
@@ -72,18 +73,16 @@ FT_DEVICE void tma_load_multicast(u32 to, const TensorMap& map, BoxAt at, u32 ba
   asm volatile(
       "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster "
       "[%0], [%1, {%3,%4,%5,%6}], [%2], %7;" ::"r"(to),
-      "l"(&map), "r"(barrier), "r"(at.dim), "r"(at.row), "r"(at.head), "r"(at.batch),
-      "h"(static_cast<u16>(blocks))
+      "l"(&map), "r"(barrier), "r"(at.dim), "r"(at.row), "r"(at.head), "r"(at.batch), "h"(static_cast<u16>(blocks))
       : "memory");
 }
 
 /// Starts a copy of the box at `from` to `at`. What the block's threads wrote there must be visible to the copy engine:
 /// fence_async_copies() by each of them, then a barrier.
 FT_DEVICE void tma_store(const TensorMap& map, GroupBoxAt at, u32 from) {
-  asm volatile(
-      "cp.async.bulk.tensor.5d.global.shared::cta.bulk_group [%0, {%2,%3,%4,%5,%6}], [%1];" ::"l"(&map), "r"(from),
-      "r"(at.dim), "r"(at.member), "r"(at.row), "r"(at.head), "r"(at.batch)
-      : "memory");
+  asm volatile("cp.async.bulk.tensor.5d.global.shared::cta.bulk_group [%0, {%2,%3,%4,%5,%6}], [%1];" ::"l"(&map),
+               "r"(from), "r"(at.dim), "r"(at.member), "r"(at.row), "r"(at.head), "r"(at.batch)
+               : "memory");
 }
 FT_DEVICE void tma_store_commit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
 

@@ -1,5 +1,5 @@
-// wgmma (sm_90a): products of a warpgroup, 64 x N += 64 x 16 * 16 x N, with fp32 accumulators in registers and operands in
-// shared memory. They run beside the threads that started them: fence, products, commit, wait (warpgroup.cuh).
+// wgmma (sm_90a): products of a warpgroup, 64 x N += 64 x 16 * 16 x N, with fp32 accumulators in registers and operands
+// in shared memory. They run beside the threads that started them: fence, products, commit, wait (warpgroup.cuh).
 #pragma once
 
 #include "flashtune/primitives/platform.cuh"
@@ -15,9 +15,8 @@ namespace flashtune {
 /// next 64.
 FT_DEVICE unsigned long long wgmma_operand(u32 address, int eights, int slabs) {
   constexpr unsigned long long kSwizzle128 = 1ull << 62;
-  return static_cast<unsigned long long>((address & 0x3ffff) >> 4) |
-         static_cast<unsigned long long>(slabs >> 4) << 16 | static_cast<unsigned long long>(eights >> 4) << 32 |
-         kSwizzle128;
+  return static_cast<unsigned long long>((address & 0x3ffff) >> 4) | static_cast<unsigned long long>(slabs >> 4) << 16 |
+         static_cast<unsigned long long>(eights >> 4) << 32 | kSwizzle128;
 }
 
 /// The products of one width. Element [n][e] of lane l of warp w is row 16 * w + l / 4 + 8 * (e / 2), column
@@ -92,86 +91,117 @@ struct Wgmma;
 #define FT_WGMMA_D5_124 FT_WGMMA_D5_120 ",%125,%126,%127,%128"
 #define FT_WGMMA_D5_128 FT_WGMMA_D5_124 ",%129,%130,%131,%132"
 #define FT_WGMMA_R4(constraint) constraint(d[0][0]), constraint(d[0][1]), constraint(d[0][2]), constraint(d[0][3])
-#define FT_WGMMA_R8(constraint) FT_WGMMA_R4(constraint), constraint(d[1][0]), constraint(d[1][1]), constraint(d[1][2]), constraint(d[1][3])
-#define FT_WGMMA_R12(constraint) FT_WGMMA_R8(constraint), constraint(d[2][0]), constraint(d[2][1]), constraint(d[2][2]), constraint(d[2][3])
-#define FT_WGMMA_R16(constraint) FT_WGMMA_R12(constraint), constraint(d[3][0]), constraint(d[3][1]), constraint(d[3][2]), constraint(d[3][3])
-#define FT_WGMMA_R20(constraint) FT_WGMMA_R16(constraint), constraint(d[4][0]), constraint(d[4][1]), constraint(d[4][2]), constraint(d[4][3])
-#define FT_WGMMA_R24(constraint) FT_WGMMA_R20(constraint), constraint(d[5][0]), constraint(d[5][1]), constraint(d[5][2]), constraint(d[5][3])
-#define FT_WGMMA_R28(constraint) FT_WGMMA_R24(constraint), constraint(d[6][0]), constraint(d[6][1]), constraint(d[6][2]), constraint(d[6][3])
-#define FT_WGMMA_R32(constraint) FT_WGMMA_R28(constraint), constraint(d[7][0]), constraint(d[7][1]), constraint(d[7][2]), constraint(d[7][3])
-#define FT_WGMMA_R36(constraint) FT_WGMMA_R32(constraint), constraint(d[8][0]), constraint(d[8][1]), constraint(d[8][2]), constraint(d[8][3])
-#define FT_WGMMA_R40(constraint) FT_WGMMA_R36(constraint), constraint(d[9][0]), constraint(d[9][1]), constraint(d[9][2]), constraint(d[9][3])
-#define FT_WGMMA_R44(constraint) FT_WGMMA_R40(constraint), constraint(d[10][0]), constraint(d[10][1]), constraint(d[10][2]), constraint(d[10][3])
-#define FT_WGMMA_R48(constraint) FT_WGMMA_R44(constraint), constraint(d[11][0]), constraint(d[11][1]), constraint(d[11][2]), constraint(d[11][3])
-#define FT_WGMMA_R52(constraint) FT_WGMMA_R48(constraint), constraint(d[12][0]), constraint(d[12][1]), constraint(d[12][2]), constraint(d[12][3])
-#define FT_WGMMA_R56(constraint) FT_WGMMA_R52(constraint), constraint(d[13][0]), constraint(d[13][1]), constraint(d[13][2]), constraint(d[13][3])
-#define FT_WGMMA_R60(constraint) FT_WGMMA_R56(constraint), constraint(d[14][0]), constraint(d[14][1]), constraint(d[14][2]), constraint(d[14][3])
-#define FT_WGMMA_R64(constraint) FT_WGMMA_R60(constraint), constraint(d[15][0]), constraint(d[15][1]), constraint(d[15][2]), constraint(d[15][3])
-#define FT_WGMMA_R68(constraint) FT_WGMMA_R64(constraint), constraint(d[16][0]), constraint(d[16][1]), constraint(d[16][2]), constraint(d[16][3])
-#define FT_WGMMA_R72(constraint) FT_WGMMA_R68(constraint), constraint(d[17][0]), constraint(d[17][1]), constraint(d[17][2]), constraint(d[17][3])
-#define FT_WGMMA_R76(constraint) FT_WGMMA_R72(constraint), constraint(d[18][0]), constraint(d[18][1]), constraint(d[18][2]), constraint(d[18][3])
-#define FT_WGMMA_R80(constraint) FT_WGMMA_R76(constraint), constraint(d[19][0]), constraint(d[19][1]), constraint(d[19][2]), constraint(d[19][3])
-#define FT_WGMMA_R84(constraint) FT_WGMMA_R80(constraint), constraint(d[20][0]), constraint(d[20][1]), constraint(d[20][2]), constraint(d[20][3])
-#define FT_WGMMA_R88(constraint) FT_WGMMA_R84(constraint), constraint(d[21][0]), constraint(d[21][1]), constraint(d[21][2]), constraint(d[21][3])
-#define FT_WGMMA_R92(constraint) FT_WGMMA_R88(constraint), constraint(d[22][0]), constraint(d[22][1]), constraint(d[22][2]), constraint(d[22][3])
-#define FT_WGMMA_R96(constraint) FT_WGMMA_R92(constraint), constraint(d[23][0]), constraint(d[23][1]), constraint(d[23][2]), constraint(d[23][3])
-#define FT_WGMMA_R100(constraint) FT_WGMMA_R96(constraint), constraint(d[24][0]), constraint(d[24][1]), constraint(d[24][2]), constraint(d[24][3])
-#define FT_WGMMA_R104(constraint) FT_WGMMA_R100(constraint), constraint(d[25][0]), constraint(d[25][1]), constraint(d[25][2]), constraint(d[25][3])
-#define FT_WGMMA_R108(constraint) FT_WGMMA_R104(constraint), constraint(d[26][0]), constraint(d[26][1]), constraint(d[26][2]), constraint(d[26][3])
-#define FT_WGMMA_R112(constraint) FT_WGMMA_R108(constraint), constraint(d[27][0]), constraint(d[27][1]), constraint(d[27][2]), constraint(d[27][3])
-#define FT_WGMMA_R116(constraint) FT_WGMMA_R112(constraint), constraint(d[28][0]), constraint(d[28][1]), constraint(d[28][2]), constraint(d[28][3])
-#define FT_WGMMA_R120(constraint) FT_WGMMA_R116(constraint), constraint(d[29][0]), constraint(d[29][1]), constraint(d[29][2]), constraint(d[29][3])
-#define FT_WGMMA_R124(constraint) FT_WGMMA_R120(constraint), constraint(d[30][0]), constraint(d[30][1]), constraint(d[30][2]), constraint(d[30][3])
-#define FT_WGMMA_R128(constraint) FT_WGMMA_R124(constraint), constraint(d[31][0]), constraint(d[31][1]), constraint(d[31][2]), constraint(d[31][3])
+#define FT_WGMMA_R8(constraint) \
+  FT_WGMMA_R4(constraint), constraint(d[1][0]), constraint(d[1][1]), constraint(d[1][2]), constraint(d[1][3])
+#define FT_WGMMA_R12(constraint) \
+  FT_WGMMA_R8(constraint), constraint(d[2][0]), constraint(d[2][1]), constraint(d[2][2]), constraint(d[2][3])
+#define FT_WGMMA_R16(constraint) \
+  FT_WGMMA_R12(constraint), constraint(d[3][0]), constraint(d[3][1]), constraint(d[3][2]), constraint(d[3][3])
+#define FT_WGMMA_R20(constraint) \
+  FT_WGMMA_R16(constraint), constraint(d[4][0]), constraint(d[4][1]), constraint(d[4][2]), constraint(d[4][3])
+#define FT_WGMMA_R24(constraint) \
+  FT_WGMMA_R20(constraint), constraint(d[5][0]), constraint(d[5][1]), constraint(d[5][2]), constraint(d[5][3])
+#define FT_WGMMA_R28(constraint) \
+  FT_WGMMA_R24(constraint), constraint(d[6][0]), constraint(d[6][1]), constraint(d[6][2]), constraint(d[6][3])
+#define FT_WGMMA_R32(constraint) \
+  FT_WGMMA_R28(constraint), constraint(d[7][0]), constraint(d[7][1]), constraint(d[7][2]), constraint(d[7][3])
+#define FT_WGMMA_R36(constraint) \
+  FT_WGMMA_R32(constraint), constraint(d[8][0]), constraint(d[8][1]), constraint(d[8][2]), constraint(d[8][3])
+#define FT_WGMMA_R40(constraint) \
+  FT_WGMMA_R36(constraint), constraint(d[9][0]), constraint(d[9][1]), constraint(d[9][2]), constraint(d[9][3])
+#define FT_WGMMA_R44(constraint) \
+  FT_WGMMA_R40(constraint), constraint(d[10][0]), constraint(d[10][1]), constraint(d[10][2]), constraint(d[10][3])
+#define FT_WGMMA_R48(constraint) \
+  FT_WGMMA_R44(constraint), constraint(d[11][0]), constraint(d[11][1]), constraint(d[11][2]), constraint(d[11][3])
+#define FT_WGMMA_R52(constraint) \
+  FT_WGMMA_R48(constraint), constraint(d[12][0]), constraint(d[12][1]), constraint(d[12][2]), constraint(d[12][3])
+#define FT_WGMMA_R56(constraint) \
+  FT_WGMMA_R52(constraint), constraint(d[13][0]), constraint(d[13][1]), constraint(d[13][2]), constraint(d[13][3])
+#define FT_WGMMA_R60(constraint) \
+  FT_WGMMA_R56(constraint), constraint(d[14][0]), constraint(d[14][1]), constraint(d[14][2]), constraint(d[14][3])
+#define FT_WGMMA_R64(constraint) \
+  FT_WGMMA_R60(constraint), constraint(d[15][0]), constraint(d[15][1]), constraint(d[15][2]), constraint(d[15][3])
+#define FT_WGMMA_R68(constraint) \
+  FT_WGMMA_R64(constraint), constraint(d[16][0]), constraint(d[16][1]), constraint(d[16][2]), constraint(d[16][3])
+#define FT_WGMMA_R72(constraint) \
+  FT_WGMMA_R68(constraint), constraint(d[17][0]), constraint(d[17][1]), constraint(d[17][2]), constraint(d[17][3])
+#define FT_WGMMA_R76(constraint) \
+  FT_WGMMA_R72(constraint), constraint(d[18][0]), constraint(d[18][1]), constraint(d[18][2]), constraint(d[18][3])
+#define FT_WGMMA_R80(constraint) \
+  FT_WGMMA_R76(constraint), constraint(d[19][0]), constraint(d[19][1]), constraint(d[19][2]), constraint(d[19][3])
+#define FT_WGMMA_R84(constraint) \
+  FT_WGMMA_R80(constraint), constraint(d[20][0]), constraint(d[20][1]), constraint(d[20][2]), constraint(d[20][3])
+#define FT_WGMMA_R88(constraint) \
+  FT_WGMMA_R84(constraint), constraint(d[21][0]), constraint(d[21][1]), constraint(d[21][2]), constraint(d[21][3])
+#define FT_WGMMA_R92(constraint) \
+  FT_WGMMA_R88(constraint), constraint(d[22][0]), constraint(d[22][1]), constraint(d[22][2]), constraint(d[22][3])
+#define FT_WGMMA_R96(constraint) \
+  FT_WGMMA_R92(constraint), constraint(d[23][0]), constraint(d[23][1]), constraint(d[23][2]), constraint(d[23][3])
+#define FT_WGMMA_R100(constraint) \
+  FT_WGMMA_R96(constraint), constraint(d[24][0]), constraint(d[24][1]), constraint(d[24][2]), constraint(d[24][3])
+#define FT_WGMMA_R104(constraint) \
+  FT_WGMMA_R100(constraint), constraint(d[25][0]), constraint(d[25][1]), constraint(d[25][2]), constraint(d[25][3])
+#define FT_WGMMA_R108(constraint) \
+  FT_WGMMA_R104(constraint), constraint(d[26][0]), constraint(d[26][1]), constraint(d[26][2]), constraint(d[26][3])
+#define FT_WGMMA_R112(constraint) \
+  FT_WGMMA_R108(constraint), constraint(d[27][0]), constraint(d[27][1]), constraint(d[27][2]), constraint(d[27][3])
+#define FT_WGMMA_R116(constraint) \
+  FT_WGMMA_R112(constraint), constraint(d[28][0]), constraint(d[28][1]), constraint(d[28][2]), constraint(d[28][3])
+#define FT_WGMMA_R120(constraint) \
+  FT_WGMMA_R116(constraint), constraint(d[29][0]), constraint(d[29][1]), constraint(d[29][2]), constraint(d[29][3])
+#define FT_WGMMA_R124(constraint) \
+  FT_WGMMA_R120(constraint), constraint(d[30][0]), constraint(d[30][1]), constraint(d[30][2]), constraint(d[30][3])
+#define FT_WGMMA_R128(constraint) \
+  FT_WGMMA_R124(constraint), constraint(d[31][0]), constraint(d[31][1]), constraint(d[31][2]), constraint(d[31][3])
 
-#define FT_WGMMA_TYPED(n, type, accumulate, operands, flags)                                                   \
-  "{\n.reg .pred p;\nsetp.ne.b32 p, " accumulate ", 0;\nwgmma.mma_async.sync.aligned.m64n" #n "k16.f32." type \
-  "." type " {" operands ", p, " flags ";\n}"
+#define FT_WGMMA_TYPED(n, type, accumulate, operands, flags)                                                           \
+  "{\n.reg .pred p;\nsetp.ne.b32 p, " accumulate ", 0;\nwgmma.mma_async.sync.aligned.m64n" #n "k16.f32." type "." type \
+  " {" operands ", p, " flags ";\n}"
 
-#define FT_WGMMA_SHARED(n, registers, type, accumulate, constraint, flags)                                             \
-  asm volatile(FT_WGMMA_TYPED(n, type, accumulate, FT_WGMMA_D2_##registers "}, %0, %1", flags)                        \
+#define FT_WGMMA_SHARED(n, registers, type, accumulate, constraint, flags)                     \
+  asm volatile(FT_WGMMA_TYPED(n, type, accumulate, FT_WGMMA_D2_##registers "}, %0, %1", flags) \
                : "+l"(a), "+l"(b), FT_WGMMA_R##registers(constraint))
 
 #define FT_WGMMA_REGISTERS(n, registers, type)                                                         \
   asm volatile(FT_WGMMA_TYPED(n, type, "1", FT_WGMMA_D5_##registers "}, {%0,%1,%2,%3}, %4", "1, 1, 1") \
                : "+r"(a0), "+r"(a1), "+r"(a2), "+r"(a3), "+l"(b), FT_WGMMA_R##registers("+f"))
 
-#define FT_WGMMA(n, registers)                                                                          \
-  template <>                                                                                           \
-  struct Wgmma<n> {                                                                                     \
-    /* d = a * b, both K-major in shared memory: nothing has to be zeroed before. */                    \
-    template <Dtype kDtype>                                                                             \
-    FT_DEVICE static void start(float (&d)[n / 8][4], unsigned long long a, unsigned long long b) {     \
-      if constexpr (kDtype == Dtype::kBf16)                                                             \
-        FT_WGMMA_SHARED(n, registers, "bf16", "0", "=f", "1, 1, 0, 0");                                 \
-      else                                                                                              \
-        FT_WGMMA_SHARED(n, registers, "f16", "0", "=f", "1, 1, 0, 0");                                  \
-    }                                                                                                   \
-    /* d += a * b, both K-major in shared memory. */                                                    \
-    template <Dtype kDtype>                                                                             \
-    FT_DEVICE static void add(float (&d)[n / 8][4], unsigned long long a, unsigned long long b) {       \
-      if constexpr (kDtype == Dtype::kBf16)                                                             \
-        FT_WGMMA_SHARED(n, registers, "bf16", "1", "+f", "1, 1, 0, 0");                                 \
-      else                                                                                              \
-        FT_WGMMA_SHARED(n, registers, "f16", "1", "+f", "1, 1, 0, 0");                                  \
-    }                                                                                                   \
-    /* d += a * b, a K-major and b MN-major in shared memory. */                                        \
-    template <Dtype kDtype>                                                                             \
-    FT_DEVICE static void add_mn(float (&d)[n / 8][4], unsigned long long a, unsigned long long b) {    \
-      if constexpr (kDtype == Dtype::kBf16)                                                             \
-        FT_WGMMA_SHARED(n, registers, "bf16", "1", "+f", "1, 1, 0, 1");                                 \
-      else                                                                                              \
-        FT_WGMMA_SHARED(n, registers, "f16", "1", "+f", "1, 1, 0, 1");                                  \
-    }                                                                                                   \
+#define FT_WGMMA(n, registers)                                                                            \
+  template <>                                                                                             \
+  struct Wgmma<n> {                                                                                       \
+    /* d = a * b, both K-major in shared memory: nothing has to be zeroed before. */                      \
+    template <Dtype kDtype>                                                                               \
+    FT_DEVICE static void start(float (&d)[n / 8][4], unsigned long long a, unsigned long long b) {       \
+      if constexpr (kDtype == Dtype::kBf16)                                                               \
+        FT_WGMMA_SHARED(n, registers, "bf16", "0", "=f", "1, 1, 0, 0");                                   \
+      else                                                                                                \
+        FT_WGMMA_SHARED(n, registers, "f16", "0", "=f", "1, 1, 0, 0");                                    \
+    }                                                                                                     \
+    /* d += a * b, both K-major in shared memory. */                                                      \
+    template <Dtype kDtype>                                                                               \
+    FT_DEVICE static void add(float (&d)[n / 8][4], unsigned long long a, unsigned long long b) {         \
+      if constexpr (kDtype == Dtype::kBf16)                                                               \
+        FT_WGMMA_SHARED(n, registers, "bf16", "1", "+f", "1, 1, 0, 0");                                   \
+      else                                                                                                \
+        FT_WGMMA_SHARED(n, registers, "f16", "1", "+f", "1, 1, 0, 0");                                    \
+    }                                                                                                     \
+    /* d += a * b, a K-major and b MN-major in shared memory. */                                          \
+    template <Dtype kDtype>                                                                               \
+    FT_DEVICE static void add_mn(float (&d)[n / 8][4], unsigned long long a, unsigned long long b) {      \
+      if constexpr (kDtype == Dtype::kBf16)                                                               \
+        FT_WGMMA_SHARED(n, registers, "bf16", "1", "+f", "1, 1, 0, 1");                                   \
+      else                                                                                                \
+        FT_WGMMA_SHARED(n, registers, "f16", "1", "+f", "1, 1, 0, 1");                                    \
+    }                                                                                                     \
     /* d += a * b, a in registers, which stay as they are until the wait, b MN-major in shared memory. */ \
-    template <Dtype kDtype>                                                                             \
-    FT_DEVICE static void add_mn(float (&d)[n / 8][4], const u32 (&a)[4], unsigned long long b) {       \
-      u32 a0 = a[0], a1 = a[1], a2 = a[2], a3 = a[3];                                                   \
-      if constexpr (kDtype == Dtype::kBf16)                                                             \
-        FT_WGMMA_REGISTERS(n, registers, "bf16");                                                       \
-      else                                                                                              \
-        FT_WGMMA_REGISTERS(n, registers, "f16");                                                        \
-    }                                                                                                   \
+    template <Dtype kDtype>                                                                               \
+    FT_DEVICE static void add_mn(float (&d)[n / 8][4], const u32 (&a)[4], unsigned long long b) {         \
+      u32 a0 = a[0], a1 = a[1], a2 = a[2], a3 = a[3];                                                     \
+      if constexpr (kDtype == Dtype::kBf16)                                                               \
+        FT_WGMMA_REGISTERS(n, registers, "bf16");                                                         \
+      else                                                                                                \
+        FT_WGMMA_REGISTERS(n, registers, "f16");                                                          \
+    }                                                                                                     \
   }
 
 FT_WGMMA(8, 4);

@@ -116,26 +116,26 @@ constexpr const char* name_of(Epilogue epilogue) {
 /// Family prefill_wgmma: FlashAttention-3's forward on wgmma and TMA (sm_90a). One warp copies; each consumer
 /// warpgroup computes 64 rows of the query tile.
 struct PrefillWgmmaConfig {
-  int warpgroups = 2;        // consumers, 1 to 3
-  int bc = 128;              // keys per step: a multiple of 16, to 256
-  int stages = 2;            // K and V tiles in flight, each, 1 to 4
-  int q_stages = 1;          // 2: the next tile's Q is loaded while this one's is still in use
-  int blocks_per_sm = 1;     // more than one for a single consumer only
-  int producer_regs = 24;    // registers per thread of the producer's warpgroup; the consumers share the rest
+  int warpgroups = 2;      // consumers, 1 to 3
+  int bc = 128;            // keys per step: a multiple of 16, to 256
+  int stages = 2;          // K and V tiles in flight, each, 1 to 4
+  int q_stages = 1;        // 2: the next tile's Q is loaded while this one's is still in use
+  int blocks_per_sm = 1;   // more than one for a single consumer only
+  int producer_regs = 24;  // registers per thread of the producer's warpgroup; the consumers share the rest
   Flow flow = Flow::kOverlap;
   Turns turns = Turns::kFree;
   POperand p = POperand::kRegisters;
-  int rescale_early = 0;     // 1: O is rescaled beside Q K^T instead of after P V
-  int lazy_rescale = 0;      // 1: O is rescaled only when a row's maximum grew by more than 2^8
-  int hold = 0;              // quarters of the exponentials that must come before the wait for P V, 0 to 4
-  int l2_hints = 0;          // 1: K and V are to stay in the L2, Q is not
+  int rescale_early = 0;  // 1: O is rescaled beside Q K^T instead of after P V
+  int lazy_rescale = 0;   // 1: O is rescaled only when a row's maximum grew by more than 2^8
+  int hold = 0;           // quarters of the exponentials that must come before the wait for P V, 0 to 4
+  int l2_hints = 0;       // 1: K and V are to stay in the L2, Q is not
   Epilogue epilogue = Epilogue::kTma;
-  int cluster = 1;           // 2: two blocks, neighbours in the order of tiles, load each K and V tile once for both
-  Tiles tiles = Tiles::kStatic;             // this and what follows is not compiled in
+  int cluster = 1;  // 2: two blocks, neighbours in the order of tiles, load each K and V tile once for both
+  Tiles tiles = Tiles::kStatic;  // this and what follows is not compiled in
   BlockOrder order = BlockOrder::kGrid;
-  int section_mib = 32;      // of K and V: the heads of a section of BlockOrder::kSections
-  int pack_gqa = 0;          // 1: the query heads of a KV head are rows of one tile
-  int early = 0;             // 1: launched while the kernel before it still runs, for whose end it waits itself
+  int section_mib = 32;  // of K and V: the heads of a section of BlockOrder::kSections
+  int pack_gqa = 0;      // 1: the query heads of a KV head are rows of one tile
+  int early = 0;         // 1: launched while the kernel before it still runs, for whose end it waits itself
   constexpr bool operator==(const PrefillWgmmaConfig&) const = default;
 };
 

@@ -252,8 +252,8 @@ constexpr PrefillWgmmaSmem smem_of(const PrefillWgmmaConfig& c, const KernelTrai
   return s;
 }
 
-/// Registers per thread that a block is launched with, and that its consumers have once the producer has given back what
-/// it does not need.
+/// Registers per thread that a block is launched with, and that its consumers have once the producer has given back
+/// what it does not need.
 constexpr int launch_registers(const PrefillWgmmaConfig& c, const ArchLimits& limits) {
   return register_cap(128 * (c.warpgroups + 1), c.blocks_per_sm, limits) / 8 * 8;
 }
@@ -315,8 +315,8 @@ constexpr Rejection rejection_of(const PrefillWgmmaConfig& c, const KernelTraits
 constexpr int group_of(const Problem& p) { return p.heads / p.kv_heads; }
 constexpr int group_log2_of(int group) { return group <= 1 ? 0 : 1 + group_log2_of(group / 2); }
 
-/// Query tiles of one head, or of one group of packed heads. The blocks of a cluster take tiles of one head: where their
-/// number is odd there is one more, which is empty.
+/// Query tiles of one head, or of one group of packed heads. The blocks of a cluster take tiles of one head: where
+/// their number is odd there is one more, which is empty.
 constexpr long long query_tiles(const PrefillWgmmaConfig& c, const Problem& p) {
   const long long rows = static_cast<long long>(p.seq_q) * (c.pack_gqa ? group_of(p) : 1);
   const long long rows_of_cluster = query_rows(c) * c.cluster;

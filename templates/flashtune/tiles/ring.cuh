@@ -1,5 +1,5 @@
-// A ring of tiles in shared memory between the copy engine and warpgroups: of each stage a barrier for "full" (its bytes
-// have landed) and one for "empty" (whoever reads it is done).
+// A ring of tiles in shared memory between the copy engine and warpgroups: of each stage a barrier for "full" (its
+// bytes have landed) and one for "empty" (whoever reads it is done).
 #pragma once
 
 #include "flashtune/primitives/mbarrier.cuh"

@@ -88,8 +88,8 @@ FT_DEVICE void pack_operand(Operand<1, kKeySteps>& to, const Accumulator<1, kCol
 /// Writes a warp's 16 rows of an accumulator, each multiplied by its factor, from row `first_row` on. Columns past the
 /// accumulator's become zero, up to a multiple of 16.
 template <Dtype kDtype, class Tile, int kColTiles>
-FT_DEVICE void store_rows(const Tile& to, int first_row, const Accumulator<1, kColTiles>& from, float upper, float lower,
-                          int lane) {
+FT_DEVICE void store_rows(const Tile& to, int first_row, const Accumulator<1, kColTiles>& from, float upper,
+                          float lower, int lane) {
 #pragma unroll
   for (int n = 0; n < kColTiles; n += 2) {
     u32 pieces[4];
