@@ -17,15 +17,19 @@ namespace {
 
 constexpr float kLog2E = 1.44269504088896340736f;
 
-/// What the parameters of all families have.
+/// A window wider than all keys admits no more, and kernels add it to positions.
+int window_of(const Problem& p) {
+  return static_cast<int>(std::min<long long>(p.window, static_cast<long long>(p.seq_q) + p.seq_kv));
+}
+
+/// What the parameters of these families have.
 template <class Params>
 Params params_of(const Problem& p) {
   Params params{};
   params.q_strides = p.q, params.k_strides = p.k, params.v_strides = p.v, params.o_strides = p.o;
   params.batch = p.batch, params.heads = p.heads, params.kv_heads = p.kv_heads;
   params.seq_q = p.seq_q, params.seq_kv = p.seq_kv;
-  // A wider one admits no more, and kernels add it to positions.
-  params.window = static_cast<int>(std::min<long long>(p.window, static_cast<long long>(p.seq_q) + p.seq_kv));
+  params.window = window_of(p);
   return params;
 }
 
@@ -105,7 +109,7 @@ int heads_of_section(const PrefillWgmmaConfig& c, const Problem& p, int packed_h
 Plan plan_of(const PrefillWgmmaConfig& c, const Problem& p, const Resources& resources, const ArchLimits& limits) {
   PrefillWgmmaParams params{};
   params.o_strides = p.o;
-  params.seq_q = p.seq_q, params.seq_kv = p.seq_kv, params.window = p.window;
+  params.seq_q = p.seq_q, params.seq_kv = p.seq_kv, params.window = window_of(p);
   params.group_log2 = c.pack_gqa ? group_log2_of(group_of(p)) : 0;
   const int share = c.pack_gqa ? 1 : group_of(p);
   params.heads_of_batch = p.heads >> params.group_log2;
