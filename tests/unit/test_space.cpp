@@ -35,10 +35,13 @@ Problem problem(int head_dim, int seq, bool causal = false) {
 }
 
 std::vector<int> values(const Candidate& candidate) {
-  std::vector<int> found;
-  PrefillMmaConfig config = std::get<PrefillMmaConfig>(candidate.config);
-  visit_fields(config, [&](const char*, auto& field) { found.push_back(static_cast<int>(field)); });
-  return found;
+  std::vector<int> v;
+  std::visit(
+      [&](const auto& config) {
+        visit_fields(config, [&](const char*, const auto& field) { v.push_back(static_cast<int>(field)); });
+      },
+      candidate.config);
+  return v;
 }
 
 using Pair = std::tuple<Family, std::size_t, int, std::size_t, int>;
