@@ -55,6 +55,13 @@ struct Masking {
 };
 constexpr Masking kMaskings[] = {{false, 0}, {true, 0}, {false, 37}, {true, 50}};
 
+/// A covering set of one family's configs.
+std::vector<Candidate> cover_of(Family family, const Problem& p) {
+  Space space = enumerate(traits_of(p), limits_of(kArch));
+  std::erase_if(space.admitted, [&](const Candidate& c) { return c.family() != family; });
+  return pairwise_cover(space);
+}
+
 class EachHeadDim : public testing::TestWithParam<int> {};
 
 TEST_P(EachHeadDim, IsRightUnderEveryMaskAndSchedule) {
@@ -66,7 +73,7 @@ TEST_P(EachHeadDim, IsRightUnderEveryMaskAndSchedule) {
     p = with_layout(p, layout);
     SimDevice device(kArch);
     Validator validator(device, p, scale_of(p), 64);
-    const std::vector<Candidate> cover = pairwise_cover(enumerate(traits_of(p), limits_of(kArch)));
+    const std::vector<Candidate> cover = cover_of(Family::kPrefillMma, p);
     // Another pair of configs for each head dim and mask: together they go through the cover.
     const auto count = static_cast<int>(cover.size());
     expect_right(device, validator, cover[static_cast<std::size_t>(index * 7 + m * 3) % cover.size()], p, 1);
@@ -83,15 +90,42 @@ TEST(PrefillMma, IsRightForACoveringSetOfConfigs) {
   const Problem p = with_layout(small_problem(2, 1, 150, 150, 64, true), Layout::kPacked);
   SimDevice device(kArch);
   Validator validator(device, p, scale_of(p), 64);
-  for (const Candidate& candidate : pairwise_cover(enumerate(traits_of(p), limits_of(kArch))))
+  for (const Candidate& candidate : cover_of(Family::kPrefillMma, p))
     expect_right(device, validator, candidate, p, kSanitized ? 1 : 2);
+}
+
+/// One config for each schedule, and one for each of what is special about tiles, epilogues and packed heads.
+TEST(PrefillWgmma, IsRightForEachSchedule) {
+  if (kSanitized) GTEST_SKIP() << "its primitives run under sanitizers in test_sim_hopper and test_sim_tma";
+  constexpr const char* kConfigs[] = {
+      "warpgroups=3,bc=128,q_stages=2,producer_regs=32,turns=products,rescale_early=1,tiles=dynamic,order=sections",
+      "warpgroups=3,bc=32,turns=softmax,flow=serial,epilogue=vector",
+      "warpgroups=2,bc=48,stages=3,turns=products,flow=batched,tiles=dynamic,pack_gqa=1,epilogue=vector",
+      "warpgroups=2,bc=64,stages=1,p=shared,turns=softmax,lazy_rescale=1,hold=2",
+      "warpgroups=1,bc=64,blocks_per_sm=2,q_stages=2,tiles=plain,order=longest_first",
+  };
+  const Problem causal = small_problem(4, 2, 210, 130, 72, true);  // rows without keys, and warpgroups that skip tiles
+  const Problem full = small_problem(2, 2, 150, 333, 64);
+  SimDevice device(kArch);
+  for (const char* text : kConfigs) {
+    const Candidate candidate = candidate_from_text(std::string("prefill_wgmma ") + text);
+    const SimKernel kernel = load_kernel(device, compiler(), candidate, traits_of(causal));
+    AttentionCase one(device, causal);
+    for (const Lane& lane : lanes(1)) {
+      device.set_options(lane.options);
+      EXPECT_EQ(one.fault_of(kernel), "") << lane.name << ", " << text;
+    }
+  }
+  const Candidate cluster = candidate_from_text("prefill_wgmma warpgroups=1,bc=64,stages=3,cluster=2,tiles=static");
+  AttentionCase one(device, full);
+  EXPECT_EQ(one.fault_of(load_kernel(device, compiler(), cluster, traits_of(full))), "");
 }
 
 TEST(PrefillMma, SeesAllThroughAWindowAsLargeAsCanBe) {
   const Problem p = small_problem(1, 1, 40, 70, 64, false, std::numeric_limits<int>::max());
   SimDevice device(kArch);
   AttentionCase one(device, p);
-  EXPECT_EQ(one.fault_of(load_kernel(device, compiler(), fallback(p, limits_of(kArch)), traits_of(p))), "");
+  EXPECT_EQ(one.fault_of(load_kernel(device, compiler(), fallback(p, limits_of(80)), traits_of(p))), "");
 }
 
 TEST(PrefillMma, RunsAThousandTokensOfEightHeadsInASecondOfTwoCores) {
