@@ -113,23 +113,25 @@ Plan plan_of(const PrefillWgmmaConfig& c, const Problem& p, const Resources& res
   params.group_log2 = c.pack_gqa ? group_log2_of(group_of(p)) : 0;
   const int share = c.pack_gqa ? 1 : group_of(p);
   params.heads_of_batch = p.heads >> params.group_log2;
-  const double tiles = 1.0 * static_cast<double>(query_tiles(c, p)) * params.heads_of_batch * p.batch;
-  if (tiles > std::numeric_limits<int>::max() / 2)
+  const long long tiles_of_head = query_tiles(c, p);
+  constexpr int kMostTiles = 1 << 30;  // block and tile numbers are added
+  const double tiles = 1.0 * static_cast<double>(tiles_of_head) * params.heads_of_batch * p.batch;
+  if (tiles > kMostTiles)
     throw Error(
         ErrorKind::kInvalidArgument,
         fmt::format("batch {} x heads {} x {} query tiles of {} rows are more than the 2^30 tiles of one launch; "
                     "split the batch",
-                    p.batch, params.heads_of_batch, query_tiles(c, p), query_rows(c)));
+                    p.batch, params.heads_of_batch, tiles_of_head, query_rows(c)));
   params.heads = params.heads_of_batch * p.batch;
-  params.tiles_of_head = static_cast<int>(query_tiles(c, p));
+  params.tiles_of_head = static_cast<int>(tiles_of_head);
   params.tiles = static_cast<int>(tiles);
   params.longest_first = c.order == BlockOrder::kGrid ? 0 : 1;
   params.section_heads = heads_of_section(c, p, params.heads, share);
   const int rest = params.heads % params.section_heads;
   // A section's tiles can be more than fit an int only where one section holds them all: then any larger number will
   // do.
-  params.by_section = divider_of(static_cast<int>(
-      std::min(1.0 * params.section_heads * params.tiles_of_head, 1.0 * std::numeric_limits<int>::max() / 2)));
+  params.by_section =
+      divider_of(static_cast<int>(std::min(1.0 * params.section_heads * params.tiles_of_head, 1.0 * kMostTiles)));
   params.by_width = divider_of(params.section_heads);
   params.by_last_width = divider_of(rest == 0 ? params.section_heads : rest);
   params.by_batch_heads = divider_of(params.heads_of_batch);
