@@ -126,7 +126,7 @@ const std::vector<Bug> kBugs = {
      "LER"},
     {"half of the row maximum's exchange is left out",
      kPlain,
-     {kSoftmax, "        top = maximum(top, shuffle_xor(top, 2));\n", ""},
+     {kSoftmax, "        top = maximum(top, shuffle_xor(top, 2));\n        grown", "        grown"},
      "LER"},
     {"half of the row sum's exchange is left out",
      kPlain,
