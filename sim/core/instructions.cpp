@@ -176,6 +176,17 @@ void copy_wait(int pending) { Block::current().land_copies(static_cast<std::size
 
 // --- matrices
 
+/// Extra passes over shared memory that the four matrices of a warp take.
+unsigned matrix_conflicts(const Warp& w) {
+  unsigned conflicts = 0;
+  for (unsigned matrix = 0; matrix < 4; ++matrix) {
+    unsigned addresses[8];
+    for (unsigned row = 0; row < 8; ++row) addresses[row] = w.lanes[matrix * 8 + row].address;
+    conflicts += conflicts_of_16(addresses, 8);
+  }
+  return conflicts;
+}
+
 template <Meeting kMeeting>
 void ldmatrix(unsigned* to, unsigned row_address, Site site) {
   Block& block = Block::current();
@@ -186,11 +197,7 @@ void ldmatrix(unsigned* to, unsigned row_address, Site site) {
   block.meet_warp(kMeeting, site, [&](Warp& w) {
     Counters& counters = block.count();
     ++counters.ldmatrix;
-    for (unsigned matrix = 0; matrix < 4; ++matrix) {
-      unsigned addresses[8];
-      for (unsigned row = 0; row < 8; ++row) addresses[row] = w.lanes[matrix * 8 + row].address;
-      counters.ldmatrix_conflicts += conflicts_of_16(addresses, 8);
-    }
+    counters.ldmatrix_conflicts += matrix_conflicts(w);
     load_matrices(w.lanes, kMeeting == Meeting::kLdmatrixTrans);
   });
 }
@@ -205,11 +212,7 @@ void stmatrix(unsigned row_address, const unsigned* from, Site site) {
   block.meet_warp(Meeting::kStmatrix, site, [&](Warp& w) {
     Counters& counters = block.count();
     ++counters.stmatrix;
-    for (unsigned matrix = 0; matrix < 4; ++matrix) {
-      unsigned addresses[8];
-      for (unsigned row = 0; row < 8; ++row) addresses[row] = w.lanes[matrix * 8 + row].address;
-      counters.store_conflicts += conflicts_of_16(addresses, 8);
-    }
+    counters.store_conflicts += matrix_conflicts(w);
     store_matrices(w.lanes);
   });
   block.shared().mark_written(row_address, 16, block.thread().stamp);

@@ -70,13 +70,19 @@ struct WgmmaBlock {
   /// The position in the sequence of a packed row.
   FT_DEVICE int position_of(int packed_row) const { return packed_row >> p.group_log2; }
 
-  FT_DEVICE TileRange keys_of(const PackedTile& tile) const {
-    const int first = position_of(tile.first_row), last = position_of(tile.first_row + kBr - 1);
-    return tiles_of<kBc>(mask, first, min(last, p.seq_q - 1));
+  /// The first packed row of a warpgroup.
+  FT_DEVICE int first_row_of(const PackedTile& tile, int warpgroup) const {
+    return tile.first_row + warpgroup * kWarpgroupRows;
+  }
+
+  /// The key tiles that the first `warpgroups` warpgroups see.
+  FT_DEVICE TileRange keys_of(const PackedTile& tile, int warpgroups) const {
+    const int last = position_of(first_row_of(tile, warpgroups) - 1);
+    return tiles_of<kBc>(mask, position_of(tile.first_row), min(last, p.seq_q - 1));
   }
 
   FT_DEVICE GroupBoxAt box_of(const PackedTile& tile, int warpgroup, int slab) const {
-    return {slab * kSlabDims, 0, position_of(tile.first_row + warpgroup * kWarpgroupRows), tile.head, tile.batch};
+    return {slab * kSlabDims, 0, position_of(first_row_of(tile, warpgroup)), tile.head, tile.batch};
   }
 };
 

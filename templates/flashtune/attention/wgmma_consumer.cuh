@@ -81,11 +81,8 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
   FT_DEVICE Work take() {
     const PackedTile tile = this->records.take();
     if (!tile.exists) return {tile, {0, 0}, 0};
-    const TileRange all = this->keys_of(tile);
-    const int last = min(this->position_of(tile.first_row + (warpgroup + 1) * kWarpgroupRows - 1), p.seq_q - 1);
-    const int end = (max(mask.end_key(last), 0) + kBc - 1) / kBc;
-    const int own = max(min(end - all.first, all.count), 0);
-    return {tile, {all.first, own}, all.count - own};
+    const TileRange all = this->keys_of(tile, kConfig.warpgroups), own = this->keys_of(tile, warpgroup + 1);
+    return {tile, own, all.count - own.count};
   }
 
   /// Hands back the tiles that only other warpgroups need, once they are there: an arrival for a tile that has not come
@@ -129,14 +126,7 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
       release_stored();
       softmax.rescale(o, factors);
       make_operand();
-
-      v.wait_full();
-      wgmma_fence();
-      start_pv();
-      wgmma_commit();
-      wgmma_wait<0>();
-      after_wait(o);
-      release(v);
+      add_values();
     });
   }
 
@@ -178,13 +168,7 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
     });
 
     if constexpr (kEarly) softmax.rescale(o, factors);
-    v.wait_full();
-    wgmma_fence();
-    start_pv();
-    wgmma_commit();
-    wgmma_wait<0>();
-    after_wait(o);
-    release(v);
+    add_values();
   }
 
   /// Calls step(key tile, MaskedIs) from step `first` on: in two loops, so that the second has no code for masks. A
@@ -217,15 +201,26 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
     if (last_of_tile) release_query();
   }
 
+  /// O += P V of the next keys, to its end.
+  FT_DEVICE void add_values() {
+    v.wait_full();
+    wgmma_fence();
+    start_pv();
+    wgmma_commit();
+    wgmma_wait<0>();
+    after_wait(o);
+    release(v);
+  }
+
   FT_DEVICE int first_position(const PackedTile& tile) const {
-    return this->position_of(tile.first_row + warpgroup * kWarpgroupRows);
+    return this->position_of(this->first_row_of(tile, warpgroup));
   }
 
   template <Masked kMasked>
   FT_DEVICE void raise(const PackedTile& tile, int key_tile, MaskedIs<kMasked>) {
     if constexpr (kMasked == Masked::kPerhaps) {
       if (scale_first) scale_elements(s, p.scale_log2);
-      const int last = this->position_of(tile.first_row + warpgroup * kWarpgroupRows + kWarpgroupRows - 1);
+      const int last = this->position_of(this->first_row_of(tile, warpgroup + 1) - 1);
       const int first = first_position(tile);
       if (mask.cuts(first, last - first + 1, key_tile * kBc, kBc)) {
 #pragma unroll
@@ -238,7 +233,7 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
 
   /// The lane's upper or lower row.
   FT_DEVICE int packed_row(const PackedTile& tile, int half) const {
-    return tile.first_row + warpgroup * kWarpgroupRows + warp_row + half * 8 + lane / 4;
+    return this->first_row_of(tile, warpgroup) + warp_row + half * 8 + lane / 4;
   }
 
   /// ptxas moves the wait for P V up past exponentials that do not depend on it; `hold` quarters of them stay before.
@@ -302,7 +297,7 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
     if (stored < 0) return;
     if (leader) {
       tma_store_wait_read<0>();
-      arrive_mbarrier(q.barriers + static_cast<u32>((kConfig.q_stages + stored) * 8));
+      arrive_mbarrier(q.empty(stored));
     }
     stored = -1;
   }

@@ -39,7 +39,7 @@ struct WgmmaProducer : WgmmaBlock<kConfig, kTraits> {
   /// In the order in which the consumers need them. With one Q buffer, Q of the next tile waits for the end of this
   /// one: as much of K and V as the ring holds goes ahead of it.
   FT_DEVICE void load_tile(const PackedTile& tile, bool first) {
-    const TileRange keys = this->keys_of(tile);
+    const TileRange keys = this->keys_of(tile, kConfig.warpgroups);
     const bool q_first = first || kConfig.q_stages > 1;
     const int q_after = q_first ? -1 : keys.count < 2 || kConfig.stages < 2 ? 0 : 1;
     if (q_first || keys.count == 0) load_q(tile);

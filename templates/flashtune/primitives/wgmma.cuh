@@ -166,41 +166,36 @@ struct Wgmma;
   asm volatile(FT_WGMMA_TYPED(n, type, "1", FT_WGMMA_D5_##registers "}, {%0,%1,%2,%3}, %4", "1, 1, 1") \
                : "+r"(a0), "+r"(a1), "+r"(a2), "+r"(a3), "+l"(b), FT_WGMMA_R##registers("+f"))
 
+/* The instruction, FT_WGMMA_SHARED or FT_WGMMA_REGISTERS, of the type that a function is asked for. */
+#define FT_WGMMA_OF_TYPE(instruction, n, registers, ...)          \
+  if constexpr (kDtype == Dtype::kBf16)                           \
+    instruction(n, registers, "bf16" __VA_OPT__(, ) __VA_ARGS__); \
+  else                                                            \
+    instruction(n, registers, "f16" __VA_OPT__(, ) __VA_ARGS__)
+
 #define FT_WGMMA(n, registers)                                                                            \
   template <>                                                                                             \
   struct Wgmma<n> {                                                                                       \
     /* d = a * b, both K-major in shared memory: nothing has to be zeroed before. */                      \
     template <Dtype kDtype>                                                                               \
     FT_DEVICE static void start(float (&d)[n / 8][4], unsigned long long a, unsigned long long b) {       \
-      if constexpr (kDtype == Dtype::kBf16)                                                               \
-        FT_WGMMA_SHARED(n, registers, "bf16", "0", "=f", "1, 1, 0, 0");                                   \
-      else                                                                                                \
-        FT_WGMMA_SHARED(n, registers, "f16", "0", "=f", "1, 1, 0, 0");                                    \
+      FT_WGMMA_OF_TYPE(FT_WGMMA_SHARED, n, registers, "0", "=f", "1, 1, 0, 0");                           \
     }                                                                                                     \
     /* d += a * b, both K-major in shared memory. */                                                      \
     template <Dtype kDtype>                                                                               \
     FT_DEVICE static void add(float (&d)[n / 8][4], unsigned long long a, unsigned long long b) {         \
-      if constexpr (kDtype == Dtype::kBf16)                                                               \
-        FT_WGMMA_SHARED(n, registers, "bf16", "1", "+f", "1, 1, 0, 0");                                   \
-      else                                                                                                \
-        FT_WGMMA_SHARED(n, registers, "f16", "1", "+f", "1, 1, 0, 0");                                    \
+      FT_WGMMA_OF_TYPE(FT_WGMMA_SHARED, n, registers, "1", "+f", "1, 1, 0, 0");                           \
     }                                                                                                     \
     /* d += a * b, a K-major and b MN-major in shared memory. */                                          \
     template <Dtype kDtype>                                                                               \
     FT_DEVICE static void add_mn(float (&d)[n / 8][4], unsigned long long a, unsigned long long b) {      \
-      if constexpr (kDtype == Dtype::kBf16)                                                               \
-        FT_WGMMA_SHARED(n, registers, "bf16", "1", "+f", "1, 1, 0, 1");                                   \
-      else                                                                                                \
-        FT_WGMMA_SHARED(n, registers, "f16", "1", "+f", "1, 1, 0, 1");                                    \
+      FT_WGMMA_OF_TYPE(FT_WGMMA_SHARED, n, registers, "1", "+f", "1, 1, 0, 1");                           \
     }                                                                                                     \
     /* d += a * b, a in registers, which stay as they are until the wait, b MN-major in shared memory. */ \
     template <Dtype kDtype>                                                                               \
     FT_DEVICE static void add_mn(float (&d)[n / 8][4], const u32 (&a)[4], unsigned long long b) {         \
       u32 a0 = a[0], a1 = a[1], a2 = a[2], a3 = a[3];                                                     \
-      if constexpr (kDtype == Dtype::kBf16)                                                               \
-        FT_WGMMA_REGISTERS(n, registers, "bf16");                                                         \
-      else                                                                                                \
-        FT_WGMMA_REGISTERS(n, registers, "f16");                                                          \
+      FT_WGMMA_OF_TYPE(FT_WGMMA_REGISTERS, n, registers);                                                 \
     }                                                                                                     \
   }
 

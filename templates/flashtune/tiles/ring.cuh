@@ -16,14 +16,16 @@ struct Ring {
 
   FT_DEVICE explicit Ring(u32 first_barrier) : barriers(first_barrier) {}
 
-  FT_DEVICE u32 full() const { return barriers + static_cast<u32>(stage * 8); }
-  FT_DEVICE u32 empty() const { return barriers + static_cast<u32>((kStages + stage) * 8); }
+  FT_DEVICE u32 full(int of) const { return barriers + static_cast<u32>(of * 8); }
+  FT_DEVICE u32 empty(int of) const { return full(kStages + of); }
+  FT_DEVICE u32 full() const { return full(stage); }
+  FT_DEVICE u32 empty() const { return empty(stage); }
 
   /// By one thread, once. `fills` and `releases`: arrivals that complete a phase of either.
   FT_DEVICE void init(int fills, int releases) const {
     for (int i = 0; i < kStages; ++i) {
-      init_mbarrier(barriers + static_cast<u32>(i * 8), fills);
-      init_mbarrier(barriers + static_cast<u32>((kStages + i) * 8), releases);
+      init_mbarrier(full(i), fills);
+      init_mbarrier(empty(i), releases);
     }
   }
 
