@@ -135,6 +135,12 @@ inline Trial sample_trial(int br = 128) {
   return t;
 }
 
+/// As it was before it was stored.
+inline Trial without_id(Trial trial) {
+  trial.id = 0;
+  return trial;
+}
+
 inline Best sample_best(int seq = 4096) {
   const Trial t = sample_trial();
   return {t.key.device,       sample_problem(seq), t.key.candidate, Grade::kMeasured, t.timing, 150.25,
