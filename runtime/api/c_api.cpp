@@ -15,6 +15,7 @@
 #include "cache/database.h"
 #include "cache/error.h"
 #include "runtime/device/cuda_device.h"
+#include "runtime/dispatch/missed.h"
 
 namespace flashtune {
 namespace {
@@ -316,6 +317,15 @@ ft_status ft_explain(ft_engine* engine, const ft_problem* problem, char* buffer,
     const std::string text = explanation(require(engine, "engine").impl.dispatcher(), problem_of(problem));
     copy_text(text, buffer, size);
     if (length != nullptr) *length = text.size();
+  });
+}
+
+ft_status ft_write_missed(ft_engine* engine, const char* path, size_t* count) {
+  return guarded([&] {
+    EngineImpl& impl = require(engine, "engine").impl;
+    const std::vector<Problem> missed = impl.dispatcher().missed();
+    write_missed(&require(path, "path"), impl.device().info().key, missed);
+    if (count != nullptr) *count = missed.size();
   });
 }
 

@@ -65,7 +65,8 @@ class Dispatcher {
   const std::vector<Best>& rows() const;
   /// Whether any row was measured on this device, under whichever driver.
   bool tuned() const;
-  /// Buckets that were asked for and have no measured row here, oldest first, at most 1024.
+  /// Buckets that were asked for and have no measured row here, oldest first, at most 1024. missed.h writes them to a
+  /// file.
   std::vector<Problem> missed() const;
 
  private:

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -64,6 +65,19 @@ TEST_F(ModelledSweep, IsRememberedQueriedAndExplained) {
   EXPECT_EQ(Json::parse(explained.out).at("candidate"), rows[0].at("candidate"));
 
   EXPECT_EQ(run(command({"db", "check"})).exit_code, 0);
+}
+
+TEST_F(ModelledSweep, OfMissedProblemsTakesThoseOfTheFile) {
+  const std::string file = home_.path() / "missed.txt";
+  std::ofstream(file) << "# by a program\ndecode fp16 b2 h8 kv2 q1 k640 d64 dv64 full w0 bshd page16\n";
+  const ProgramResult swept = run(command({"sweep", "--arch", "sm_80", "--missed", file, "--effort", "quick",
+                                           "--compile-threads", "1", "--format", "json"}));
+  ASSERT_EQ(swept.exit_code, 0) << swept.err;
+  const auto done = events(swept.out, "problem_done");
+  ASSERT_EQ(done.size(), 1u);
+  EXPECT_EQ(done[0].at("problem").at("op"), "decode");
+  EXPECT_EQ(done[0].at("problem").at("seq_kv"), 640);
+  EXPECT_EQ(done[0].at("problem").at("page_size"), 16);
 }
 
 TEST_F(ModelledSweep, DoesNothingTwice) {

@@ -133,6 +133,8 @@ TEST_F(CommandLine, UnknownNamesAreMisuseAndListTheKnownOnes) {
           with_problem({"explain", "--arch", "sm_80", "--device", "cuda:0"}),
           {"sweep", "--suite", "gpt5"},
           with_problem({"sweep", "--suite", "quick"}),
+          with_problem({"sweep", "--missed", "missed.txt"}),
+          {"sweep", "--missed", "missed.txt", "--suite", "quick"},
           {"sweep", "--effort", "extreme"},
           {"sweep", "--budget", "10x"},
           {"sweep", "--budget", "0s"},
@@ -197,6 +199,8 @@ TEST_F(CommandLine, MissingAndForeignFilesFailAndChangeNothing) {
   const std::string json = write("garbage.json", "{\"format\": \"somebody else's\"");
   const std::string tensors = write("short.safetensors", "abc");
   const std::string header = write("header.safetensors", std::string("\x10\0\0\0\0\0\0\0", 8) + "{\"q\": {\"dtype\"  ");
+  const std::string missed =
+      write("missed.txt", "# two problems\nprefill bf16 b1 h8 kv8 q64 k64 d64 dv64 full w0 bshd\nprefill bf16 b1 h8\n");
   std::vector<Arguments> lines = {{"query", "--db", home_.path() / "none.db"},
                                   {"query"},
                                   {"query", "--db", garbage},
@@ -209,12 +213,21 @@ TEST_F(CommandLine, MissingAndForeignFilesFailAndChangeNothing) {
                                   {"db", "prune", "--arch", "sm_90"},
                                   with_problem({"explain", "--arch", "sm_80", "--db", home_.path() / "none.db"}),
                                   {"sweep", "--arch", "sm_80", "--suite", "./none.json"},
+                                  {"sweep", "--arch", "sm_80", "--missed", home_.path() / "none.txt"},
+                                  {"sweep", "--arch", "sm_80", "--missed", missed},
                                   {"run", "--input", home_.path() / "none.safetensors"},
                                   {"run", "--input", tensors},
                                   {"run", "--input", header}};
   expect("bad_files", lines, 1);
   // What the JSON reader says of garbage is its own business; that it fails and keeps the database as it was is ours.
   EXPECT_EQ(run({"db", "import", json}).exit_code, 1);
+}
+
+TEST_F(CommandLine, ASweepOfAFileWithoutMissedProblemsHasNothingToDo) {
+  const ProgramResult result = run({"sweep", "--arch", "sm_80", "--missed", write("missed.txt", "# none\n")});
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_NE(result.err.find("holds no problem: all that was asked for is measured"), std::string::npos) << result.err;
+  EXPECT_EQ(home_.contents().size(), 1u) << "no database was made";
 }
 
 TEST_F(CommandLine, ExplainWithoutADatabaseAnswersWithTheDefault) {

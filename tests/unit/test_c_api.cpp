@@ -10,6 +10,8 @@
 #include "flashtune/flashtune.hpp"
 #include "runtime/api/c_api.h"
 #include "tests/support/fake_device.h"
+#include "tests/support/run_program.h"
+#include "tuner/missed_file.h"
 
 namespace flashtune {
 namespace {
@@ -64,6 +66,27 @@ TEST_F(CApi, StartsAProblemAsContiguousUnmaskedPrefill) {
   EXPECT_EQ(problem.k.batch, 200 * 4 * 64);
   EXPECT_EQ(problem.v.head, 64);
   EXPECT_EQ(problem.o.row, 8 * 64);
+}
+
+TEST_F(CApi, WritesWhatWasAskedForAndNotMeasured) {
+  const ScratchFolder folder;
+  const std::string path = folder.path() / "missed.txt";
+  size_t count = 7;
+  ASSERT_EQ(ft_write_missed(engine, path.c_str(), &count), FT_OK) << ft_last_error();
+  EXPECT_EQ(count, 0u);
+  EXPECT_TRUE(read_missed_file(path).empty());
+  ft_decision decision;
+  ASSERT_EQ(ft_decide(engine, &problem, &decision), FT_OK);
+  const ft_tensors t = tensors();
+  ASSERT_EQ(ft_forward(engine, &problem, &t, nullptr, nullptr), FT_OK) << ft_last_error();
+  ASSERT_EQ(ft_write_missed(engine, path.c_str(), nullptr), FT_OK);
+  const std::vector<Problem> missed = read_missed_file(path);
+  ASSERT_EQ(missed.size(), 1u);
+  EXPECT_EQ(missed[0].heads, 8);
+  EXPECT_EQ(missed[0].seq_q, 112) << "its bucket";
+  EXPECT_EQ(ft_write_missed(engine, nullptr, &count), FT_INVALID_ARGUMENT);
+  EXPECT_STREQ(ft_last_error(), "path is a null pointer");
+  EXPECT_EQ(ft_write_missed(engine, "/nowhere/missed.txt", &count), FT_IO);
 }
 
 TEST_F(CApi, SetsTheStridesOfALayout) {
@@ -287,6 +310,8 @@ TEST_F(CApi, CppWrapperOwnsTheEngineAndThrows) {
   EXPECT_EQ(wrapped.decide(causal).grade, FT_DEFAULT);
   EXPECT_NE(wrapped.explain(causal).find("* default"), std::string::npos);
   EXPECT_EQ(wrapped.explain(causal).back(), '\n');
+  const ScratchFolder folder;
+  EXPECT_EQ(wrapped.write_missed(folder.path() / "missed.txt"), 1u);
   wrapped.forward(causal, tensors());
   EXPECT_EQ(launches, 1);
   {

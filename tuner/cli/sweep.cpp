@@ -15,6 +15,7 @@
 #include "tuner/cli/simulated.h"
 #include "tuner/cli/supervise.h"
 #include "tuner/cli/target.h"
+#include "tuner/missed_file.h"
 #include "tuner/report.h"
 #include "tuner/suites.h"
 #include "tuner/sweep.h"
@@ -29,7 +30,7 @@ struct Flags {
   TargetFlags target;
   CommonFlags common;
   CompilerFlags compiler;
-  std::string suite, effort, budget, compile_threads;
+  std::string suite, missed, effort, budget, compile_threads;
   bool again = false, no_supervisor = false;
 };
 
@@ -37,6 +38,7 @@ struct Flags {
 struct Request {
   std::vector<Problem> problems;  // of flags or a named suite
   std::string suite;              // its name; a file is read when the work begins
+  std::string missed;             // a file of them, read then, too
   Target target;
   Format format = Format::kTable;
   SweepOptions options;
@@ -55,10 +57,14 @@ Request judge(const Flags& flags) {
   const std::vector<std::string> shape = given(flags.problem);
   if (!shape.empty() && !flags.suite.empty())
     refuse("--suite", flags.suite, fmt::format("give a suite or problem flags ({}), not both", shape.front()));
-  request.suite = shape.empty() && flags.suite.empty() ? "quick" : flags.suite;
+  if (!flags.missed.empty() && (!shape.empty() || !flags.suite.empty()))
+    refuse("--missed", flags.missed,
+           fmt::format("the file says which problems; leave out {}", shape.empty() ? "--suite" : shape.front()));
+  request.missed = flags.missed;
+  request.suite = shape.empty() && flags.suite.empty() && flags.missed.empty() ? "quick" : flags.suite;
   if (!shape.empty())
     request.problems = problems_of(flags.problem);
-  else if (!is_file(request.suite))
+  else if (flags.missed.empty() && !is_file(request.suite))
     request.problems = load_suite(request.suite).problems;
   request.target = target_of(flags.target);
   request.format = format_of(flags.common);
@@ -216,6 +222,13 @@ Work plan(const Flags& flags) {
   Request request = judge(flags);
   const bool alone = flags.no_supervisor || request.target.kind == Target::Kind::kModel;
   return [request, alone]() mutable {
+    if (!request.missed.empty()) {
+      request.problems = read_missed_file(request.missed);
+      if (request.problems.empty()) {
+        remark(fmt::format("{} holds no problem: all that was asked for is measured.", request.missed));
+        return kExitDone;
+      }
+    }
     if (request.problems.empty()) request.problems = load_suite(request.suite).problems;
     if (request.options.budget)
       request.deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(*request.options.budget);
@@ -240,6 +253,9 @@ Command add_sweep(CLI::App& program) {
       program.add_subcommand("sweep", "Measure which kernels are fastest for some problems, and remember it");
   auto flags = std::make_shared<Flags>();
   app->add_option("--suite", flags->suite, suite_help())->type_name("NAME|FILE");
+  app->add_option("--missed", flags->missed,
+                  "what a program asked for and nobody measured: a file that ft_write_missed() wrote")
+      ->type_name("FILE");
   app->add_option(
          "--effort", flags->effort,
          "quick: the default and the best few by the cost model; standard (default): successive halving over all "

@@ -78,6 +78,13 @@ class Engine {
     return text;
   }
 
+  /// What was asked for and is not measured, for `flashtune sweep --missed`; how many problems that are.
+  std::size_t write_missed(const std::string& path) const {
+    std::size_t count = 0;
+    require_ok(ft_write_missed(get(), path.c_str(), &count));
+    return count;
+  }
+
   std::size_t workspace_bytes(const ft_problem& problem) const {
     std::size_t bytes = 0;
     require_ok(ft_workspace_bytes(get(), &problem, &bytes));

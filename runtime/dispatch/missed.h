@@ -1,0 +1,20 @@
+// The problems that a program asked for and that nobody measured, as a file: what `flashtune sweep --missed` reads.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "cache/records.h"
+
+namespace flashtune {
+
+/// A comment that says which device missed them, then one problem_to_text on each line. A sweep lays tensors out by
+/// name: problems of other strides stand there as bshd, and get their answer as its nearest. Each problem stands there
+/// once.
+std::string missed_text(const DeviceKey& device, const std::vector<Problem>& problems);
+
+/// Writes missed_text(). The file is replaced as a whole or left as it was: then Error(kIo) says why.
+void write_missed(const std::filesystem::path& path, const DeviceKey& device, const std::vector<Problem>& problems);
+
+}  // namespace flashtune
