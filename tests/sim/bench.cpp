@@ -112,6 +112,10 @@ std::string AttentionCase::fault_of(const Candidate& candidate, const LoadedCand
   } catch (const Error& error) {
     return error.what();
   }
+  std::vector<char> head(plan.workspace_head);
+  device_.copy_out(head.data(), scratch, head.size());
+  if (std::any_of(head.begin(), head.end(), [](char byte) { return byte != 0; }))
+    return "the head of the workspace is not zero after the launch, as the next one needs it";
   output_.resize(o_.size() / 2);
   output_lse_.resize(lse_.size() / 4);
   device_.copy_out(output_.data(), o_.get(), o_.size());
