@@ -32,9 +32,8 @@ double decode_us(const DecodeSplitConfig& c, const Problem& p, const KernelFacts
   const int splits = grid_splits(c, p), tiles = row_tiles(c, p);
   const double sms = std::max(device.key.sm_count, 1);
   const double blocks = 1.0 * p.batch * p.kv_heads * tiles * splits;
-  const double reach = p.window > 0 ? std::min(1.0 * p.seq_kv, (p.causal ? 1.0 : 2.0) * p.window + p.seq_q) : p.seq_kv;
   const double step = c.bc * c.warps;
-  const double keys = std::ceil(reach / splits / step) * step;  // of a block: its warps end together
+  const double keys = std::ceil(1.0 * keys_in_reach(p) / splits / step) * step;  // of a block: its warps end together
   const double row_bytes = 1.0 * size_of(p.dtype) * (p.head_dim + p.head_dim_v);
   // The SM that has most to do holds so many blocks at a time and takes so many in all.
   const double on_sm = std::ceil(blocks / sms), at_once = std::min(on_sm, 1.0 * resident);

@@ -24,7 +24,8 @@ Params params_of(const Problem& p) {
   params.q_strides = p.q, params.k_strides = p.k, params.v_strides = p.v, params.o_strides = p.o;
   params.batch = p.batch, params.heads = p.heads, params.kv_heads = p.kv_heads;
   params.seq_q = p.seq_q, params.seq_kv = p.seq_kv;
-  params.window = p.window;
+  // A wider one admits no more, and kernels add it to positions.
+  params.window = static_cast<int>(std::min<long long>(p.window, static_cast<long long>(p.seq_q) + p.seq_kv));
   return params;
 }
 
@@ -231,10 +232,7 @@ Candidate adapted(const Candidate& candidate, const Problem& tuned_for, const Pr
   if (tuned == nullptr || tuned->chunk > 0 || tuned_for == problem) return candidate;
   DecodeSplitConfig config = *tuned;
   const auto tiles = [&](const Problem& p) { return 1.0 * p.batch * p.kv_heads * row_tiles(config, p); };
-  const auto keys = [](const Problem& p) {
-    const int seen = p.window > 0 ? std::min(p.seq_kv, p.window * (p.causal ? 1 : 2) + p.seq_q) : p.seq_kv;
-    return std::max(1.0 * seen, 1.0);
-  };
+  const auto keys = [](const Problem& p) { return std::max(1.0 * keys_in_reach(p), 1.0); };
   const double blocks = tuned->splits * tiles(tuned_for), wave = std::max(1.0 * sm_count * tuned->blocks_per_sm, 1.0);
   // Too few blocks for the GPU: the tuned number of keys for each was what paid, until the GPU is full.
   const double wanted =

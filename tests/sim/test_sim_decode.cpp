@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "cache/codec.h"
 #include "tests/sim/bench.h"
 #include "tests/support/wrong_cache.h"
@@ -96,6 +98,15 @@ TEST(DecodeSplit, EveryLengthAroundASplitAndAPageIsRight) {
       EXPECT_EQ(one.fault_of(load_kernel(device, compiler(), {config}, traits_of(p))), "") << page_size << " " << chunk;
     }
   }
+}
+
+TEST(DecodeSplit, SeesAllThroughAWindowAsLargeAsCanBe) {
+  const Lengths lengths = {150, 3};
+  Problem p = small_decode(lengths, 4, 2, 160, 64);
+  p.window = std::numeric_limits<int>::max();
+  SimDevice device(kArch);
+  AttentionCase one(device, p, InputKind::kNormal, lengths);
+  EXPECT_EQ(one.fault_of(load_kernel(device, compiler(), {small_config()}, traits_of(p))), "");
 }
 
 TEST(DecodeSplit, PinnedResultsDoNotDependOnBatchMates) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <ctime>
+#include <limits>
 
 #include "cache/codec.h"
 #include "runtime/dispatch/plan.h"
@@ -52,6 +53,13 @@ TEST(PrefillMma, IsRightForACoveringSetOfConfigs) {
   Validator validator(device, p, scale_of(p), 64);
   for (const Candidate& candidate : pairwise_cover(enumerate(traits_of(p), limits_of(kArch))))
     expect_right(device, validator, candidate, p, kSanitized ? 1 : 2, EdgesIn::kEveryLane);
+}
+
+TEST(PrefillMma, SeesAllThroughAWindowAsLargeAsCanBe) {
+  const Problem p = small_problem(1, 1, 40, 70, 64, false, std::numeric_limits<int>::max());
+  SimDevice device(kArch);
+  AttentionCase one(device, p);
+  EXPECT_EQ(one.fault_of(load_kernel(device, compiler(), fallback(p, limits_of(kArch)), traits_of(p))), "");
 }
 
 TEST(PrefillMma, RunsAThousandTokensOfEightHeadsInASecondOfTwoCores) {

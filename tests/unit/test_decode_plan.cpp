@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "cache/codec.h"
 #include "cache/error.h"
 #include "cache/keys.h"
@@ -117,6 +119,8 @@ TEST(DecodePlan, PinnedSplitsCoverTheCacheOrTheWindow) {
   Problem windowed = decode(2, 8, 8, 100000);
   windowed.window = 300;
   EXPECT_EQ(grid_splits(pinned, windowed), (300 + 1 + 256 - 1) / 256 + 1);
+  windowed.window = std::numeric_limits<int>::max();
+  EXPECT_EQ(grid_splits(pinned, windowed), (100000 + 256 - 1) / 256);
 }
 
 TEST(DecodePlan, DividersDivide) {
@@ -155,6 +159,13 @@ TEST(DecodeSplits, KeepTheGpuAsFullAsTheTunedProblemDid) {
   EXPECT_EQ(splits(decode(1, 32, 8, 2048), 4, decode(1, 32, 8, 1 << 20)), 33);  // 264 blocks: two for each SM
   // Never more splits than steps of keys.
   EXPECT_EQ(splits(tuned, 9, decode(1, 32, 8, 100)), 2);
+  // A window counts for the keys that it reaches: all of them, if it is as large as can be.
+  Problem windowed = decode(1, 32, 8, 4096);
+  windowed.causal = false;
+  windowed.window = std::numeric_limits<int>::max();
+  EXPECT_EQ(splits(decode(1, 32, 8, 2048), 4, windowed), 8);
+  windowed.window = 511;
+  EXPECT_EQ(splits(decode(1, 32, 8, 2048), 4, windowed), 2);
 }
 
 TEST(DecodeSpace, HoldsSplitsThatSuitTheProblem) {

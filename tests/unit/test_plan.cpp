@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <string>
 
 #include "cache/error.h"
@@ -86,6 +87,14 @@ TEST(Plan, CarriesSizesStridesAndWindowToTheKernel) {
   EXPECT_EQ(params.k_strides, problem.k);
   EXPECT_EQ(params.v_strides, problem.v);
   EXPECT_EQ(params.o_strides, problem.o);
+}
+
+TEST(Plan, CarriesNoWindowThatAPositionCouldOverflowWith) {
+  Problem problem = problem_of(2, 4, 100);
+  for (const int window : {612, 613, std::numeric_limits<int>::max()}) {
+    problem.window = window;
+    EXPECT_EQ(std::get<PrefillParams>(make_plan(candidate_of(64), problem, kLimits).params).window, 612) << window;
+  }
 }
 
 TEST(Plan, BindsPointersAndTurnsTheScaleIntoBaseTwo) {

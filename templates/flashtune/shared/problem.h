@@ -179,6 +179,13 @@ constexpr KernelTraits traits_of(const Problem& p) {
   return {p.dtype, p.head_dim, p.head_dim_v, cuts_causally(p), windowed, p.page_size > 0, p.op};
 }
 
+/// Keys of a decode problem's sequence that its new rows see together, at most: all, or as many as a window reaches to
+/// either side of them.
+constexpr int keys_in_reach(const Problem& p) {
+  const long long reach = static_cast<long long>(p.window) * (p.causal ? 1 : 2) + p.seq_q;
+  return p.window > 0 && reach < p.seq_kv ? static_cast<int>(reach) : p.seq_kv;
+}
+
 /// Floating-point operations by the field's convention: 4 * B * H * Sq * Sk * D, of which a causal mask halves the
 /// square part. Bottom-right alignment: row i sees seq_kv - seq_q + i + 1 keys.
 constexpr double flops_of(const Problem& p) {

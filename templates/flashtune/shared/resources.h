@@ -191,11 +191,8 @@ constexpr int row_tiles(const DecodeSplitConfig& c, const Problem& p) { return (
 /// Splits of the grid: pinned ones cover the cache, or as many keys of it as a window reaches.
 constexpr int grid_splits(const DecodeSplitConfig& c, const Problem& p) {
   if (c.chunk == 0) return c.splits;
-  int keys = p.seq_kv;
-  if (p.window > 0) {
-    const long long reach = static_cast<long long>(p.window) * (p.causal ? 1 : 2) + p.seq_q + c.chunk;
-    if (reach < keys) keys = static_cast<int>(reach);
-  }
+  const long long reach = static_cast<long long>(keys_in_reach(p)) + c.chunk;  // which begins anywhere in a chunk
+  const int keys = reach < p.seq_kv ? static_cast<int>(reach) : p.seq_kv;
   return keys < 1 ? 1 : (keys - 1) / c.chunk + 1;
 }
 
