@@ -25,7 +25,7 @@ Caught run_lanes(AttentionCase& attention, SimDevice& device, const SimKernel& k
   Caught caught;
   std::vector<Lane> all = lanes(4);
   for (std::size_t i = 0; i < all.size(); ++i) {
-    if (finds_races()) all[i].options.threads = workers;
+    all[i].options.threads = finds_races() ? workers : 1;
     device.set_options(all[i].options);
     const RaceCounter races;
     const std::string fault = attention.fault_of(kernel);

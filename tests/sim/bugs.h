@@ -22,9 +22,10 @@ struct Caught {
   std::string letters, report;
 };
 
-/// In a build with ThreadSanitizer only races count, which the plain build cannot see, and the first lane that shows
-/// one is the last: reports take long there. `workers` run blocks then: with more than one, races of one block with
-/// another are seen, too, though not by every launch.
+/// One block runs after the other, so that who catches what is the same each time. In a build with ThreadSanitizer only
+/// races count, which the plain build cannot see, and the first lane that shows one is the last: reports take long
+/// there. `workers` run blocks then: with more than one, races of one block with another are seen, too, though not by
+/// every launch.
 Caught run_lanes(AttentionCase& attention, SimDevice& device, const SimKernel& kernel, int workers = 1);
 
 /// The candidate compiled from templates with one change.
