@@ -28,8 +28,11 @@ constexpr const char* name_of(CopyTiming timing) {
 struct SimOptions {
   Schedule schedule = Schedule::kLifo;
   CopyTiming copies = CopyTiming::kLate;
-  std::uint64_t seed = 1;    // of kRandom, in either
-  int threads = 0;           // cores that blocks are spread over; 0: all
+  std::uint64_t seed = 1;  // of kRandom, in either
+  int threads = 0;         // cores that blocks are spread over; 0: all
+  /// Of one launch, in seconds: then each thread that runs is stopped at its next access to memory or meeting, and the
+  /// launch throws LateLaunch. A loop with neither in it is not stopped. 0: no limit.
+  double limit_s = 0;
   std::string name = "sim";  // of the GPU that is imitated: this and the next two are for DeviceInfo alone
   int sm_count = 1;
   std::size_t l2_bytes = 0;

@@ -8,6 +8,7 @@
 
 #include "runtime/device/device.h"
 #include "sim/counters.h"
+#include "sim/late_launch.h"
 #include "sim/options.h"
 
 namespace flashtune {
@@ -17,8 +18,9 @@ class FiberPool;
 }
 
 /// Launches run at once and to their end, and throw Error(kDevice) with a report (kernel, block, thread, what it did
-/// and where in the templates) when a thread goes out of bounds, reads what is not there, diverges or waits for ever;
-/// the device may be used on afterwards. Thread-safe; launches take turns.
+/// and where in the templates) when a thread goes out of bounds, reads what is not there, diverges or waits for ever,
+/// and LateLaunch when one runs past SimOptions::limit_s; the device may be used on afterwards. Thread-safe; launches
+/// take turns.
 class SimDevice : public Device {
  public:
   explicit SimDevice(int arch, SimOptions options = {});

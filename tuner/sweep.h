@@ -45,7 +45,8 @@ struct SweepOptions {
   double launch_limit_s = 10;
   bool again = false;  // measure even what is known
   /// Where no GPU can judge (sweep_modelled): proves a candidate on a problem, on a simulated device for instance. A
-  /// candidate it refuses becomes kWrong. Empty: nothing is proven, which the grade `modelled` says.
+  /// candidate it refuses becomes kWrong, or kTimedOut when its verdict says so. Empty: nothing is proven, which the
+  /// grade `modelled` says.
   std::function<Verdict(const Candidate&, const Problem&)> prove;
 };
 

@@ -64,17 +64,12 @@ class ModelledSweep {
   }
 
   void predict(Trial& trial) {
-    const std::string fault = fault_in(trial.key.candidate);
-    if (!fault.empty()) return book_.end(trial, Outcome::kWrong, fault);
+    if (options_.prove)
+      if (const Verdict verdict = options_.prove(trial.key.candidate, problem_); !verdict.ok)
+        return book_.end(trial, verdict.timed_out ? Outcome::kTimedOut : Outcome::kWrong,
+                         verdict.why.empty() ? "its output is not the answer" : verdict.why);
     trial.timing.median_us = modelled_us(trial.key.candidate, problem_, trial.facts, device_);
     book_.end(trial, Outcome::kModelled);
-  }
-
-  /// Why the candidate was proven wrong; empty when it was not, or nobody can judge.
-  std::string fault_in(const Candidate& candidate) const {
-    if (!options_.prove) return {};
-    const Verdict verdict = options_.prove(candidate, problem_);
-    return verdict.ok ? std::string() : verdict.why.empty() ? "its output is not the answer" : verdict.why;
   }
 
   void record(const Trial& trial, bool known) {

@@ -19,6 +19,7 @@ struct Verdict {
   double max_error = 0;  // against the oracle, over all inputs
   double bound = 0;      // at the element of the largest error relative to its bound
   InputKind worst_input = InputKind::kNormal;
+  bool timed_out = false;  // a launch ended only because its limit was over
 };
 
 /// Small problems with `problem`'s types, group, mask and layout whose lengths stand on and beside the edges of br x bc

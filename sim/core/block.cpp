@@ -117,7 +117,12 @@ void Block::thread_returns() {
 
 void Block::wait() { cluster_.wait(); }
 
+void Block::fail_late(Site site) {
+  fail(site, [&] { return fmt::format("it still ran after {} s, the limit of a launch", context_.options.limit_s); });
+}
+
 unsigned Block::arrive(Warp& w, Meeting meeting, Site site) {
+  check_time(site);
   Thread& self = thread();
   if (w.waiting == 0) {
     if (w.gone > 0)
@@ -263,6 +268,7 @@ void Block::wait_in_cluster(Site site) {
 }
 
 void Block::check_bounds(const void* p, std::size_t bytes, const char* what, Site site) {
+  check_time(site);
   if (!context_.global.holds(p, bytes, global_hint_))
     fail(site, [&] {
       return fmt::format("{} of {} bytes of global memory out of bounds: {}", what, bytes,

@@ -1,6 +1,7 @@
 // One block of threads: who waits where, and what went wrong. Its cluster says whose turn it is.
 #pragma once
 
+#include <atomic>
 #include <string>
 #include <vector>
 
@@ -126,7 +127,8 @@ struct LaunchContext {
   SimOptions options;
   unsigned threads;
   unsigned smem_bytes;
-  unsigned cluster;  // blocks
+  unsigned cluster;                        // blocks
+  mutable std::atomic<bool> late = false;  // past options.limit_s
 };
 
 class Cluster;
@@ -210,6 +212,10 @@ class Block {
     abandon();
   }
 
+  /// Fails when the launch is past its limit: called where a loop that never ends comes by.
+  void check_time(Site site) {
+    if (context_.late.load(std::memory_order_relaxed)) fail_late(site);
+  }
   /// A check of global memory on behalf of the running thread; fails when it does not hold.
   void check_global(const void* p, std::size_t bytes, const char* what, Site site);
   /// The same of bytes at any address.
@@ -225,6 +231,7 @@ class Block {
  private:
   void wake(Thread& thread);
   static void fiber_main();
+  [[noreturn]] void fail_late(Site site);
   unsigned arrive(Warp& w, Meeting meeting, Site site);
   void leave(Warp& w) { w.waiting = 0, w.meeting = Meeting::kNone; }
   void wait();

@@ -3,12 +3,15 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <exception>
 #include <mutex>
 #include <thread>
 
 #include "cache/error.h"
 #include "sim/core/cluster.h"
+#include "sim/late_launch.h"
 
 namespace flashtune::sim {
 namespace {
@@ -19,6 +22,35 @@ constexpr unsigned kMaxFibers = 4 * 1024;
 #else
 constexpr unsigned kMaxFibers = 24 * 1024;
 #endif
+
+/// Tells the threads of a launch when its time is over, unless it ends before.
+class Alarm {
+ public:
+  explicit Alarm(const LaunchContext& context) {
+    if (const double limit_s = context.options.limit_s; limit_s > 0)
+      thread_ = std::thread([this, limit_s, &late = context.late] {
+        std::unique_lock lock(mutex_);
+        if (!ended_.wait_for(lock, std::chrono::duration<double>(limit_s), [this] { return over_; })) late = true;
+      });
+  }
+  ~Alarm() {
+    if (!thread_.joinable()) return;
+    {
+      const std::lock_guard lock(mutex_);
+      over_ = true;
+    }
+    ended_.notify_one();
+    thread_.join();
+  }
+  Alarm(const Alarm&) = delete;
+  Alarm& operator=(const Alarm&) = delete;
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable ended_;
+  bool over_ = false;  // the launch
+  std::thread thread_;
+};
 
 class Workers {
  public:
@@ -39,6 +71,7 @@ class Workers {
 
   Counters result() const {
     if (exception_) std::rethrow_exception(exception_);
+    if (!failure_.empty() && context_.late) throw LateLaunch(failure_);
     if (!failure_.empty()) throw Error(ErrorKind::kDevice, failure_);
     return counters_;
   }
@@ -68,6 +101,7 @@ Counters run_blocks(const LaunchContext& context, unsigned blocks) {
   if (threads == 0) threads = std::max(std::thread::hardware_concurrency(), 1u);
   threads = std::min(threads, blocks / context.cluster);
   threads = std::min(threads, std::max(kMaxFibers / (context.threads * context.cluster), 1u));
+  const Alarm alarm(context);
   Workers workers(context, blocks);
   std::vector<std::thread> others;
   for (unsigned i = 1; i < threads; ++i) others.emplace_back([&] { workers.work(); });

@@ -17,6 +17,7 @@ inline std::string name_of_owner(const Block& block, const Block& owner) {
 /// Where `bytes` at `address` of the owner's shared memory lie, checked on behalf of the running block.
 inline unsigned char* shared_at(Block& block, Block& owner, unsigned address, unsigned bytes, const char* what,
                                 Site site) {
+  block.check_time(site);
   unsigned char* p = owner.shared().at(address, bytes);
   if (p == nullptr)
     block.fail(site, [&] {

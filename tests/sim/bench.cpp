@@ -2,6 +2,7 @@
 #include "tests/sim/bench.h"
 
 #include <fmt/format.h>
+#include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
@@ -15,6 +16,11 @@
 
 namespace flashtune {
 namespace fs = std::filesystem;
+
+SimCompiler& compiler() {
+  static SimCompiler one;
+  return one;
+}
 
 std::vector<Lane> lanes(int seeds) {
   const auto lane = [](Schedule schedule, CopyTiming copies, std::uint64_t seed) {
@@ -45,6 +51,28 @@ void launch_kernel(Device& device, const Candidate& candidate, const LoadedCandi
   const Plan plan = make_plan(candidate, problem, limits_of(device.info().key.arch));
   Workspace workspace(device);
   launch_plan(device, kernel, plan, tensors, workspace.poisoned(plan), nullptr);
+}
+
+void expect_right(SimDevice& device, Validator& validator, const Candidate& candidate, const Problem& problem,
+                  int seeds, EdgesIn edges) {
+  const SimKernel kernel = load_kernel(device, compiler(), candidate, traits_of(problem));
+  const TileSteps steps = tile_steps(candidate);
+  bool with_edges = !kSanitized;
+  for (const Lane& lane : lanes(seeds)) {
+    device.set_options(lane.options);
+    try {
+      const Validator::LaunchFn launch = [&](const Problem& p, const Tensors& tensors) {
+        launch_kernel(device, candidate, kernel.loaded, p, tensors);
+      };
+      const Verdict verdict =
+          with_edges ? validator.judge(launch, steps.rows, steps.keys) : validator.judge_without_edges(launch);
+      EXPECT_TRUE(verdict.ok) << lane.name << ", " << candidate_to_text(candidate) << ", " << problem_to_text(problem)
+                              << ": " << verdict.why;
+    } catch (const std::exception& error) {
+      ADD_FAILURE() << lane.name << ", " << candidate_to_text(candidate) << ": " << error.what();
+    }
+    if (edges == EdgesIn::kFirstLane) with_edges = false;
+  }
 }
 
 Problem small_problem(int heads, int kv_heads, int seq_q, int seq_kv, int head_dim, bool causal, int window,
@@ -106,12 +134,19 @@ Problem small_decode(const Lengths& lengths, int heads, int kv_heads, int seq_kv
 std::string AttentionCase::fault_of(const Candidate& candidate, const LoadedCandidate& kernel) {
   device_.fill(o_.get(), kPoison, o_.size());
   device_.fill(lse_.get(), kPoison, lse_.size());
+  const Plan plan = make_plan(candidate, problem_, limits_of(device_.info().key.arch));
+  Workspace workspace(device_);
+  const DevicePtr scratch = workspace.poisoned(plan);
   try {
-    launch_kernel(device_, candidate, kernel, problem_, tensors_);
+    launch_plan(device_, kernel, plan, tensors_, scratch, nullptr);
     device_.synchronize();
   } catch (const Error& error) {
     return error.what();
   }
+  std::vector<char> head(plan.workspace_head);
+  device_.copy_out(head.data(), scratch, head.size());
+  if (std::any_of(head.begin(), head.end(), [](char byte) { return byte != 0; }))
+    return "the head of the workspace is not zero after the launch, as the next one needs it";
   output_.resize(o_.size() / 2);
   output_lse_.resize(lse_.size() / 4);
   device_.copy_out(output_.data(), o_.get(), o_.size());

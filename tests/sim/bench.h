@@ -12,8 +12,19 @@
 #include "sim/sim_device.h"
 #include "tuner/inputs.h"
 #include "tuner/output_check.h"
+#include "tuner/validate.h"
 
 namespace flashtune {
+
+constexpr int kArch = 90;  // the one with the most shared memory, so with all configs
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kSanitized = true;  // several times slower: fewer launches of each config, not fewer configs
+#else
+constexpr bool kSanitized = false;
+#endif
+
+/// One for all tests of a program.
+SimCompiler& compiler();
 
 /// A schedule with a name: "lifo/late", "random/random #2".
 struct Lane {
@@ -33,6 +44,13 @@ SimKernel load_kernel(SimDevice& device, const SimCompiler& compiler, const Cand
                       const KernelTraits& traits);
 void launch_kernel(Device& device, const Candidate& candidate, const LoadedCandidate& kernel, const Problem& problem,
                    const Tensors& tensors);
+
+/// In which lanes the lengths beside a kernel's tiles are run, too; with a sanitizer in none.
+enum class EdgesIn { kEveryLane, kFirstLane };
+/// Compiles the candidate for `problem`, which is the validator's; fails the test where the kernel is not right for
+/// every kind of input, under every one of lanes(seeds).
+void expect_right(SimDevice& device, Validator& validator, const Candidate& candidate, const Problem& problem,
+                  int seeds, EdgesIn edges);
 
 /// A small problem with every row of its answer in double precision. Its tensors are allocations of their exact size,
 /// so that a step outside is seen.

@@ -13,18 +13,6 @@
 namespace flashtune {
 namespace {
 
-constexpr int kArch = 90;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kSanitized = true;  // several times slower
-#else
-constexpr bool kSanitized = false;
-#endif
-
-SimCompiler& compiler() {
-  static SimCompiler one;
-  return one;
-}
-
 AppendCase::LaunchFn launcher(SimDevice& device, const SimKernel& kernel, const Problem& problem) {
   return [&device, &kernel, plan = make_plan(kernel.candidate, problem, limits_of(kArch))](const AppendTensors& tensors,
                                                                                            DevicePtr workspace) {

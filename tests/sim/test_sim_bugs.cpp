@@ -1,15 +1,9 @@
-// Proof that the simulated device finds bugs: copies of the templates with one barrier, wait, predicate or swizzle term
-// taken out. Each must be caught, and by the lanes that the table names.
-#include <fmt/format.h>
+// Proof that the simulated device finds bugs in prefill_mma: copies of the templates with one barrier, wait, predicate
+// or swizzle term taken out. Each must be caught, and by the lanes that the table names.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <cstdio>
-
 #include "cache/codec.h"
-#include "tests/sim/bench.h"
-#include "tests/sim/races.h"
-#include "tests/support/run_program.h"
+#include "tests/sim/bugs.h"
 
 namespace flashtune {
 namespace {
@@ -28,16 +22,6 @@ constexpr const char* kReuse = "br=64,bc=32,warps=4,k_stages=2,v_stages=1,q_in_r
 constexpr const char* kReuseTwoV =
     "br=64,bc=32,warps=4,k_stages=2,v_stages=2,q_in_regs=1,q_smem_reuse=1,blocks_per_sm=2";
 constexpr const char* kVFirst = "br=64,bc=32,warps=4,k_stages=3,v_stages=2,blocks_per_sm=2,load=v_first";
-
-/// Who catches a bug: L lifo/late, E lifo/early, R some random schedule, by a report of the device or a wrong answer;
-/// T a data race that ThreadSanitizer sees under any of them: not where the device's report ends the launch before the
-/// second access.
-struct Bug {
-  const char* name;
-  const char* config;
-  TextChange change;
-  std::string caught_by;
-};
 
 // Where every step but the first begins.
 constexpr const char* kTop =
@@ -134,58 +118,15 @@ const std::vector<Bug> kBugs = {
      "LER"},
 };
 
-/// The letters of the lanes that caught something, and the first report.
-struct Caught {
-  std::string letters, report;
-};
-
-/// In a build with ThreadSanitizer only races count, which the plain build cannot see, and the first lane that shows
-/// one is the last: reports take long there.
-Caught run_lanes(AttentionCase& attention, SimDevice& device, const SimKernel& kernel) {
-  Caught caught;
-  std::vector<Lane> all = lanes(4);
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    if (finds_races()) all[i].options.threads = 1;  // races of one block with another would come and go
-    device.set_options(all[i].options);
-    const RaceCounter races;
-    const std::string fault = attention.fault_of(kernel);
-    if (finds_races()) {
-      if (races.count() > 0) return {"T", "a data race under " + all[i].name};
-      continue;
-    }
-    const char letter = i == 0 ? 'L' : i == 1 ? 'E' : 'R';
-    if (fault.empty() || caught.letters.find(letter) != std::string::npos) continue;
-    caught.letters += letter;
-    if (caught.report.empty()) caught.report = fault;
-  }
-  return caught;
-}
-
-/// What this build can see of the lanes that a bug is caught by.
-std::string visible_here(const std::string& letters) {
-  std::string visible;
-  for (const char letter : letters)
-    if ((letter == 'T') == finds_races()) visible += letter;
-  return visible;
-}
-
-SimKernel broken_kernel(SimDevice& device, const Bug& bug, const Problem& problem) {
-  const ScratchFolder folder;
-  write_templates(folder.path(), {bug.change});
-  SimCompiler::Options options;
-  options.template_root = folder.path();
-  return load_kernel(device, SimCompiler(options), {config_from_text(bug.config, PrefillMmaConfig{})},
-                     traits_of(problem));
-}
-
 Problem bug_problem() { return small_problem(2, 1, 100, 135, 64, true); }
+
+Candidate candidate_of(const char* config) { return {config_from_text(config, PrefillMmaConfig{})}; }
 
 TEST(InjectedBugs, TheKernelsTheyAreInjectedIntoAreRight) {
   SimDevice device(80);
   AttentionCase attention(device, bug_problem());
   for (const char* config : {kPlain, kStaged, kReuse, kReuseTwoV, kVFirst}) {
-    const SimKernel kernel =
-        load_kernel(device, SimCompiler(), {config_from_text(config, PrefillMmaConfig{})}, traits_of(bug_problem()));
+    const SimKernel kernel = load_kernel(device, SimCompiler(), candidate_of(config), traits_of(bug_problem()));
     const Caught caught = run_lanes(attention, device, kernel);
     EXPECT_EQ(caught.letters, "") << config << ": " << caught.report;
   }
@@ -194,28 +135,22 @@ TEST(InjectedBugs, TheKernelsTheyAreInjectedIntoAreRight) {
 TEST(InjectedBugs, AreEachCaughtByTheLanesThatShould) {
   SimDevice device(80);
   AttentionCase attention(device, bug_problem());
-  std::printf(finds_races() ? "T a data race\n" : "L lifo/late, E lifo/early, R some random schedule\n");
+  print_legend();
   for (const Bug& bug : kBugs) {
-    const Caught caught = run_lanes(attention, device, broken_kernel(device, bug, bug_problem()));
-    std::printf("  %-58s %-4s %.200s\n", bug.name, caught.letters.c_str(), caught.report.c_str());
-    EXPECT_EQ(caught.letters, visible_here(bug.caught_by)) << bug.name;
+    const SimKernel broken = load_changed(device, bug.change, candidate_of(bug.config), traits_of(bug_problem()));
+    expect_as_told(bug, run_lanes(attention, device, broken));
   }
-}
-
-TEST(InjectedBugs, AreEachCaughtBySomeLane) {
-  for (const Bug& bug : kBugs) EXPECT_NE(bug.caught_by, "") << bug.name;
 }
 
 TEST(InjectedBugs, ASwizzleThatIsLeftOutShowsInTheCounters) {
   // The addresses of writers and readers still agree, so the answer stays right; only the banks know.
-  const Bug bug{"", kPlain, {kTile, "kSwizzled ? chunk ^ (row & 7) : chunk", "chunk"}, ""};
+  const TextChange change{kTile, "kSwizzled ? chunk ^ (row & 7) : chunk", "chunk"};
   SimDevice device(80);
   AttentionCase attention(device, bug_problem());
-  EXPECT_EQ(attention.fault_of(broken_kernel(device, bug, bug_problem())), "");
+  EXPECT_EQ(attention.fault_of(load_changed(device, change, candidate_of(kPlain), traits_of(bug_problem()))), "");
   const Counters without = device.take_counters();
   EXPECT_EQ(without.ldmatrix_conflicts, without.ldmatrix * 4 * 7);
-  const SimKernel right =
-      load_kernel(device, SimCompiler(), {config_from_text(kPlain, PrefillMmaConfig{})}, traits_of(bug_problem()));
+  const SimKernel right = load_kernel(device, SimCompiler(), candidate_of(kPlain), traits_of(bug_problem()));
   EXPECT_EQ(attention.fault_of(right), "");
   EXPECT_EQ(device.take_counters().ldmatrix_conflicts, 0u);
 }

@@ -14,45 +14,12 @@
 namespace flashtune {
 namespace {
 
-constexpr int kArch = 90;  // the one with the most shared memory, so with all configs
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kSanitized = true;  // several times slower: fewer launches of each config, not fewer configs
-#else
-constexpr bool kSanitized = false;
-#endif
-
-SimCompiler& compiler() {
-  static SimCompiler one;
-  return one;
-}
-
 Problem decode(int batch, int heads, int kv_heads, int new_rows, int seq_kv, int head_dim, int page_size = 0) {
   Problem p = small_problem(heads, kv_heads, new_rows, seq_kv, head_dim, true);
   p.op = Op::kDecode;
   p.batch = batch;
   p.page_size = page_size;
   return with_layout(p, Layout::kBshd);
-}
-
-/// The problem itself with every kind of input, then sequences whose lengths stand beside the kernel's steps.
-void expect_right(SimDevice& device, Validator& validator, const Candidate& candidate, const Problem& problem,
-                  int seeds) {
-  const SimKernel kernel = load_kernel(device, compiler(), candidate, traits_of(problem));
-  const TileSteps steps = tile_steps(candidate);
-  for (const Lane& lane : lanes(seeds)) {
-    device.set_options(lane.options);
-    try {
-      const Validator::LaunchFn launch = [&](const Problem& p, const Tensors& tensors) {
-        launch_kernel(device, candidate, kernel.loaded, p, tensors);
-      };
-      const Verdict verdict = kSanitized || lane.name != "lifo/late" ? validator.judge_without_edges(launch)
-                                                                     : validator.judge(launch, steps.rows, steps.keys);
-      EXPECT_TRUE(verdict.ok) << lane.name << ", " << candidate_to_text(candidate) << ", " << problem_to_text(problem)
-                              << ": " << verdict.why;
-    } catch (const std::exception& error) {
-      ADD_FAILURE() << lane.name << ", " << candidate_to_text(candidate) << ": " << error.what();
-    }
-  }
 }
 
 /// A cover of the space, each with more than one split where it merges.
@@ -86,7 +53,7 @@ TEST_P(EachHeadDim, IsRightUnderEveryMaskAndSchedule) {
   SimDevice device(kArch);
   Validator validator(device, p, scale_of(p), 64);
   const std::vector<Candidate> cover = cover_of(p);
-  expect_right(device, validator, cover[static_cast<std::size_t>(index * 7) % cover.size()], p, 1);
+  expect_right(device, validator, cover[static_cast<std::size_t>(index * 7) % cover.size()], p, 1, EdgesIn::kFirstLane);
 }
 
 INSTANTIATE_TEST_SUITE_P(Decode, EachHeadDim, testing::Range(8, 257, kSanitized ? 56 : 8),
@@ -96,14 +63,16 @@ TEST(DecodeSplit, IsRightForACoveringSetOfConfigs) {
   const Problem p = decode(2, 8, 2, 1, 333, 64);
   SimDevice device(kArch);
   Validator validator(device, p, scale_of(p), 64);
-  for (const Candidate& candidate : cover_of(p)) expect_right(device, validator, candidate, p, kSanitized ? 0 : 1);
+  for (const Candidate& candidate : cover_of(p))
+    expect_right(device, validator, candidate, p, kSanitized ? 0 : 1, EdgesIn::kFirstLane);
 }
 
 TEST(DecodeSplit, IsRightForACoveringSetOfConfigsWithPages) {
   const Problem p = decode(2, 8, 1, 4, 333, 64, 16);
   SimDevice device(kArch);
   Validator validator(device, p, scale_of(p), 64);
-  for (const Candidate& candidate : cover_of(p)) expect_right(device, validator, candidate, p, kSanitized ? 0 : 1);
+  for (const Candidate& candidate : cover_of(p))
+    expect_right(device, validator, candidate, p, kSanitized ? 0 : 1, EdgesIn::kFirstLane);
 }
 
 DecodeSplitConfig small_config() {

@@ -202,6 +202,35 @@ TEST_F(Faults, OnlyABarrierOrdersTheAccessesOfTwoWarps) {
   }
 }
 
+TEST_F(Faults, AThreadThatNeverEndsIsStoppedAtTheLimitWhereItIs) {
+  SimOptions options;
+  options.limit_s = 0.3;
+  for (const Schedule schedule : {Schedule::kLifo, Schedule::kRandom}) {
+    options.schedule = schedule;
+    device_.set_options(options);
+    // Waits for what no other thread does: in memory, in shared memory, in meetings of a warp.
+    for (const char* wait :
+         {"load_global_8(p.out).x != 1234567", "(store_shared(smem + t * 4, 1), true)", "any_in_warp(true)"})
+      expect_says(report_of(fmt::format("while ({}) {{}}", wait)),
+                  {"kernel kernel, block 0: thread", "at kernel.cu:8", "it still ran after 0.3 s, the limit"});
+  }
+}
+
+TEST_F(Faults, ALaunchPastItsLimitIsOfAKindOfItsOwn) {
+  const Compiled compiled = SimCompiler().compile_text(kernel_text("while (true) sync_block();"), {"kernel"});
+  ASSERT_TRUE(compiled.ok) << compiled.log;
+  const auto kernel = device_.load(compiled.cubin, "kernel", 4096);
+  const Params params{reinterpret_cast<unsigned*>(out_.get()), 3};
+  Launch launch;
+  launch.grid[0] = 5;  // all of its blocks end
+  launch.block = 64;
+  launch.params = &params;
+  SimOptions options;
+  options.limit_s = 0.2;
+  device_.set_options(options);
+  EXPECT_THROW(device_.launch(*kernel, launch), LateLaunch);
+}
+
 TEST_F(Faults, AReportNamesTheFirstBlockThatFailed) {
   expect_says(report_of("if (block_index() == 0) store_global_16(nullptr, Vec16{});"), {"block 0", "address 0x0"});
 }

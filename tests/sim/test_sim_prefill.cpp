@@ -15,39 +15,6 @@
 namespace flashtune {
 namespace {
 
-constexpr int kArch = 90;  // the one with the most shared memory, so with all configs
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kSanitized = true;  // several times slower: fewer launches of each config, not fewer configs
-#else
-constexpr bool kSanitized = false;
-#endif
-
-SimCompiler& compiler() {
-  static SimCompiler one;
-  return one;
-}
-
-/// Every input kind and tile edge, under every lane.
-void expect_right(SimDevice& device, Validator& validator, const Candidate& candidate, const Problem& problem,
-                  int seeds) {
-  const SimKernel kernel = load_kernel(device, compiler(), candidate, traits_of(problem));
-  const TileSteps steps = tile_steps(candidate);
-  for (const Lane& lane : lanes(seeds)) {
-    device.set_options(lane.options);
-    try {
-      const Validator::LaunchFn launch = [&](const Problem& p, const Tensors& tensors) {
-        launch_kernel(device, candidate, kernel.loaded, p, tensors);
-      };
-      const Verdict verdict =
-          kSanitized ? validator.judge_without_edges(launch) : validator.judge(launch, steps.rows, steps.keys);
-      EXPECT_TRUE(verdict.ok) << lane.name << ", " << candidate_to_text(candidate) << ", " << problem_to_text(problem)
-                              << ": " << verdict.why;
-    } catch (const std::exception& error) {
-      ADD_FAILURE() << lane.name << ", " << candidate_to_text(candidate) << ": " << error.what();
-    }
-  }
-}
-
 /// The masks a kernel is specialised on.
 struct Masking {
   bool causal;
@@ -76,10 +43,11 @@ TEST_P(EachHeadDim, IsRightUnderEveryMaskAndSchedule) {
     const std::vector<Candidate> cover = cover_of(Family::kPrefillMma, p);
     // Another pair of configs for each head dim and mask: together they go through the cover.
     const auto count = static_cast<int>(cover.size());
-    expect_right(device, validator, cover[static_cast<std::size_t>(index * 7 + m * 3) % cover.size()], p, 1);
+    expect_right(device, validator, cover[static_cast<std::size_t>(index * 7 + m * 3) % cover.size()], p, 1,
+                 EdgesIn::kEveryLane);
     if (head_dim <= 128)
       expect_right(device, validator, cover[static_cast<std::size_t>(index * 11 + m * 5 + count / 2) % cover.size()], p,
-                   1);
+                   1, EdgesIn::kEveryLane);
   }
 }
 
@@ -91,7 +59,7 @@ TEST(PrefillMma, IsRightForACoveringSetOfConfigs) {
   SimDevice device(kArch);
   Validator validator(device, p, scale_of(p), 64);
   for (const Candidate& candidate : cover_of(Family::kPrefillMma, p))
-    expect_right(device, validator, candidate, p, kSanitized ? 1 : 2);
+    expect_right(device, validator, candidate, p, kSanitized ? 1 : 2, EdgesIn::kEveryLane);
 }
 
 /// One config for each schedule, and one for each of what is special about tiles, epilogues and packed heads.

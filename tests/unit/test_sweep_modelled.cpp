@@ -122,6 +122,22 @@ TEST_F(SweepModelled, WhatIsProvenWrongIsNotRanked) {
   EXPECT_FALSE(done.best->candidate == first);
 }
 
+TEST_F(SweepModelled, AProofThatDidNotEndIsATimeOut) {
+  const Candidate first = sweep().best->candidate;
+  db = Database::in_memory();
+  options.prove = [&](const Candidate& candidate, const Problem&) {
+    Verdict verdict;
+    verdict.ok = !(candidate == first);
+    verdict.timed_out = !verdict.ok;
+    verdict.why = "thread 3 still ran";
+    return verdict;
+  };
+  const ProblemDone& done = sweep();
+  EXPECT_EQ(done.outcomes.at(Outcome::kTimedOut), 1);
+  EXPECT_EQ(done.outcomes.count(Outcome::kWrong), 0u);
+  EXPECT_FALSE(done.best->candidate == first);
+}
+
 TEST_F(SweepModelled, EffortsNest) {
   const double quick_us = sweep(Effort::kQuick).best->timing.median_us;
   const int quick = bench.compiles;

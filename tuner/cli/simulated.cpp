@@ -15,6 +15,12 @@ namespace {
 
 constexpr int kSampledRows = 64;
 
+SimOptions with_limit(double launch_limit_s) {
+  SimOptions options;
+  options.limit_s = launch_limit_s;
+  return options;
+}
+
 }  // namespace
 
 std::unique_ptr<SimDevice> open_simulated(const ReferenceDevice& model, SimOptions options) {
@@ -32,8 +38,8 @@ SimCompiler simulated_compiler(const CompilerFlags& flags) {
   return SimCompiler(options);
 }
 
-SimProver::SimProver(const ReferenceDevice& model, const CompilerFlags& flags)
-    : compiler_(simulated_compiler(flags)), device_(open_simulated(model)) {
+SimProver::SimProver(const ReferenceDevice& model, const CompilerFlags& flags, double launch_limit_s)
+    : compiler_(simulated_compiler(flags)), device_(open_simulated(model, with_limit(launch_limit_s))) {
   compiler_.version();  // there is none: better heard of now than in every verdict
 }
 
@@ -68,6 +74,7 @@ Verdict SimProver::prove(const Candidate& candidate, const Problem& problem) {
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::kDevice) throw;
     verdict.why = error.what();
+    verdict.timed_out = dynamic_cast<const LateLaunch*>(&error) != nullptr;
     return verdict;
   }
 }

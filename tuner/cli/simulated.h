@@ -23,8 +23,8 @@ SimCompiler simulated_compiler(const CompilerFlags& flags);
 /// Proves candidates for a sweep that has no GPU, each on a shrunken copy of its problem.
 class SimProver {
  public:
-  /// Throws Error(kCompile) where there is no C++ compiler.
-  SimProver(const ReferenceDevice& model, const CompilerFlags& flags);
+  /// Throws Error(kCompile) where there is no C++ compiler. A kernel that does not end is stopped after launch_limit_s.
+  SimProver(const ReferenceDevice& model, const CompilerFlags& flags, double launch_limit_s);
 
   /// Runs the candidate on every kind of input, under two schedules. What the device reports is the verdict's reason.
   Verdict prove(const Candidate& candidate, const Problem& problem);

@@ -146,9 +146,10 @@ SweepOptions remaining(const Request& request, const SharedProgress& progress) {
 }
 
 /// Nothing where the simulated device has no compiler: then the sweep goes on without proofs.
-std::unique_ptr<SimProver> make_prover(const ReferenceDevice& model, const CompilerFlags& flags) {
+std::unique_ptr<SimProver> make_prover(const ReferenceDevice& model, const CompilerFlags& flags,
+                                       double launch_limit_s) {
   try {
-    return std::make_unique<SimProver>(model, flags);
+    return std::make_unique<SimProver>(model, flags, launch_limit_s);
   } catch (const Error& error) {
     remark(fmt::format("warning: candidates are not proven correct: {}", error.what()));
     return nullptr;
@@ -175,7 +176,7 @@ void sweep(const Request& request, const FoundTarget& found, SharedProgress& pro
   SweepCompiler compile = compile_with(compiler);
   Database db = Database::open(database_path(request.db));
   SweepOptions options = remaining(request, progress);
-  const auto prover = found.model ? make_prover(*found.model, request.compiler) : nullptr;
+  const auto prover = found.model ? make_prover(*found.model, request.compiler, options.launch_limit_s) : nullptr;
   if (prover) prove_with(*prover, compile, options);
   const auto emit = [&printer](const SweepEvent& event) { printer(event); };
   if (found.model) {

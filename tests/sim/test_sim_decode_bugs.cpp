@@ -1,0 +1,204 @@
+// Proof that the simulated device finds bugs in decode_split, as test_sim_bugs.cpp has it for prefill_mma: each must be
+// caught, and by the lanes that the table names.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "cache/codec.h"
+#include "cache/error.h"
+#include "tests/sim/bugs.h"
+#include "tests/support/wrong_cache.h"
+
+namespace flashtune {
+namespace {
+
+constexpr const char* kKernel = "flashtune/kernels/decode_split.cuh";
+constexpr const char* kSplit = "flashtune/attention/kv_split.cuh";
+constexpr const char* kMerge = "flashtune/attention/merge.cuh";
+constexpr const char* kPages = "flashtune/attention/page_copy.cuh";
+
+constexpr const char* kLastBlock = "bc=16,warps=2,stages=2,splits=3,blocks_per_sm=4";
+// Twice as many threads as a tile has pieces of output: two share a piece's splits.
+constexpr const char* kShared = "bc=16,warps=4,stages=2,splits=3,blocks_per_sm=4";
+constexpr const char* kTwoKernels = "bc=16,warps=2,stages=3,splits=3,blocks_per_sm=4,merge=kernel";
+constexpr const char* kCluster = "bc=16,warps=2,stages=2,splits=3,blocks_per_sm=4,merge=cluster";
+
+/// A bug, and the page size of the caches in which it shows: 0 where it shows without pages, too.
+struct DecodeBug : Bug {
+  int page_size = 0;
+  int workers = 1;  // as for run_lanes
+};
+
+constexpr const char* kTop =
+    "    cp_async_wait<kStages - 1>();\n"
+    "    sync_warp();  // all lanes' copies of this tile have landed\n";
+
+const std::vector<DecodeBug> kBugs = {
+    {{"no wait for Q",
+      kLastBlock,
+      {kKernel, "  cp_async_wait<kStages - 1>();\n  sync_block();  // Q,", "  sync_block();  // Q,"},
+      "LER"}},
+    {{"no barrier before Q is read",
+      kLastBlock,
+      {kKernel, "  sync_block();  // Q, which all warps copied, has landed\n", ""},
+      "LER"}},
+    {{"no wait for a step's tile", kLastBlock, {kKernel, kTop, "    sync_warp();\n"}, "LER"}},
+    {{"one more group left pending, two stages",
+      kLastBlock,
+      {kKernel, kTop, "    cp_async_wait<kStages>();\n    sync_warp();\n"},
+      "LER"}},
+    {{"one more group left pending, three stages",
+      kTwoKernels,
+      {kKernel, kTop, "    cp_async_wait<kStages>();\n    sync_warp();\n"},
+      "LER"}},
+    {{"no barrier of the warp before its tile is read",
+      kLastBlock,
+      {kKernel, kTop, "    cp_async_wait<kStages - 1>();\n"},
+      "LER"}},
+    {{"no barrier of the warp before a slot is refilled",
+      kLastBlock,
+      {kKernel, "    sync_warp();  // all lanes have read this tile: its slot may be refilled\n", ""},
+      "T"}},
+    {{"a tile is copied to the wrong stage",
+      kLastBlock,
+      {kKernel, "load(t + kStages, slot, pages);", "load(t + kStages, slot ^ 1, pages);"},
+      "LER"}},
+    {{"V is read from the wrong stage", kLastBlock, {kKernel, "v_lane.stage(slot)", "v_lane.stage(slot ^ 1)"}, "LER"}},
+    {{"no barrier before the results take the rings' place",
+      kLastBlock,
+      {kKernel, "  sync_block();  // all warps are done with Q and their rings, over which the results go\n", ""},
+      "LERT"}},
+    {{"no barrier before the results of other warps are read",
+      kLastBlock,
+      {kKernel, "  sync_block();  // the results of all warps are there\n", ""},
+      "LER"}},
+    {{"splits without keys stay",
+      kLastBlock,
+      {kKernel, "if (!kClustered && block.split >= keys.used) return;", ""},
+      "LER"}},
+    {{"partial results are not flushed before they are counted",
+      kLastBlock,
+      {kKernel, "    sync_block();  // this block's partial results are written", "    // this block's"},
+      "T"},
+     0,
+     2},
+    {{"the last block waits for one more",
+      kLastBlock,
+      {kKernel, "static_cast<u32>(keys.used - 1)", "static_cast<u32>(keys.used)"},
+      "LER"}},
+    {{"the counter is not reset", kLastBlock, {kKernel, "if (last) store_global_u32(counter, 0);", ""}, "LER"}},
+    {{"no barrier before the flag is read",
+      kLastBlock,
+      {kKernel, "    sync_block();  // thread 0 knows whether the others came before\n", ""},
+      "LER"}},
+    {{"no barrier between the shares of a piece and their sum",
+      kShared,
+      {kMerge, "  sync_block();  // all shares are in shared memory\n", ""},
+      "LER"}},
+    {{"a split is left out of the merge",
+      kTwoKernels,
+      {kMerge, "index + j * step < count) load", "index + j * step < count - 1) load"},
+      "LER"}},
+    {{"a partial result that saw no key counts as one",
+      kTwoKernels,
+      {kMerge, "const float offset = top == negative_infinity() ? 0.f : top;", "const float offset = top;"},
+      "LER"}},
+    {{"blocks of a cluster do not say that they have begun",
+      kCluster,
+      {kKernel, "  if constexpr (kClustered) arrive_cluster_begun();", "  "},
+      "LER"}},
+    {{"no wait until the blocks of a cluster have begun",
+      kCluster,
+      {kKernel, "  if constexpr (kClustered) wait_cluster();  // all blocks have begun\n", ""},
+      "LER"}},
+    {{"no barrier of the cluster before the inbox is read",
+      kCluster,
+      {kKernel, "    arrive_cluster();\n    wait_cluster();  // all blocks have sent\n", ""},
+      "LER"}},
+    {{"no wait until all blocks of a cluster have sent",
+      kCluster,
+      {kKernel, "    wait_cluster();  // all blocks have sent\n", ""},
+      "LERT"}},
+    {{"the causal limit is off by one",
+      kLastBlock,
+      {kSplit, "min(end, query + shift + 1)", "min(end, query + shift + 2)"},
+      "LER"}},
+    {{"keys up to the capacity are seen, not to the length",
+      kLastBlock,
+      {kSplit, "return length;\n  if (thread_index()", "return p.seq_kv;\n  if (thread_index()"},
+      "LER"}},
+    {{"keys past the length are copied, in pages",
+      kLastBlock,
+      {kPages, "page >= 0 && row < keys_left && chunk", "page >= 0 && chunk"},
+      "LER"},
+     32},
+    {{"the page look-up is off by one",
+      kLastBlock,
+      {kPages, "table + ((first_key + j * 16) >> log2)", "table + ((first_key + j * 16) >> log2) + 1"},
+      "LER"},
+     16},
+    {{"the place in a page is forgotten", kLastBlock, {kPages, "((key + row) & in_page)", "(row & in_page)"}, "LER"},
+     32},
+    {{"pages are looked up one tile late",
+      kLastBlock,
+      {kKernel, "pages.look_up(first_key(t + kStages + 1), length);", "pages.look_up(first_key(t + kStages), length);"},
+      "LER"},
+     16},
+};
+
+// Two new rows, so that the causal limit cuts; sequences with three splits, of which a warp has more tiles than stages,
+// with one, with none and with two.
+const Lengths kLengths = {301, 37, 0, 60};
+Problem bug_problem(int page_size) {
+  Problem p = small_decode(kLengths, 4, 2, 310, 64, page_size);
+  p.seq_q = 2;
+  p.causal = true;
+  return with_layout(p, Layout::kBshd);
+}
+
+Candidate candidate_of(const char* config) { return {config_from_text(config, DecodeSplitConfig{})}; }
+
+class DecodeBugs : public testing::Test {
+ protected:
+  AttentionCase& attention(int page_size) {
+    return cases_.try_emplace(page_size, device_, bug_problem(page_size), InputKind::kNormal, kLengths).first->second;
+  }
+
+  SimDevice device_{90};
+
+ private:
+  std::map<int, AttentionCase> cases_;
+};
+
+TEST_F(DecodeBugs, TheKernelsTheyAreInjectedIntoAreRight) {
+  for (const int page_size : {0, 16, 32})
+    for (const char* config : {kLastBlock, kShared, kTwoKernels, kCluster}) {
+      const SimKernel kernel =
+          load_kernel(device_, SimCompiler(), candidate_of(config), traits_of(bug_problem(page_size)));
+      const Caught caught = run_lanes(attention(page_size), device_, kernel, 2);
+      EXPECT_EQ(caught.letters, "") << config << ", pages of " << page_size << ": " << caught.report;
+    }
+}
+
+TEST_F(DecodeBugs, AreEachCaughtByTheLanesThatShould) {
+  print_legend();
+  for (const DecodeBug& bug : kBugs) {
+    const SimKernel broken =
+        load_changed(device_, bug.change, candidate_of(bug.config), traits_of(bug_problem(bug.page_size)));
+    expect_as_told(bug, run_lanes(attention(bug.page_size), device_, broken, bug.workers));
+  }
+}
+
+TEST_F(DecodeBugs, ALengthThatIsNotCheckedIsCaught) {
+  const TextChange change{kSplit, "if (length >= 0 && length <= p.seq_kv) return length;", "return length;"};
+  const SimKernel broken = load_changed(device_, change, {WrongCache::config()}, traits_of(WrongCache::problem()));
+  WrongCache cache(device_, broken.loaded);
+  cache.run({100, 101, 100});
+  EXPECT_NE(cache.row(1), WrongCache::untouched());
+  EXPECT_EQ(cache.complaint(), "");
+  EXPECT_THROW(cache.run({100, 1 << 20, 100}), Error) << "the page table ends before";
+}
+
+}  // namespace
+}  // namespace flashtune
