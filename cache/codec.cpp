@@ -157,6 +157,7 @@ std::string problem_to_text(const Problem& p) {
                                  p.batch, p.heads, p.kv_heads, p.seq_q, p.seq_kv, p.head_dim, p.head_dim_v,
                                  p.causal ? "causal" : "full", p.window, token_of(layout));
   if (p.page_size != 0) text += fmt::format(" page{}", p.page_size);
+  if (p.precision != Precision::kIeee) text += fmt::format(" {}", token_of(p.precision));
   if (layout != Layout::kStrided) return text;
   const std::pair<char, const Strides*> tensors[] = {{'q', &p.q}, {'k', &p.k}, {'v', &p.v}, {'o', &p.o}};
   for (const auto& [name, s] : tensors) text += fmt::format(" {}:{},{},{}", name, s->batch, s->head, s->row);
@@ -182,6 +183,7 @@ Problem problem_from_text(std::string_view text) {
   p.window = size_word(rest, "w", text);
   const Layout layout = require_enum<Layout>("layout", word(rest, "", text));
   if (rest.substr(0, 4) == "page") p.page_size = size_word(rest, "page", text);
+  if (rest.substr(0, 4) == "tf32") p.precision = require_enum<Precision>("precision", word(rest, "", text));
   if (layout == Layout::kStrided) {
     p.q = strides_word(rest, "q:", text);
     p.k = strides_word(rest, "k:", text);

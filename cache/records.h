@@ -13,17 +13,19 @@
 namespace flashtune {
 
 /// One kernel template of the project. The token is the name of its .cuh file.
-enum class Family : int { kPrefillMma = 0, kDecodeSplit = 1, kKvAppend = 2, kPrefillWgmma = 3 };
+enum class Family : int { kPrefillMma = 0, kDecodeSplit = 1, kKvAppend = 2, kPrefillWgmma = 3, kPrefillTf32 = 4 };
 constexpr const char* name_of(Family family) {
   return family == Family::kPrefillMma     ? "prefill_mma"
          : family == Family::kDecodeSplit  ? "decode_split"
          : family == Family::kKvAppend     ? "kv_append"
          : family == Family::kPrefillWgmma ? "prefill_wgmma"
+         : family == Family::kPrefillTf32  ? "prefill_tf32"
                                            : nullptr;
 }
 
 /// A family with a config. The variant's index is the Family's value.
-using AnyConfig = std::variant<PrefillMmaConfig, DecodeSplitConfig, KvAppendConfig, PrefillWgmmaConfig>;
+using AnyConfig =
+    std::variant<PrefillMmaConfig, DecodeSplitConfig, KvAppendConfig, PrefillWgmmaConfig, PrefillTf32Config>;
 struct Candidate {
   AnyConfig config;
   Family family() const { return static_cast<Family>(config.index()); }

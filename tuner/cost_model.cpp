@@ -27,6 +27,17 @@ constexpr double kMemoryEfficiency = 0.85;
 
 double fp32_lanes(int arch) { return arch == 80 ? 64 : 128; }
 
+/// prefill_tf32 as the config of prefill_mma that has its loop.
+PrefillMmaConfig loop_of(const PrefillTf32Config& c) {
+  PrefillMmaConfig loop;
+  loop.br = c.br, loop.bc = c.bc, loop.warps = c.warps;
+  loop.k_stages = c.k_stages, loop.v_stages = c.v_stages;
+  loop.q_in_regs = c.q_in_regs, loop.lazy_rescale = c.lazy_rescale;
+  loop.order = c.order, loop.load = c.load;
+  loop.smem = c.kv_layout == Fp32Layout::kXor ? SmemLayout::kXor : SmemLayout::kPad;
+  return loop;
+}
+
 /// What every formula below needs, once.
 struct Case {
   const PrefillMmaConfig& config;
@@ -46,13 +57,16 @@ struct Demand {
 
 Demand demand_of(const Case& c) {
   const double br = c.config.br, bc = c.config.bc, warps = c.config.warps;
-  const double tensor_rate = c.device.mma_tflops * 1e3 / (c.device.key.sm_count * c.device.clock_ghz);  // flops
+  // tf32 has half the rate of 16-bit types, and a split product is three.
+  const double passes = c.problem.precision == Precision::kTf32x3 ? 6 : c.problem.precision == Precision::kTf32 ? 2 : 1;
+  const double tensor_rate =
+      c.device.mma_tflops * 1e3 / (c.device.key.sm_count * c.device.clock_ghz) / passes;  // flops
   const double lanes = fp32_lanes(c.device.key.arch);
   Demand d;
   d.tensor = 4 * br * bc * c.dim / tensor_rate;
 
   // Every warp reads all of K and V, whatever its rows: more rows a warp, fewer bytes a flop.
-  const double q_bytes = c.config.q_in_regs ? 0 : br * c.dim * 2;
+  const double q_bytes = c.config.q_in_regs ? 0 : br * c.dim * size_of(c.problem.dtype);
   const double read = warps * c.tile_bytes + q_bytes;
   d.smem = (read + c.tile_bytes) / kSmemBytes;
 
@@ -62,7 +76,9 @@ Demand demand_of(const Case& c) {
   const double addresses = read / 16 / 8 * (c.config.smem == SmemLayout::kXor ? 0.5 : 0.1);
   const double exponentials = scores / kExponentials, arithmetic = (4.5 * scores + rescale + addresses) / lanes;
   d.alu = std::max(exponentials, arithmetic) + 0.3 * std::min(exponentials, arithmetic);
-  d.alu += c.facts.spill_bytes * 32 * warps / kLocalBytes;
+  // Every fragment of fp32 is rounded once, or split by three instructions, by each warp that reads it.
+  const double conversions = passes > 1 ? read / 4 * (passes > 2 ? 3 : 1) / lanes : 0;
+  d.alu += conversions + c.facts.spill_bytes * 32 * warps / kLocalBytes;
   d.l2 = c.tile_bytes / kL2Bytes;
   return d;
 }
@@ -198,7 +214,8 @@ double modelled_us(const Candidate& candidate, const Problem& problem, const Ker
     return wgmma_us(*wgmma, problem, facts, resident, device);
   if (std::holds_alternative<KvAppendConfig>(candidate.config))
     throw Error(ErrorKind::kInternal, "append is not tuned, and so not modelled");
-  const auto& config = std::get<PrefillMmaConfig>(candidate.config);
+  const auto* tf32 = std::get_if<PrefillTf32Config>(&candidate.config);
+  const PrefillMmaConfig config = tf32 != nullptr ? loop_of(*tf32) : std::get<PrefillMmaConfig>(candidate.config);
   Case c{config, problem, facts, device};
   c.blocks = resident;
   c.row_tiles = config.br / (16 * config.warps);

@@ -13,6 +13,12 @@ FencedBuffer uploaded(Device& device, const std::vector<T>& host) {
   return buffer;
 }
 
+FencedBuffer uploaded(Device& device, const Elements& host) {
+  FencedBuffer buffer(device, (host.bytes() + 3) / 4 * 4);
+  buffer.upload(host.data(), host.bytes());
+  return buffer;
+}
+
 }  // namespace
 
 DeviceInputs::DeviceInputs(Device& device, const Problem& problem, const HostTensors& host, const Lengths& lengths)

@@ -22,6 +22,7 @@ std::vector<Config> cross(const std::vector<Config>& configs, T Config::*field, 
 std::vector<PrefillMmaConfig> prefill_mma_points(const KernelTraits& traits, const ArchLimits& limits);
 /// The points of tile x stages x schedule, all else as it has usually paid.
 std::vector<PrefillWgmmaConfig> prefill_wgmma_points(const KernelTraits& traits, const ArchLimits& limits);
+std::vector<PrefillTf32Config> prefill_tf32_points(const KernelTraits& traits, const ArchLimits& limits);
 /// The points of one compiled kernel each, with one split.
 std::vector<DecodeSplitConfig> decode_split_points(const KernelTraits& traits, const ArchLimits& limits);
 
@@ -30,6 +31,8 @@ std::vector<PrefillMmaConfig> points_for(const PrefillMmaConfig& config, const P
                                          const ArchLimits& limits);
 std::vector<PrefillWgmmaConfig> points_for(const PrefillWgmmaConfig& config, const Problem& problem,
                                            const ArchLimits& limits);
+std::vector<PrefillTf32Config> points_for(const PrefillTf32Config& config, const Problem& problem,
+                                          const ArchLimits& limits);
 std::vector<DecodeSplitConfig> points_for(const DecodeSplitConfig& config, const Problem& problem,
                                           const ArchLimits& limits);
 
@@ -37,7 +40,9 @@ std::vector<DecodeSplitConfig> points_for(const DecodeSplitConfig& config, const
 Rejection worth(const PrefillMmaConfig& config, const KernelTraits& traits, const ArchLimits& limits);
 Rejection worth(const DecodeSplitConfig& config, const KernelTraits& traits, const ArchLimits& limits);
 Rejection worth(const PrefillWgmmaConfig& config, const KernelTraits& traits, const ArchLimits& limits);
+Rejection worth(const PrefillTf32Config& config, const KernelTraits& traits, const ArchLimits& limits);
 Rejection worth(const PrefillMmaConfig& config, const Problem& problem);
+Rejection worth(const PrefillTf32Config& config, const Problem& problem);
 Rejection worth(const DecodeSplitConfig& config, const Problem& problem);
 Rejection worth(const PrefillWgmmaConfig& config, const Problem& problem);
 

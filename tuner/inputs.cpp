@@ -35,9 +35,9 @@ std::uint64_t row_seed(std::uint64_t seed, Role role, RowId id) {
 
 /// 2^16 equally likely values of N(0,1), so that 16 random bits are one sample: the middles of as many slices of the
 /// distribution, found by Newton's method from one slice to the next.
-using NormalTable = std::array<std::uint16_t, 65536>;
+using NormalTable = std::array<float, 65536>;
 
-NormalTable make_normal_table(Dtype dtype) {
+NormalTable make_normal_table() {
   NormalTable table;
   double x = 0;
   for (int i = 0; i < 32768; ++i) {
@@ -47,40 +47,38 @@ NormalTable make_normal_table(Dtype dtype) {
       x += (0.5 * std::erfc(x * 0.7071067811865476) - tail) / density;
     }
     const auto slot = static_cast<std::size_t>(i);
-    table[32768 + slot] = from_float(static_cast<float>(x), dtype);
-    table[32767 - slot] = from_float(static_cast<float>(-x), dtype);
+    table[32768 + slot] = static_cast<float>(x);
+    table[32767 - slot] = static_cast<float>(-x);
   }
   return table;
 }
 
-const NormalTable& normal_table(Dtype dtype) {
-  static const NormalTable kFp16 = make_normal_table(Dtype::kFp16);
-  static const NormalTable kBf16 = make_normal_table(Dtype::kBf16);
-  return dtype == Dtype::kBf16 ? kBf16 : kFp16;
+const NormalTable& normal_table() {
+  static const NormalTable kTable = make_normal_table();
+  return kTable;
 }
 
-void fill_normal(std::uint16_t* row, int dim, std::uint64_t seed, const NormalTable& table) {
+void fill_normal(float* row, int dim, std::uint64_t seed, const NormalTable& table) {
   for (int c = 0; c < dim; c += 4) {
     std::uint64_t bits = mix(seed + static_cast<std::uint64_t>(c));
     for (int lane = 0; lane < 4 && c + lane < dim; ++lane, bits >>= 16) row[c + lane] = table[bits & 0xffffu];
   }
 }
 
-/// Writes one row of a tensor, `dim` elements.
-using RowWriter = std::function<void(std::uint16_t* row, RowId id)>;
+/// Writes one row of a tensor, `dim` elements, to be rounded to the problem's type.
+using RowWriter = std::function<void(float* row, RowId id)>;
 struct Writers {
   RowWriter q, k, v;
 };
 
 RowWriter normal_rows(const Problem& p, std::uint64_t seed, Role role) {
   const int dim = role == Role::kV ? p.head_dim_v : p.head_dim;
-  const NormalTable& table = normal_table(p.dtype);
-  return [=, &table](std::uint16_t* row, RowId id) { fill_normal(row, dim, row_seed(seed, role, id), table); };
+  const NormalTable& table = normal_table();
+  return [=, &table](float* row, RowId id) { fill_normal(row, dim, row_seed(seed, role, id), table); };
 }
 
 RowWriter constant_rows(const Problem& p, float value) {
-  const std::uint16_t bits = from_float(value, p.dtype);
-  return [bits, dim = p.head_dim](std::uint16_t* row, RowId) { std::fill_n(row, dim, bits); };
+  return [value, dim = p.head_dim](float* row, RowId) { std::fill_n(row, dim, value); };
 }
 
 /// K's rows are +-1 with a first quarter of ones; a query is 20 times one of the keys it sees, so that key's score is
@@ -89,44 +87,42 @@ RowWriter constant_rows(const Problem& p, float value) {
 Writers large_logit_writers(const Problem& p, std::uint64_t seed, const Lengths& lengths) {
   const int dim = p.head_dim, shared = dim / 4;
   // Writes `value` with a key's signs.
-  const auto write_signs = [=, dtype = p.dtype](std::uint16_t* row, RowId key, float value) {
+  const auto write_signs = [=](float* row, RowId key, float value) {
     const std::uint64_t draw = row_seed(seed, Role::kK, key);
-    const std::uint16_t signed_values[2] = {from_float(-value, dtype), from_float(value, dtype)};
     std::uint64_t bits = 0;
     for (int c = 0; c < dim; ++c, bits >>= 1) {
       if (c % 64 == 0) bits = mix(draw + static_cast<std::uint64_t>(c));
-      row[c] = signed_values[c < shared ? 1 : bits & 1u];
+      row[c] = c < shared || (bits & 1u) != 0 ? value : -value;
     }
   };
   Writers w;
-  w.k = [=](std::uint16_t* row, RowId id) { write_signs(row, id, 1.0f); };
-  w.q = [=](std::uint16_t* row, RowId id) {
+  w.k = [=](float* row, RowId id) { write_signs(row, id, 1.0f); };
+  w.q = [=](float* row, RowId id) {
     const KeyRange keys = visible_keys(p, id.row, length_of(p, lengths, id.batch));
     const std::uint64_t draw = row_seed(seed, Role::kWinner, id);
     const int winner =
         keys.begin + (keys.count() > 0 ? static_cast<int>((draw >> 8) % static_cast<unsigned>(keys.count())) : 0);
     write_signs(row, {id.batch, winner, id.head / (p.heads / p.kv_heads)}, 20.0f);
-    if (draw % 4 == 0) std::fill_n(row, shared, from_float(-160.0f, p.dtype));
+    if (draw % 4 == 0) std::fill_n(row, shared, -160.0f);
   };
   w.v = normal_rows(p, seed, Role::kV);
   return w;
 }
 
 Writers one_hot_writers(const Problem& p, std::uint64_t seed) {
-  const std::uint16_t height = from_float(std::sqrt(12.0f * std::sqrt(static_cast<float>(p.head_dim))), p.dtype);
+  const float height = std::sqrt(12.0f * std::sqrt(static_cast<float>(p.head_dim)));
   const auto one_hot = [=, dim = p.head_dim](Role role) {
-    return [=](std::uint16_t* row, RowId id) {
-      std::fill_n(row, dim, std::uint16_t{0});
+    return [=](float* row, RowId id) {
+      std::fill_n(row, dim, 0.0f);
       row[row_seed(seed, role, id) % static_cast<unsigned>(dim)] = height;
     };
   };
   Writers w;
   w.q = one_hot(Role::kQ);
   w.k = one_hot(Role::kK);
-  w.v = [dim = p.head_dim_v, dtype = p.dtype](std::uint16_t* row, RowId id) {  // multiples of 1/8: exact in either type
+  w.v = [dim = p.head_dim_v](float* row, RowId id) {  // multiples of 1/8: exact in each type
     for (int c = 0; c < dim; ++c)
-      row[c] =
-          from_float(static_cast<float>((id.row * 7 + id.head * 11 + id.batch * 3 + c * 13) % 61 - 30) / 8.0f, dtype);
+      row[c] = static_cast<float>((id.row * 7 + id.head * 11 + id.batch * 3 + c * 13) % 61 - 30) / 8.0f;
   };
   return w;
 }
@@ -142,22 +138,22 @@ Writers one_key_writers(const Problem& p, std::uint64_t seed) {
     return key.row % spacing == at ? 1 + part % 4 : 0;
   };
   const float strength = std::ceil(160.0f / std::sqrt(static_cast<float>(p.head_dim))) / 8.0f;
-  const std::function<void(std::uint16_t*, RowId)> normal_v = normal_rows(p, seed, Role::kV);
+  const RowWriter normal_v = normal_rows(p, seed, Role::kV);
   Writers w;
-  w.q = [=](std::uint16_t* row, RowId id) {
+  w.q = [=](float* row, RowId id) {
     const float more = static_cast<float>(row_seed(seed, Role::kQ, id) % 4) / 4.0f;
-    std::fill_n(row, p.head_dim, from_float(strength * (1.0f + more), p.dtype));
+    std::fill_n(row, p.head_dim, strength * (1.0f + more));
   };
-  w.k = [=](std::uint16_t* row, RowId id) {
+  w.k = [=](float* row, RowId id) {
     const int l = level(id);
-    std::fill_n(row, p.head_dim, from_float(l > 0 ? static_cast<float>(l) : -1.0f, p.dtype));
+    std::fill_n(row, p.head_dim, l > 0 ? static_cast<float>(l) : -1.0f);
   };
-  w.v = [=](std::uint16_t* row, RowId id) {
+  w.v = [=](float* row, RowId id) {
     if (level(id) > 0) return normal_v(row, id);
     const std::uint64_t draw = row_seed(seed, Role::kV, id);
     for (int c = 0; c < p.head_dim_v; ++c) {
       const std::uint64_t bits = mix(draw + static_cast<std::uint64_t>(c));
-      row[c] = from_float((bits & 1u ? 1.0f : -1.0f) * static_cast<float>(1000 + (bits >> 8) % 1000), p.dtype);
+      row[c] = (bits & 1u ? 1.0f : -1.0f) * static_cast<float>(1000 + (bits >> 8) % 1000);
     }
   };
   return w;
@@ -174,16 +170,18 @@ Writers writers_of(const Problem& p, InputKind kind, std::uint64_t seed, const L
   return {normal_rows(p, seed, Role::kQ), normal_rows(p, seed, Role::kK), normal_rows(p, seed, Role::kV)};
 }
 
-std::vector<std::uint16_t> fill_tensor(const Strides& strides, int batch, int rows, int heads, int dim, int threads,
-                                       const RowWriter& write) {
-  constexpr std::uint16_t kNan = 0xffff;
-  std::vector<std::uint16_t> out(span_of(strides, batch, rows, heads, dim), kNan);
+Elements fill_tensor(Dtype dtype, const Strides& strides, int batch, int rows, int heads, int dim, int threads,
+                     const RowWriter& write) {
+  Elements out(dtype, span_of(strides, batch, rows, heads, dim));
   const std::size_t per_batch = static_cast<std::size_t>(rows) * static_cast<std::size_t>(heads);
   parallel_for(static_cast<std::size_t>(batch) * per_batch, 512, threads, [&](std::size_t begin, std::size_t end) {
+    std::vector<float> row(static_cast<std::size_t>(dim));
     for (std::size_t i = begin; i < end; ++i) {
       const RowId id{static_cast<int>(i / per_batch), static_cast<int>(i % per_batch / static_cast<std::size_t>(heads)),
                      static_cast<int>(i % static_cast<std::size_t>(heads))};
-      write(out.data() + offset_of(strides, id.batch, id.row, id.head), id);
+      write(row.data(), id);
+      const std::size_t at = offset_of(strides, id.batch, id.row, id.head);
+      for (std::size_t c = 0; c < row.size(); ++c) out.set(at + c, row[c]);
     }
   });
   return out;
@@ -207,14 +205,23 @@ KeyRange visible_keys(const Problem& p, int row, int length) {
 
 HostTensors make_inputs(const Problem& p, InputKind kind, std::uint64_t seed, int threads, const Lengths& lengths) {
   const Writers w = writers_of(p, kind, seed, lengths);
-  return {fill_tensor(p.q, p.batch, p.seq_q, p.heads, p.head_dim, threads, w.q),
-          fill_tensor(p.k, p.batch, p.seq_kv, p.kv_heads, p.head_dim, threads, w.k),
-          fill_tensor(p.v, p.batch, p.seq_kv, p.kv_heads, p.head_dim_v, threads, w.v)};
+  return {fill_tensor(p.dtype, p.q, p.batch, p.seq_q, p.heads, p.head_dim, threads, w.q),
+          fill_tensor(p.dtype, p.k, p.batch, p.seq_kv, p.kv_heads, p.head_dim, threads, w.k),
+          fill_tensor(p.dtype, p.v, p.batch, p.seq_kv, p.kv_heads, p.head_dim_v, threads, w.v)};
 }
 
 std::size_t span_of(const Strides& s, int batch, int rows, int heads, int dim) {
   if (batch < 1 || rows < 1 || heads < 1 || dim < 1) return 0;
   return offset_of(s, batch - 1, rows - 1, heads - 1) + static_cast<std::size_t>(dim);
+}
+
+std::size_t bytes_of(Dtype dtype, const Strides& s, int batch, int rows, int heads, int dim) {
+  return static_cast<std::size_t>(size_of(dtype)) * span_of(s, batch, rows, heads, dim);
+}
+std::size_t o_bytes(const Problem& p) { return bytes_of(p.dtype, p.o, p.batch, p.seq_q, p.heads, p.head_dim_v); }
+std::size_t lse_bytes(const Problem& p) {
+  return sizeof(float) * static_cast<std::size_t>(p.batch) * static_cast<std::size_t>(p.heads) *
+         static_cast<std::size_t>(p.seq_q);
 }
 
 }  // namespace flashtune

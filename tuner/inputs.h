@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "flashtune/shared/problem.h"
-#include "runtime/device/dtype_bits.h"
+#include "tuner/elements.h"
 
 namespace flashtune {
 
@@ -42,9 +42,9 @@ KeyRange visible_keys(const Problem& problem, int row);
 /// The same of a sequence that has `length` keys.
 KeyRange visible_keys(const Problem& problem, int row, int length);
 
-/// Q, K and V as bits, laid out by the problem's strides; elements that no stride reaches (gaps) are NaN.
+/// Q, K and V, laid out by the problem's strides; elements that no stride reaches (gaps) are NaN.
 struct HostTensors {
-  std::vector<std::uint16_t> q, k, v;
+  Elements q, k, v;
 };
 /// The same values for the same seed, whatever the layout and the number of threads (0: all cores). Scores are those
 /// meant above for a softmax scale of about 1/sqrt(head_dim).
@@ -53,6 +53,11 @@ HostTensors make_inputs(const Problem& problem, InputKind kind, std::uint64_t se
 
 /// Elements that a strided tensor [batch, rows, heads, dim] spans, from its first to past its last; 0 when it has none.
 std::size_t span_of(const Strides& strides, int batch, int rows, int heads, int dim);
+
+/// Bytes of that span, and of a problem's outputs.
+std::size_t bytes_of(Dtype dtype, const Strides& strides, int batch, int rows, int heads, int dim);
+std::size_t o_bytes(const Problem& problem);
+std::size_t lse_bytes(const Problem& problem);
 
 /// Where row (batch, row, head) of a tensor begins, in elements.
 constexpr std::size_t offset_of(const Strides& s, int batch, int row, int head) {

@@ -8,7 +8,6 @@
 namespace flashtune {
 namespace {
 
-constexpr std::uint16_t kNan = 0xffff;
 constexpr int kNoPage = 0x7fffffff;  // read, it would be far outside
 constexpr int kSparePages = 3;       // that no sequence has
 
@@ -46,18 +45,18 @@ PagedCache into_pages(const Problem& p, const HostTensors& from, const Lengths& 
   std::shuffle(order.begin(), order.end(), random);
 
   cache.table.assign(static_cast<std::size_t>(p.batch) * static_cast<std::size_t>(cache.max_pages), kNoPage);
-  cache.k.assign(span_of(p.k, cache.num_pages, p.page_size, p.kv_heads, p.head_dim), kNan);
-  cache.v.assign(span_of(p.v, cache.num_pages, p.page_size, p.kv_heads, p.head_dim_v), kNan);
+  cache.k = Elements(p.dtype, span_of(p.k, cache.num_pages, p.page_size, p.kv_heads, p.head_dim));
+  cache.v = Elements(p.dtype, span_of(p.v, cache.num_pages, p.page_size, p.kv_heads, p.head_dim_v));
   std::size_t next = 0;
   for (int b = 0; b < p.batch; ++b)
     for (int row = 0; row < length_of(p, lengths, b); ++row) {
       int& page = cache.table[static_cast<std::size_t>(b * cache.max_pages + row / p.page_size)];
       if (row % p.page_size == 0) page = order[next++];
       for (int head = 0; head < p.kv_heads; ++head) {
-        std::copy_n(from.k.begin() + static_cast<std::ptrdiff_t>(offset_of(flat.k, b, row, head)), p.head_dim,
-                    cache.k.begin() + static_cast<std::ptrdiff_t>(offset_of(p.k, page, row % p.page_size, head)));
-        std::copy_n(from.v.begin() + static_cast<std::ptrdiff_t>(offset_of(flat.v, b, row, head)), p.head_dim_v,
-                    cache.v.begin() + static_cast<std::ptrdiff_t>(offset_of(p.v, page, row % p.page_size, head)));
+        cache.k.copy(offset_of(p.k, page, row % p.page_size, head), from.k, offset_of(flat.k, b, row, head),
+                     static_cast<std::size_t>(p.head_dim));
+        cache.v.copy(offset_of(p.v, page, row % p.page_size, head), from.v, offset_of(flat.v, b, row, head),
+                     static_cast<std::size_t>(p.head_dim_v));
       }
     }
   return cache;
@@ -67,8 +66,8 @@ void poison_past_lengths(const Problem& p, HostTensors& tensors, const Lengths& 
   for (int b = 0; b < p.batch; ++b)
     for (int row = length_of(p, lengths, b); row < p.seq_kv; ++row)
       for (int head = 0; head < p.kv_heads; ++head) {
-        std::fill_n(tensors.k.begin() + static_cast<std::ptrdiff_t>(offset_of(p.k, b, row, head)), p.head_dim, kNan);
-        std::fill_n(tensors.v.begin() + static_cast<std::ptrdiff_t>(offset_of(p.v, b, row, head)), p.head_dim_v, kNan);
+        tensors.k.make_nan(offset_of(p.k, b, row, head), static_cast<std::size_t>(p.head_dim));
+        tensors.v.make_nan(offset_of(p.v, b, row, head), static_cast<std::size_t>(p.head_dim_v));
       }
 }
 

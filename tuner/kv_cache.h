@@ -1,7 +1,6 @@
 // The cache of a decode problem: how many keys each sequence has, and K and V in pages.
 #pragma once
 
-#include <cstdint>
 #include <vector>
 
 #include "tuner/inputs.h"
@@ -14,7 +13,7 @@ Problem without_pages(const Problem& problem);
 /// K and V in pages in no order, and where the pages of each sequence are. Rows that no sequence has are NaN, so is
 /// every page that no sequence has.
 struct PagedCache {
-  std::vector<std::uint16_t> k, v;
+  Elements k, v;
   std::vector<int> table;  // [batch, max_pages]; what is past a sequence's pages is no page's number
   int num_pages = 0;
   int max_pages = 0;

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <bit>
 #include <cmath>
+#include <limits>
 
 #include "tuner/fence.h"
 #include "tuner/parallel.h"
@@ -14,7 +15,8 @@
 namespace flashtune {
 namespace {
 
-constexpr std::uint16_t kPoisonElement = kPoison & 0xffffu;
+template <Dtype kDtype>
+constexpr BitsOf<kDtype> kPoisonElement = static_cast<BitsOf<kDtype>>(kPoison);
 constexpr double kLseSlack = 1.0 / 16384;  // relative, of fp32 sums over any number of keys and of the hardware's exp2
 
 enum class RowState {
@@ -80,21 +82,34 @@ struct Scan {
 
 /// In blocks of eight, as dims come: fixed trip counts are what the compiler turns into vectors.
 template <Dtype kDtype>
-bool row_differs(const std::uint16_t* a, const std::uint16_t* b, int dim, double tolerance) {
+bool row_differs(const BitsOf<kDtype>* a, const BitsOf<kDtype>* b, int dim, double tolerance) {
   const auto limit = static_cast<float>(tolerance);
-  int within = 0;
-  for (int c = 0; c < dim; c += 8)
-    for (int i = c; i < c + 8; ++i) within += std::abs(to_float<kDtype>(a[i]) - to_float<kDtype>(b[i])) <= limit;
+  const auto near = [&](int i) { return std::abs(to_float<kDtype>(a[i]) - to_float<kDtype>(b[i])) <= limit; };
+  int within = 0, c = 0;
+  for (; c + 8 <= dim; c += 8)
+    for (int i = c; i < c + 8; ++i) within += near(i);
+  for (; c < dim; ++c) within += near(c);
   return within != dim;
 }
 
 /// The largest magnitude of a row: bits without their sign order like the numbers they stand for.
-unsigned largest_magnitude(const std::uint16_t* row, int dim) {
-  std::int16_t largest[8] = {};
-  for (int c = 0; c < dim; c += 8)
-    for (int i = 0; i < 8; ++i) largest[i] = std::max(largest[i], static_cast<std::int16_t>(row[c + i] & 0x7fff));
-  return static_cast<unsigned>(*std::max_element(largest, largest + 8));
+template <Dtype kDtype>
+BitsOf<kDtype> largest_magnitude(const BitsOf<kDtype>* row, int dim) {
+  using Signed = std::make_signed_t<BitsOf<kDtype>>;
+  constexpr Signed kAllButSign = std::numeric_limits<Signed>::max();
+  Signed largest[8] = {};
+  int c = 0;
+  for (; c + 8 <= dim; c += 8)
+    for (int i = 0; i < 8; ++i) largest[i] = std::max(largest[i], static_cast<Signed>(row[c + i] & kAllButSign));
+  for (; c < dim; ++c) largest[0] = std::max(largest[0], static_cast<Signed>(row[c] & kAllButSign));
+  return static_cast<BitsOf<kDtype>>(*std::max_element(largest, largest + 8));
 }
+
+/// Above it are the NaNs.
+template <Dtype kDtype>
+constexpr BitsOf<kDtype> kInfinity = kDtype == Dtype::kFp32   ? static_cast<BitsOf<kDtype>>(0x7f800000u)
+                                     : kDtype == Dtype::kBf16 ? static_cast<BitsOf<kDtype>>(0x7f80u)
+                                                              : static_cast<BitsOf<kDtype>>(0x7c00u);
 
 RowState judge_lse(const Scan& scan, std::size_t i, int keys) {
   const float value = scan.output.lse[i];
@@ -106,17 +121,18 @@ RowState judge_lse(const Scan& scan, std::size_t i, int keys) {
   return std::abs(value - right) <= 2 * scan.bounds.lse(keys, right) ? RowState::kGood : RowState::kLseDiffers;
 }
 
-RowState judge_row(const Scan& scan, std::size_t i) {
+template <Dtype kDtype>
+RowState judge_row_of(const Scan& scan, std::size_t i) {
+  using Bits = BitsOf<kDtype>;
   const Problem& p = scan.problem;
   const RowIndex at = scan.row_at(i);
   const int dim = p.head_dim_v, keys = visible_keys(p, at.row, length_of(p, scan.lengths, at.batch)).count();
   const std::size_t offset = offset_of(p.o, at.batch, at.row, at.head);
-  const std::uint16_t* row = scan.output.o + offset;
-  const unsigned infinity = p.dtype == Dtype::kBf16 ? 0x7f80u : 0x7c00u;
+  const Bits* row = static_cast<const Bits*>(scan.output.o) + offset;
 
-  const unsigned largest = largest_magnitude(row, dim);
-  if (largest > infinity) {  // some NaN
-    const auto poisoned = std::count(row, row + dim, kPoisonElement);
+  const Bits largest = largest_magnitude<kDtype>(row, dim);
+  if (largest > kInfinity<kDtype>) {  // some NaN
+    const auto poisoned = std::count(row, row + dim, kPoisonElement<kDtype>);
     return poisoned == dim ? RowState::kUnwritten : poisoned > 0 ? RowState::kPartlyUnwritten : RowState::kNan;
   }
   if (keys == 0 && largest != 0) return RowState::kMaskedOutput;
@@ -125,12 +141,25 @@ RowState judge_row(const Scan& scan, std::size_t i) {
     if (lse != RowState::kGood) return lse;
   }
   if (scan.accepted.o == nullptr || keys == 0) return RowState::kGood;
-  const std::uint16_t* right = scan.accepted.o + offset;
-  const double scale = to_float(static_cast<std::uint16_t>(largest_magnitude(right, dim)), p.dtype);
+  const Bits* right = static_cast<const Bits*>(scan.accepted.o) + offset;
+  const double scale = to_float<kDtype>(largest_magnitude<kDtype>(right, dim));
   const double tolerance = 2 * scan.bounds.output(keys, scale);
-  const bool differs = p.dtype == Dtype::kBf16 ? row_differs<Dtype::kBf16>(row, right, dim, tolerance)
-                                               : row_differs<Dtype::kFp16>(row, right, dim, tolerance);
-  return differs ? RowState::kDiffers : RowState::kGood;
+  return row_differs<kDtype>(row, right, dim, tolerance) ? RowState::kDiffers : RowState::kGood;
+}
+
+/// Calls f.template operator()<dtype>().
+template <class F>
+auto with_dtype(Dtype dtype, F&& f) {
+  switch (dtype) {
+    case Dtype::kFp16: return f.template operator()<Dtype::kFp16>();
+    case Dtype::kFp32: return f.template operator()<Dtype::kFp32>();
+    case Dtype::kBf16: break;
+  }
+  return f.template operator()<Dtype::kBf16>();
+}
+
+RowState judge_row(const Scan& scan, std::size_t i) {
+  return with_dtype(scan.problem.dtype, [&]<Dtype kDtype> { return judge_row_of<kDtype>(scan, i); });
 }
 
 std::string describe(const Scan& scan, std::size_t first) {
@@ -197,7 +226,11 @@ OutputFault scan_output(const Problem& problem, const OutputView& output, const 
   return {true, state == RowState::kDiffers || state == RowState::kLseDiffers, describe(scan, first)};
 }
 
-std::string gap_fault(const Problem& p, const std::uint16_t* o) {
+std::string gap_fault(const Problem& p, const void* o) {
+  const auto is_poison = [&](std::size_t i) {
+    return with_dtype(p.dtype,
+                      [&]<Dtype kDtype> { return static_cast<const BitsOf<kDtype>*>(o)[i] == kPoisonElement<kDtype>; });
+  };
   const auto dim = static_cast<std::size_t>(p.head_dim_v);
   const std::size_t span = span_of(p.o, p.batch, p.seq_q, p.heads, p.head_dim_v);
   const std::size_t rows = row_count(p);
@@ -211,7 +244,7 @@ std::string gap_fault(const Problem& p, const std::uint16_t* o) {
   std::size_t end = 0;  // of the row before
   for (std::size_t begin : begins) {
     for (std::size_t i = end; i < begin; ++i)
-      if (o[i] != kPoisonElement)
+      if (!is_poison(i))
         return fmt::format("wrote into a gap between the output's rows, at element {} from its first", i);
     end = begin + dim;
   }
@@ -236,9 +269,9 @@ OracleResult compare_with_oracle(const Problem& p, const OutputView& output, con
     double scale = 0;
     for (double x : row.o) scale = std::max(scale, std::abs(x));
     const double bound = bounds.output(keys, scale);
-    const std::uint16_t* got = output.o + offset_of(p.o, at.batch, at.row, at.head);
+    const std::size_t first = offset_of(p.o, at.batch, at.row, at.head);
     for (std::size_t c = 0; c < row.o.size(); ++c) {
-      const double value = to_float(got[c], p.dtype);
+      const double value = element_at(output.o, first + c, p.dtype);
       take(std::abs(value - row.o[c]), bound, [&] {
         return fmt::format(
             "row {} of batch {} head {}, dim {}: {:.6g} where {:.6g} is right (error {:.3g}, bound {:.3g})", at.row,

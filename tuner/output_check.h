@@ -34,7 +34,7 @@ class ErrorBounds {
 
 /// An output as it came from the device. `lse` may be nullptr.
 struct OutputView {
-  const std::uint16_t* o = nullptr;
+  const void* o = nullptr;  // elements of the problem's type
   const float* lse = nullptr;
 };
 
@@ -51,7 +51,7 @@ OutputFault scan_output(const Problem& problem, const OutputView& output, const 
                         const ErrorBounds& bounds, const Lengths& lengths = {});
 
 /// Elements of O's span that belong to no row (strided layouts) must still be poison; empty when they are.
-std::string gap_fault(const Problem& problem, const std::uint16_t* o);
+std::string gap_fault(const Problem& problem, const void* o);
 
 /// The largest error of the sampled rows relative to its bound.
 struct OracleResult {

@@ -14,7 +14,9 @@ namespace {
 
 [[noreturn]] void refuse(const std::string& why) { throw Error(ErrorKind::kInvalidArgument, why); }
 
-const char* token_of(Dtype dtype) { return dtype == Dtype::kFp16 ? "F16" : "BF16"; }
+constexpr Dtype kDtypes[] = {Dtype::kFp16, Dtype::kBf16, Dtype::kFp32};
+
+const char* token_of(Dtype dtype) { return dtype == Dtype::kFp16 ? "F16" : dtype == Dtype::kBf16 ? "BF16" : "F32"; }
 
 /// Sizes of a rank-4 tensor by meaning, whatever its layout.
 struct Extents {
@@ -33,26 +35,21 @@ Extents extents_of(const TensorEntry& entry, const std::string& name, Layout lay
 
 /// The type to compute in.
 Dtype dtype_of(const std::string& token, std::optional<Dtype> wanted) {
-  if (token == "F32") return wanted.value_or(Dtype::kBf16);
-  for (Dtype dtype : {Dtype::kFp16, Dtype::kBf16}) {
-    if (token != token_of(dtype)) continue;
-    if (wanted && *wanted != dtype)
-      refuse(fmt::format("the tensors are {}; leave --dtype out or convert the file", token));
-    return dtype;
-  }
-  refuse(fmt::format("dtype {} is not supported; F16, BF16 and F32 are", token));
+  const Dtype own = dtype_of_token(token);
+  if (!wanted || *wanted == own) return own;
+  if (own != Dtype::kFp32) refuse(fmt::format("the tensors are {}; leave --dtype out or convert the file", token));
+  return *wanted;
 }
 
-std::vector<std::uint16_t> bits_of(const HostTensor& tensor, Dtype dtype) {
-  const bool wide = tensor.dtype == "F32";
-  std::vector<std::uint16_t> bits(tensor.bytes.size() / (wide ? 4 : 2));
-  if (!wide && !bits.empty()) std::memcpy(bits.data(), tensor.bytes.data(), tensor.bytes.size());
-  for (std::size_t i = 0; wide && i < bits.size(); ++i) {
-    float value;
-    std::memcpy(&value, tensor.bytes.data() + 4 * i, 4);
-    bits[i] = from_float(value, dtype);
+Elements elements_of(const HostTensor& tensor, Dtype dtype) {
+  const Dtype own = dtype_of_token(tensor.dtype);
+  Elements elements(dtype, tensor.bytes.size() / static_cast<std::size_t>(size_of(own)));
+  if (own == dtype) {
+    if (elements.bytes() > 0) std::memcpy(elements.data(), tensor.bytes.data(), elements.bytes());
+  } else {
+    for (std::size_t i = 0; i < elements.size(); ++i) elements.set(i, element_at(tensor.bytes.data(), i, own));
   }
-  return bits;
+  return elements;
 }
 
 void require_plain(Layout layout) {
@@ -61,6 +58,12 @@ void require_plain(Layout layout) {
 }
 
 }  // namespace
+
+Dtype dtype_of_token(const std::string& token) {
+  for (const Dtype dtype : kDtypes)
+    if (token == token_of(dtype)) return dtype;
+  refuse(fmt::format("dtype {} is not supported; F16, BF16 and F32 are", token));
+}
 
 QkvInput read_qkv(const std::filesystem::path& path, Layout layout, std::optional<Dtype> dtype) {
   require_plain(layout);
@@ -97,24 +100,25 @@ QkvInput read_qkv(const std::filesystem::path& path, Layout layout, std::optiona
   if (fault != ProblemFault::kNone)
     refuse(fmt::format("q {}, k {}, v {}: {}", text_of_shape(q.shape), text_of_shape(k.shape), text_of_shape(v.shape),
                        text_of(fault)));
-  const auto bits = [&](const char* name) { return bits_of(read_tensor(index, name), p.dtype); };
-  return {p, {bits("q"), bits("k"), bits("v")}};
+  const auto elements = [&](const char* name) { return elements_of(read_tensor(index, name), p.dtype); };
+  return {p, {elements("q"), elements("k"), elements("v")}};
 }
 
-void write_output(const std::filesystem::path& path, const Problem& p, const std::vector<std::uint16_t>& o,
+void write_output(const std::filesystem::path& path, const Problem& p, const Elements& o,
                   const std::vector<float>& lse) {
   // The strides of o alone decide: it is as plain for a packed problem as for a bshd one.
   const bool bshd = p.o == with_layout(p, Layout::kBshd).o;
   if (!bshd && p.o != with_layout(p, Layout::kBhsd).o) refuse("only a bshd or bhsd output can be written to a file");
   std::map<std::string, HostTensor> tensors;
-  const auto bytes_from = [](const auto& values) {
-    const auto* first = reinterpret_cast<const std::byte*>(values.data());
-    return std::vector<std::byte>(first, first + values.size() * sizeof(values[0]));
+  const auto bytes_from = [](const void* values, std::size_t bytes) {
+    const auto* first = static_cast<const std::byte*>(values);
+    return std::vector<std::byte>(first, first + bytes);
   };
   const std::vector<std::int64_t> shape = bshd ? std::vector<std::int64_t>{p.batch, p.seq_q, p.heads, p.head_dim_v}
                                                : std::vector<std::int64_t>{p.batch, p.heads, p.seq_q, p.head_dim_v};
-  tensors["o"] = {token_of(p.dtype), shape, bytes_from(o)};
-  if (!lse.empty()) tensors["lse"] = {"F32", {p.batch, p.heads, p.seq_q}, bytes_from(lse)};
+  tensors["o"] = {token_of(p.dtype), shape, bytes_from(o.data(), o.bytes())};
+  if (!lse.empty())
+    tensors["lse"] = {"F32", {p.batch, p.heads, p.seq_q}, bytes_from(lse.data(), lse.size() * sizeof(float))};
   write_safetensors(path, tensors);
 }
 

@@ -16,13 +16,17 @@ struct QkvInput {
   HostTensors inputs;
 };
 
+/// The type of a tensor in a file. Throws Error(kInvalidArgument) where it is none of F16, BF16 and F32.
+Dtype dtype_of_token(const std::string& token);
+
 /// Reads tensors q, k and v, of shape [B, S, H, D] (Layout::kBshd) or [B, H, S, D] (Layout::kBhsd), of dtype F16, BF16
-/// or F32. F32 is rounded to `dtype`, by default bf16; 16-bit files keep their own type, and asking for another one is
-/// an error. Throws Error(kInvalidArgument) that says which tensors disagree, with their shapes, and what is supported.
+/// or F32. F32 is rounded to `dtype` where one is asked for; 16-bit files keep their own type, and asking for another
+/// one is an error. Throws Error(kInvalidArgument) that says which tensors disagree, with their shapes, and what is
+/// supported.
 QkvInput read_qkv(const std::filesystem::path& path, Layout layout, std::optional<Dtype> dtype = std::nullopt);
 
 /// Writes o in the problem's dtype and layout (kBshd or kBhsd), and lse as F32 [B, H, S] unless it is empty.
-void write_output(const std::filesystem::path& path, const Problem& problem, const std::vector<std::uint16_t>& o,
+void write_output(const std::filesystem::path& path, const Problem& problem, const Elements& o,
                   const std::vector<float>& lse);
 
 }  // namespace flashtune

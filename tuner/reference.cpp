@@ -10,36 +10,38 @@
 #include <tuple>
 
 #include "tuner/parallel.h"
+#include "tuner/tensor_core.h"
 
 namespace flashtune {
 namespace {
 
-/// Rows of one (batch, head) of a tensor as floats, contiguous: exact, as both types are subsets of float.
+/// Rows of one (batch, head) of a tensor as floats, contiguous: exact, as all types are subsets of float.
 struct FloatRows {
   std::vector<float> values;
   int dim = 0;
-  const float* row(int i) const { return values.data() + static_cast<std::size_t>(i) * static_cast<std::size_t>(dim); }
+  std::size_t width() const { return static_cast<std::size_t>(dim); }
+  const float* row(int i) const { return values.data() + static_cast<std::size_t>(i) * width(); }
 };
 
-FloatRows gather(const std::vector<std::uint16_t>& tensor, const Strides& strides, Dtype dtype, int batch, int head,
-                 int rows, int dim, int threads) {
+FloatRows gather(const Elements& tensor, const Strides& strides, int batch, int head, int rows, int dim, int threads) {
   FloatRows out{std::vector<float>(static_cast<std::size_t>(rows) * static_cast<std::size_t>(dim)), dim};
   parallel_for(static_cast<std::size_t>(rows), 1024, threads, [&](std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i) {
-      const std::uint16_t* from = tensor.data() + offset_of(strides, batch, static_cast<int>(i), head);
-      float* to = out.values.data() + i * static_cast<std::size_t>(dim);
-      for (int c = 0; c < dim; ++c) to[c] = to_float(from[c], dtype);
+      const std::size_t from = offset_of(strides, batch, static_cast<int>(i), head), to = i * out.width();
+      for (std::size_t c = 0; c < out.width(); ++c) out.values[to + c] = tensor[from + c];
     }
   });
   return out;
 }
 
-/// Dot product in Real. Eight partial sums, which the compiler may keep in vectors; dims are multiples of 8.
+/// Dot product in Real. Eight partial sums, which the compiler may keep in vectors.
 template <class Real>
 Real dot(const float* a, const float* b, int dim) {
   Real lane[8] = {};
-  for (int c = 0; c < dim; c += 8)
+  int c = 0;
+  for (; c + 8 <= dim; c += 8)
     for (int i = 0; i < 8; ++i) lane[i] += static_cast<Real>(a[c + i]) * static_cast<Real>(b[c + i]);
+  for (; c < dim; ++c) lane[c % 8] += static_cast<Real>(a[c]) * static_cast<Real>(b[c]);
   return ((lane[0] + lane[4]) + (lane[1] + lane[5])) + ((lane[2] + lane[6]) + (lane[3] + lane[7]));
 }
 
@@ -51,6 +53,7 @@ struct RowTask {
   KeyRange keys;
   float scale;
   Dtype dtype;
+  Precision precision;
 };
 
 template <class Real>
@@ -95,16 +98,41 @@ RowResult<double> exact_row(const RowTask& t) {
   return {weigh(p, t), lse};
 }
 
+/// The same on tensor cores.
+std::vector<float> tensor_core_scores(const RowTask& t) {
+  std::vector<float> s(static_cast<std::size_t>(t.keys.count()));
+  for (std::size_t j = 0; j < s.size(); ++j) {
+    const float* k = t.k.row(t.keys.begin + static_cast<int>(j));
+    TensorCoreSum sum(t.precision);
+    for (int c = 0; c < t.k.dim; ++c) sum.add(t.q[c], k[c]);
+    s[j] = sum.total() * t.scale;
+  }
+  return s;
+}
+
+std::vector<float> tensor_core_weigh(const std::vector<float>& p, const RowTask& t) {
+  std::vector<TensorCoreSum> sums(t.v.width(), TensorCoreSum(t.precision));
+  for (std::size_t j = 0; j < p.size(); ++j) {
+    const float* v = t.v.row(t.keys.begin + static_cast<int>(j));
+    for (std::size_t c = 0; c < sums.size(); ++c) sums[c].add(p[j], v[c]);
+  }
+  std::vector<float> o;
+  o.reserve(sums.size());
+  for (TensorCoreSum& sum : sums) o.push_back(sum.total());
+  return o;
+}
+
 /// S rounded to the dtype, softmax in fp32, P and O rounded: what a framework without a fused kernel computes.
 RowResult<float> unfused_row(const RowTask& t) {
-  const auto round = [&](float& x) { x = to_float(from_float(x, t.dtype), t.dtype); };
-  std::vector<float> p = scores<float>(t);
+  const bool on_tensor_cores = t.precision != Precision::kIeee;
+  const auto round = [&](float& x) { x = rounded_to(x, t.dtype); };
+  std::vector<float> p = on_tensor_cores ? tensor_core_scores(t) : scores<float>(t);
   std::vector<float> unrounded = p;
   const float lse = softmax(unrounded);
   std::for_each(p.begin(), p.end(), round);
   softmax(p);
   std::for_each(p.begin(), p.end(), round);
-  RowResult<float> result{weigh(p, t), lse};
+  RowResult<float> result{on_tensor_cores ? tensor_core_weigh(p, t) : weigh(p, t), lse};
   std::for_each(result.o.begin(), result.o.end(), round);
   return result;
 }
@@ -208,17 +236,17 @@ std::vector<ReferenceRow> reference_rows(const Problem& p, const HostTensors& in
   for (std::size_t first = 0, last = 0; first < order.size(); first = last) {
     const auto [batch, kv_head] = kv_of(order[first]);
     while (last < order.size() && kv_of(order[last]) == std::make_pair(batch, kv_head)) ++last;
-    const FloatRows k = gather(inputs.k, p.k, p.dtype, batch, kv_head, p.seq_kv, p.head_dim, threads);
-    const FloatRows v = gather(inputs.v, p.v, p.dtype, batch, kv_head, p.seq_kv, p.head_dim_v, threads);
+    const FloatRows k = gather(inputs.k, p.k, batch, kv_head, p.seq_kv, p.head_dim, threads);
+    const FloatRows v = gather(inputs.v, p.v, batch, kv_head, p.seq_kv, p.head_dim_v, threads);
     const std::size_t grain = 1 + 65536 / (static_cast<std::size_t>(p.seq_kv) + 1) / 8;
     parallel_for(last - first, grain, threads, [&](std::size_t begin, std::size_t end) {
       std::vector<float> q(static_cast<std::size_t>(p.head_dim));
       for (std::size_t i = first + begin; i < first + end; ++i) {
         const RowIndex& row = rows[order[i]];
-        const std::uint16_t* bits = inputs.q.data() + offset_of(p.q, row.batch, row.row, row.head);
-        for (std::size_t c = 0; c < q.size(); ++c) q[c] = to_float(bits[c], p.dtype);
-        out[order[i]] = reference_row(
-            row, {q.data(), k, v, visible_keys(p, row.row, length_of(p, lengths, row.batch)), scale, p.dtype});
+        const std::size_t q_at = offset_of(p.q, row.batch, row.row, row.head);
+        for (std::size_t c = 0; c < q.size(); ++c) q[c] = inputs.q[q_at + c];
+        out[order[i]] = reference_row(row, {q.data(), k, v, visible_keys(p, row.row, length_of(p, lengths, row.batch)),
+                                            scale, p.dtype, p.precision});
       }
     });
   }

@@ -63,6 +63,10 @@ Space enumerate(const KernelTraits& traits, const ArchLimits& limits) {
   Space space;
   switch (traits.op) {
     case Op::kPrefill:
+      if (traits.dtype == Dtype::kFp32) {
+        admit(space, prefill_tf32_points(traits, limits), traits, limits);
+        break;
+      }
       if (limits.arch == 90) admit(space, prefill_wgmma_points(traits, limits), traits, limits);
       admit(space, prefill_mma_points(traits, limits), traits, limits);
       break;

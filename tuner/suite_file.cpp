@@ -19,8 +19,8 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::array kFields = {"op",     "dtype",    "batch",  "heads",  "kv_heads",  "seq_q",
-                                "seq_kv", "head_dim", "causal", "window", "page_size", "layout"};
+constexpr std::array kFields = {"op",     "dtype",    "precision", "batch",  "heads",     "kv_heads", "seq_q",
+                                "seq_kv", "head_dim", "causal",    "window", "page_size", "layout"};
 
 /// One entry of the file while it is read; every complaint says where.
 class Entry {
@@ -81,6 +81,7 @@ Problem problem_of(const Entry& entry) {
   if (p.op == Op::kAppend)
     entry.fail("has op = \"append\", of which nothing is tuned; a suite names prefill or decode");
   p.dtype = entry.token("dtype", Dtype::kBf16);
+  p.precision = entry.token("precision", usual_precision(p.dtype));
   p.batch = entry.number("batch", 1);
   p.heads = entry.required("heads");
   p.kv_heads = entry.number("kv_heads", p.heads);

@@ -14,7 +14,7 @@ constexpr int kMostSets = 256;
 constexpr std::size_t kPieceElements = std::size_t{1} << 20;
 
 /// One piece of normal values of the problem's type.
-std::vector<std::uint16_t> normal_piece(Dtype dtype) {
+Elements normal_piece(Dtype dtype) {
   Problem p;
   p.dtype = dtype;
   p.head_dim = p.head_dim_v = 64;
@@ -23,10 +23,10 @@ std::vector<std::uint16_t> normal_piece(Dtype dtype) {
 }
 
 /// Fills by doubling what is already there.
-DeviceBuffer filled(Device& device, const std::vector<std::uint16_t>& piece, std::size_t elements) {
-  const std::size_t bytes = std::max<std::size_t>(2 * elements, 16);
+DeviceBuffer filled(Device& device, const Elements& piece, std::size_t wanted) {
+  const std::size_t bytes = std::max<std::size_t>(wanted, 16);
   DeviceBuffer buffer(device, bytes);
-  std::size_t done = std::min(bytes, 2 * piece.size());
+  std::size_t done = std::min(bytes, piece.bytes());
   device.copy_in(buffer.get(), piece.data(), done);
   while (done < bytes) {
     const std::size_t step = std::min(done, bytes - done);
@@ -46,24 +46,21 @@ DeviceBuffer uploaded(Device& device, const std::vector<int>& host) {
 
 TimingInputs::TimingInputs(Device& device, const Problem& problem, float scale) {
   const Problem& p = problem;
-  const std::vector<std::uint16_t> piece = normal_piece(p.dtype);
-  const std::size_t q = span_of(p.q, p.batch, p.seq_q, p.heads, p.head_dim);
+  const Elements piece = normal_piece(p.dtype);
+  const std::size_t q = bytes_of(p.dtype, p.q, p.batch, p.seq_q, p.heads, p.head_dim);
   const bool paged = p.page_size > 0;
   const int max_pages = paged ? std::max((p.seq_kv - 1) / p.page_size + 1, 1) : 0;
   const int parts = paged ? p.batch * max_pages : p.batch, rows = paged ? p.page_size : p.seq_kv;
-  const std::size_t k = span_of(p.k, parts, rows, p.kv_heads, p.head_dim);
-  const std::size_t v = span_of(p.v, parts, rows, p.kv_heads, p.head_dim_v);
-  const std::size_t o = span_of(p.o, p.batch, p.seq_q, p.heads, p.head_dim_v);
-  const std::size_t lse =
-      4 * static_cast<std::size_t>(p.batch) * static_cast<std::size_t>(p.heads) * static_cast<std::size_t>(p.seq_q);
+  const std::size_t k = bytes_of(p.dtype, p.k, parts, rows, p.kv_heads, p.head_dim);
+  const std::size_t v = bytes_of(p.dtype, p.v, parts, rows, p.kv_heads, p.head_dim_v);
   const double wanted = std::floor(2.0 * static_cast<double>(device.info().l2_bytes) / bytes_of(p)) + 1;
   const int count = static_cast<int>(std::clamp(wanted, 1.0, 1.0 * kMostSets));
   for (int i = 0; i < count; ++i) {
     std::vector<DeviceBuffer> set;
     try {
-      for (const std::size_t elements : {q, k, v}) set.push_back(filled(device, piece, elements));
-      set.emplace_back(device, std::max<std::size_t>(2 * o, 16));
-      set.emplace_back(device, lse);
+      for (const std::size_t bytes : {q, k, v}) set.push_back(filled(device, piece, bytes));
+      set.emplace_back(device, std::max<std::size_t>(o_bytes(p), 16));
+      set.emplace_back(device, lse_bytes(p));
       if (p.op == Op::kDecode) set.push_back(uploaded(device, Lengths(static_cast<std::size_t>(p.batch), p.seq_kv)));
       if (paged) set.push_back(uploaded(device, shuffled_table(p, max_pages, static_cast<std::uint64_t>(i))));
     } catch (const Error& error) {

@@ -23,20 +23,12 @@ constexpr std::size_t kShrinkAboveBytes = std::size_t{8} << 20;
 constexpr int kEdgeRows = 96;
 constexpr double kMemoryShare = 0.4;  // of the device, for one problem's tensors
 
-std::size_t tensor_bytes(const Strides& s, int batch, int rows, int heads, int dim) {
-  return 2 * span_of(s, batch, rows, heads, dim);
-}
-std::size_t q_bytes(const Problem& p) { return tensor_bytes(p.q, p.batch, p.seq_q, p.heads, p.head_dim); }
+std::size_t q_bytes(const Problem& p) { return bytes_of(p.dtype, p.q, p.batch, p.seq_q, p.heads, p.head_dim); }
 std::size_t k_bytes(const Problem& p) {
-  return tensor_bytes(without_pages(p).k, p.batch, p.seq_kv, p.kv_heads, p.head_dim);
+  return bytes_of(p.dtype, without_pages(p).k, p.batch, p.seq_kv, p.kv_heads, p.head_dim);
 }
 std::size_t v_bytes(const Problem& p) {
-  return tensor_bytes(without_pages(p).v, p.batch, p.seq_kv, p.kv_heads, p.head_dim_v);
-}
-std::size_t o_bytes(const Problem& p) { return tensor_bytes(p.o, p.batch, p.seq_q, p.heads, p.head_dim_v); }
-std::size_t lse_bytes(const Problem& p) {
-  return sizeof(float) * static_cast<std::size_t>(p.batch) * static_cast<std::size_t>(p.heads) *
-         static_cast<std::size_t>(p.seq_q);
+  return bytes_of(p.dtype, without_pages(p).v, p.batch, p.seq_kv, p.kv_heads, p.head_dim_v);
 }
 
 /// BSHD with 16 bytes of nothing after every row of heads, and more after every batch entry, in all four tensors.
@@ -105,7 +97,7 @@ Case make_case(Device& device, const Problem& p, InputKind kind, float scale, in
 
 template <class T>
 const T* elements_of(const std::vector<char>& download) {
-  return download.empty() ? nullptr : reinterpret_cast<const T*>(inside_of(download));
+  return download.empty() ? nullptr : static_cast<const T*>(static_cast<const void*>(inside_of(download)));
 }
 
 }  // namespace
@@ -254,8 +246,8 @@ struct Validator::Impl {
 
   static std::string fault_in(const Case& c, const Output& out, bool with_lse, Verdict& verdict) {
     const Problem& p = c.problem;
-    const OutputView got{elements_of<std::uint16_t>(out.o), with_lse ? elements_of<float>(out.lse) : nullptr};
-    const OutputView accepted{elements_of<std::uint16_t>(c.accepted_o), elements_of<float>(c.accepted_lse)};
+    const OutputView got{elements_of<void>(out.o), with_lse ? elements_of<float>(out.lse) : nullptr};
+    const OutputView accepted{elements_of<void>(c.accepted_o), elements_of<float>(c.accepted_lse)};
     std::string why = breach_of(out.o, "the output");
     if (why.empty()) why = breach_of(out.lse, "the log-sum-exp");
     if (why.empty()) why = gap_fault(p, got.o);

@@ -26,7 +26,10 @@ static_assert(FT_PREFILL == static_cast<int>(Op::kPrefill) && FT_DECODE == stati
 static_assert(FT_ROPE_NONE == static_cast<int>(Rope::kNone) &&
               FT_ROPE_HALF_SPLIT == static_cast<int>(Rope::kHalfSplit) &&
               FT_ROPE_INTERLEAVED == static_cast<int>(Rope::kInterleaved));
-static_assert(FT_FP16 == static_cast<int>(Dtype::kFp16) && FT_BF16 == static_cast<int>(Dtype::kBf16));
+static_assert(FT_FP16 == static_cast<int>(Dtype::kFp16) && FT_BF16 == static_cast<int>(Dtype::kBf16) &&
+              FT_FP32 == static_cast<int>(Dtype::kFp32));
+static_assert(FT_IEEE == static_cast<int>(Precision::kIeee) && FT_TF32X3 == static_cast<int>(Precision::kTf32x3) &&
+              FT_TF32 == static_cast<int>(Precision::kTf32));
 static_assert(FT_BSHD == static_cast<int>(Layout::kBshd) && FT_BHSD == static_cast<int>(Layout::kBhsd) &&
               FT_PACKED == static_cast<int>(Layout::kPacked));
 static_assert(FT_MEASURED == static_cast<int>(Grade::kMeasured) && FT_NEAREST == static_cast<int>(Grade::kNearest) &&
@@ -97,6 +100,7 @@ Problem problem_of(const ft_problem* given) {
   Problem problem;
   problem.op = enum_of<Op>(p.op, "op");
   problem.dtype = enum_of<Dtype>(p.dtype, "dtype");
+  problem.precision = enum_of<Precision>(p.precision, "precision");
   problem.batch = p.batch, problem.heads = p.heads, problem.kv_heads = p.kv_heads;
   problem.seq_q = p.seq_q, problem.seq_kv = p.seq_kv;
   problem.head_dim = p.head_dim, problem.head_dim_v = p.head_dim_v;
@@ -232,6 +236,7 @@ void ft_problem_init(ft_problem* problem, ft_dtype dtype, int32_t batch, int32_t
   *problem = ft_problem{};
   problem->op = FT_PREFILL;
   problem->dtype = dtype;
+  problem->precision = dtype == FT_FP32 ? FT_TF32X3 : FT_IEEE;
   problem->batch = batch, problem->heads = heads, problem->kv_heads = kv_heads;
   problem->seq_q = seq_q, problem->seq_kv = seq_kv;
   problem->head_dim = head_dim, problem->head_dim_v = head_dim;

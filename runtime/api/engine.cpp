@@ -52,7 +52,7 @@ std::uint64_t hash_of(const KernelKey& key) {
       key.candidate.config);
   const KernelTraits& t = key.traits;
   for (const int part : {static_cast<int>(t.dtype), t.head_dim, t.head_dim_v, int{t.causal}, int{t.windowed},
-                         int{t.paged}, static_cast<int>(t.op)})
+                         int{t.paged}, static_cast<int>(t.op), static_cast<int>(t.precision)})
     mix(part);
   return hash;
 }

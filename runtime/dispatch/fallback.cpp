@@ -27,23 +27,27 @@ constexpr std::array kAnyHeads = {Shape{64, 64, 4, 1, 1}, Shape{64, 32, 4, 1, 1}
 BlockOrder order_for(const Problem& p) { return p.causal && p.window == 0 ? BlockOrder::kSections : BlockOrder::kGrid; }
 
 /// The shape with the most resident blocks whose registers are not expected to spill; nothing when it is not admitted.
+template <class Config>
+std::optional<Candidate> most_resident(Config config, const Problem& problem, const ArchLimits& limits) {
+  std::optional<Candidate> tight;
+  for (int blocks = limits.max_blocks_per_sm; blocks >= 1; --blocks) {
+    config.blocks_per_sm = blocks;
+    if (rejection_of(Candidate{config}, problem, limits) != Rejection::kNone) continue;
+    const Resources resources = resources_of(config, traits_of(problem), limits);
+    if (resources.registers <= resources.register_cap) return Candidate{config};
+    tight = Candidate{config};
+  }
+  return tight;
+}
+
 std::optional<Candidate> admitted(const Shape& shape, const Problem& problem, const ArchLimits& limits) {
-  const KernelTraits traits = traits_of(problem);
   PrefillMmaConfig config;
   config.br = shape.br, config.bc = shape.bc, config.warps = shape.warps;
   config.k_stages = shape.k_stages, config.v_stages = shape.v_stages;
   config.lazy_rescale = 1;  // never measured slower by more than the noise, up to 10% faster
   config.order = order_for(problem);
   config.smem = problem.head_dim % 64 == 0 && problem.head_dim_v % 64 == 0 ? SmemLayout::kXor : SmemLayout::kPad;
-  std::optional<Candidate> tight;
-  for (int blocks = limits.max_blocks_per_sm; blocks >= 1; --blocks) {
-    config.blocks_per_sm = blocks;
-    if (rejection_of(config, traits, limits) != Rejection::kNone) continue;
-    const Resources resources = resources_of(config, traits, limits);
-    if (resources.registers <= resources.register_cap) return Candidate{config};
-    tight = Candidate{config};
-  }
-  return tight;
+  return most_resident(config, problem, limits);
 }
 
 template <class Shapes>
@@ -75,6 +79,24 @@ std::optional<Candidate> fallback_of_wgmma(const Problem& p, const ArchLimits& l
       if (rejection_of(Candidate{config}, p, limits) == Rejection::kNone) return Candidate{config};
   }
   return std::nullopt;
+}
+
+// As measured on the H200 (docs/performance.md), then whatever fits.
+constexpr std::array kTf32Shapes = {Shape{128, 64, 8, 1, 1}, Shape{128, 32, 8, 1, 1}, Shape{64, 32, 4, 1, 1},
+                                    Shape{32, 16, 2, 1, 1}, Shape{16, 16, 1, 1, 1}};
+
+Candidate fallback_of_tf32(const Problem& problem, const ArchLimits& limits) {
+  for (const Shape& shape : kTf32Shapes) {
+    PrefillTf32Config config;
+    config.br = shape.br, config.bc = shape.bc, config.warps = shape.warps;
+    config.k_stages = shape.k_stages, config.v_stages = shape.v_stages;
+    config.lazy_rescale = 1;
+    config.order = order_for(problem);
+    if (problem.head_dim % 4 != 0 || rejection_of(config, problem) == Rejection::kCopyWidth)
+      config.copy = Fp32Copy::kAsync4;
+    if (const auto candidate = most_resident(config, problem, limits)) return *candidate;
+  }
+  throw Error(ErrorKind::kInternal, "the built-in default of fp32 is admitted for no shape; please report this");
 }
 
 // Tiles of keys whose copies keep an SM's share of the memory's bandwidth in flight; the last one fits everywhere.
@@ -111,6 +133,7 @@ Candidate fallback_of_decode(const Problem& problem, const ArchLimits& limits) {
 Candidate fallback(const Problem& problem, const ArchLimits& limits) {
   if (problem.op == Op::kAppend) return {KvAppendConfig{}};
   if (problem.op == Op::kDecode) return fallback_of_decode(problem, limits);
+  if (problem.dtype == Dtype::kFp32) return fallback_of_tf32(problem, limits);
   if (const auto candidate = fallback_of_wgmma(problem, limits)) return *candidate;
   const int dim = std::max(problem.head_dim, problem.head_dim_v);
   auto candidate = dim <= 64    ? first_admitted(kSmallHeads, problem, limits)

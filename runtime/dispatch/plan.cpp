@@ -57,7 +57,10 @@ int section_heads(BlockOrder order, const Problem& p) {
   return static_cast<int>(std::clamp(kSectionBytes / std::max(head_bytes, 1.0), 1.0, 1.0 * heads));
 }
 
-Plan plan_of(const PrefillMmaConfig& config, const Problem& problem, const Resources& resources) {
+/// Of the families whose block is one query tile: prefill_mma and its kin.
+template <class Config>
+requires requires(Config c) { c.q_in_regs; }
+Plan plan_of(const Config& config, const Problem& problem, const Resources& resources) {
   Plan plan;
   plan.grid[0] = prefill_blocks(config.br, problem);
   plan.block = static_cast<unsigned>(resources.threads);
@@ -354,6 +357,7 @@ Plan bind_append(const Plan& plan, const AppendTensors& tensors, DevicePtr works
 TileSteps tile_steps(const Candidate& candidate) {
   struct {
     TileSteps operator()(const PrefillMmaConfig& c) const { return {c.br, c.bc}; }
+    TileSteps operator()(const PrefillTf32Config& c) const { return {c.br, c.bc}; }
     TileSteps operator()(const DecodeSplitConfig& c) const { return {c.br, c.bc * c.warps}; }
     TileSteps operator()(const KvAppendConfig&) const { return {1, 1}; }
     TileSteps operator()(const PrefillWgmmaConfig& c) const { return {query_rows(c), c.bc}; }

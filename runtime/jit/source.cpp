@@ -28,6 +28,7 @@ constexpr FamilySource kFamilies[] = {
     {"DecodeSplitConfig", "DecodeParams", sizeof(DecodeParams), false},
     {"KvAppendConfig", "AppendParams", sizeof(AppendParams), false},
     {"PrefillWgmmaConfig", "PrefillWgmmaParams", sizeof(PrefillWgmmaParams), true},
+    {"PrefillTf32Config", "PrefillParams", sizeof(PrefillParams), false},
 };
 static_assert(std::size(kFamilies) == std::variant_size_v<AnyConfig>, "every family has its row");
 
@@ -59,7 +60,7 @@ std::string config_fields(Config config) {
 
 std::string traits_fields(const KernelTraits& traits) {
   // A new field must be written below as well.
-  const auto& [dtype, head_dim, head_dim_v, causal, windowed, paged, op] = traits;
+  const auto& [dtype, head_dim, head_dim_v, causal, windowed, paged, op, precision] = traits;
   return fmt::format(
       "    .dtype = flashtune::Dtype{{{}}},  // {}\n"
       "    .head_dim = {},\n"
@@ -67,9 +68,10 @@ std::string traits_fields(const KernelTraits& traits) {
       "    .causal = {},\n"
       "    .windowed = {},\n"
       "    .paged = {},\n"
-      "    .op = flashtune::Op{{{}}},  // {}\n",
+      "    .op = flashtune::Op{{{}}},  // {}\n"
+      "    .precision = flashtune::Precision{{{}}},  // {}\n",
       static_cast<int>(dtype), name_of(dtype), head_dim, head_dim_v, bool_text(causal), bool_text(windowed),
-      bool_text(paged), static_cast<int>(op), name_of(op));
+      bool_text(paged), static_cast<int>(op), name_of(op), static_cast<int>(precision), name_of(precision));
 }
 
 /// An extern "C" kernel around a device function of the family.

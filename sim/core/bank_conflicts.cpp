@@ -34,7 +34,7 @@ void LaneAccesses::count(Counters& counters) {
       {32, conflicts_of_4, counters.load_conflicts},  {16, conflicts_of_8, counters.load_conflicts},
       {8, conflicts_of_16, counters.load_conflicts},  {32, conflicts_of_4, counters.store_conflicts},
       {16, conflicts_of_8, counters.store_conflicts}, {8, conflicts_of_16, counters.store_conflicts},
-      {8, conflicts_of_16, counters.copy_conflicts},
+      {32, conflicts_of_4, counters.copy_conflicts},  {8, conflicts_of_16, counters.copy_conflicts},
   };
   for (unsigned kind = 0; kind < kKinds; ++kind) {
     if ((kinds_ >> kind & 1) == 0) continue;

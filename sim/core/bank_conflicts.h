@@ -20,9 +20,11 @@ unsigned conflicts_of_4(const unsigned* addresses, unsigned count);
 /// lane since the warp last met is one instruction of the warp. Whatever the schedule, the count is the same.
 class LaneAccesses {
  public:
-  enum Kind { kLoad4 = 0, kLoad8, kLoad16, kStore4, kStore8, kStore16, kCopy16, kKinds };
+  enum Kind { kLoad4 = 0, kLoad8, kLoad16, kStore4, kStore8, kStore16, kCopy4, kCopy16, kKinds };
   static constexpr Kind load_of(unsigned bytes) { return bytes == 4 ? kLoad4 : bytes == 8 ? kLoad8 : kLoad16; }
   static constexpr Kind store_of(unsigned bytes) { return bytes == 4 ? kStore4 : bytes == 8 ? kStore8 : kStore16; }
+
+  static constexpr Kind copy_of(unsigned bytes) { return bytes == 4 ? kCopy4 : kCopy16; }
 
   void add(unsigned lane, Kind kind, unsigned address) {
     lists_[kind][lane].push_back(address);

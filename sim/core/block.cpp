@@ -296,15 +296,15 @@ void Block::check_fenced(unsigned address, const char* what, Site site) {
 }
 
 void Block::land(const PendingCopy& copy) {
-  unsigned char* to = shared_.at(copy.to, 16);  // was checked when it was issued
+  unsigned char* to = shared_.at(copy.to, copy.bytes);  // was checked when it was issued
   if (!copy.landed) {
-    kernel_writes(to, 16);
+    kernel_writes(to, copy.bytes);
     if (copy.in_range)
-      std::memcpy(to, copy.from, 16);
+      std::memcpy(to, copy.from, copy.bytes);
     else
-      std::memset(to, 0, 16);
+      std::memset(to, 0, copy.bytes);
   }
-  shared_.mark_written(copy.to, 16, thread().stamp);
+  shared_.mark_written(copy.to, copy.bytes, thread().stamp);
 }
 
 void Block::land_copies(std::size_t pending) {

@@ -64,6 +64,7 @@ struct LaneArguments {
 struct PendingCopy {
   unsigned to;
   const void* from;
+  unsigned bytes;
   bool in_range;
   bool landed;
 };

@@ -145,25 +145,26 @@ void atomic_or(unsigned* at, unsigned bits, Site site) {
 
 // --- asynchronous copies
 
-void copy_async_16(unsigned to, const void* from, bool in_range, Site site) {
+template <unsigned kBytes>
+void copy_async(unsigned to, const void* from, bool in_range, Site site) {
   Block& block = Block::current();
-  shared_target(block, block, to, 16, "asynchronous copy", site);
+  shared_target(block, block, to, kBytes, "asynchronous copy", site);
   if (in_range) {
-    block.check_global(from, 16, "asynchronous copy", site);
-    kernel_reads(from, 16);
-    block.count().global_bytes_read += 16;
+    block.check_global(from, kBytes, "asynchronous copy", site);
+    kernel_reads(from, kBytes);
+    block.count().global_bytes_read += kBytes;
   } else {
     ++block.count().copies_of_zeros;
   }
   ++block.count().copies;
-  block.warp().accesses.add(block.lane(), LaneAccesses::kCopy16, to);
-  PendingCopy copy{to, from, in_range, false};
+  block.warp().accesses.add(block.lane(), LaneAccesses::copy_of(kBytes), to);
+  PendingCopy copy{to, from, kBytes, in_range, false};
   const CopyTiming timing = block.options().copies;
   if (timing == CopyTiming::kEarly || (timing == CopyTiming::kRandom && block.random().coin())) {
     block.land(copy);
     copy.landed = true;
   }
-  block.shared().mark_in_flight(to, 16);  // landed or not: nobody may know before the wait
+  block.shared().mark_in_flight(to, kBytes);  // landed or not: nobody may know before the wait
   block.thread().copies.push_back(copy);
 }
 
@@ -341,7 +342,8 @@ const Calls kCalls = {
     .store_global_16 = store_global<16>,
     .atomic_add = atomic_add,
     .atomic_or = atomic_or,
-    .copy_async_16 = copy_async_16,
+    .copy_async_16 = copy_async<16>,
+    .copy_async_4 = copy_async<4>,
     .copy_commit = copy_commit,
     .copy_wait = copy_wait,
     .ldmatrix_x4 = ldmatrix<Meeting::kLdmatrix>,

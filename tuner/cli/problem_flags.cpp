@@ -20,7 +20,9 @@ struct FlagRow {
 
 constexpr FlagRow kRows[] = {
     {"--op", &ProblemFlags::op, "prefill", "NAME", "operation: prefill (default) or decode"},
-    {"--dtype", &ProblemFlags::dtype, "bf16", "NAME", "type of Q, K, V and O: bf16 (default) or fp16"},
+    {"--dtype", &ProblemFlags::dtype, "bf16", "NAME", "type of Q, K, V and O: bf16 (default), fp16 or fp32"},
+    {"--precision", &ProblemFlags::precision, "", "NAME",
+     "how fp32 is multiplied: tf32x3 (default: near fp32, on tensor cores), ieee or tf32"},
     {"--batch", &ProblemFlags::batch, "1", "N", "sequences (default 1)"},
     {"--heads", &ProblemFlags::heads, "", "N", "query heads"},
     {"--kv-heads", &ProblemFlags::kv_heads, "", "N", "key and value heads, a divisor of --heads (default: --heads)"},
@@ -103,10 +105,15 @@ std::string culprit(ProblemFault fault, const Problem& p) {
     case ProblemFault::kPageSize:
     case ProblemFault::kPagesOfPrefill: return fmt::format("--page-size {}", p.page_size);
     case ProblemFault::kSeqKv: return fmt::format("--seq-kv {}", p.seq_kv);
+    case ProblemFault::kPrecision:
+      return fmt::format("--dtype {} --precision {}", name_of(p.dtype), name_of(p.precision));
+    case ProblemFault::kFp32Cache: return fmt::format("--op {} --dtype {}", name_of(p.op), name_of(p.dtype));
     case ProblemFault::kHeadDim:
+    case ProblemFault::kHeadDimOfFp32:
     case ProblemFault::kHeadDimV: return fmt::format("--head-dim {}", p.head_dim);
     case ProblemFault::kWindow: return fmt::format("--window {}", p.window);
     case ProblemFault::kStride:
+    case ProblemFault::kNegativeStride:
     case ProblemFault::kNone: break;
   }
   return fmt::format("--layout {}", name_of(layout_of(p)));
@@ -155,7 +162,12 @@ std::vector<Problem> problems_of(const ProblemFlags& flags) {
 
   std::vector<Problem> all = {Problem{}};
   all = times(all, ops, [](Problem& p, Op v) { p.op = v; });
-  all = times(all, enums<Dtype>(flags, &F::dtype), [](Problem& p, Dtype v) { p.dtype = v; });
+  all = times(all, enums<Dtype>(flags, &F::dtype), [](Problem& p, Dtype v) {
+    p.dtype = v;
+    p.precision = usual_precision(v);
+  });
+  if (!flags.precision.empty())
+    all = times(all, enums<Precision>(flags, &F::precision), [](Problem& p, Precision v) { p.precision = v; });
   all = times(all, ints(flags, &F::batch), [](Problem& p, int v) { p.batch = v; });
   all = times(all, ints(flags, &F::heads), [](Problem& p, int v) { p.heads = p.kv_heads = v; });
   if (!flags.kv_heads.empty()) all = times(all, ints(flags, &F::kv_heads), [](Problem& p, int v) { p.kv_heads = v; });
@@ -194,6 +206,7 @@ std::string flags_text(const Problem& p) {
   std::string text = fmt::format("--dtype {} --batch {} --heads {} --kv-heads {} --seq-q {} --seq-kv {} --head-dim {}",
                                  name_of(p.dtype), p.batch, p.heads, p.kv_heads, p.seq_q, p.seq_kv, p.head_dim);
   if (p.op != Op::kPrefill) text = fmt::format("--op {} {}", name_of(p.op), text);
+  if (p.precision != usual_precision(p.dtype)) text += fmt::format(" --precision {}", name_of(p.precision));
   if (p.page_size > 0) text += fmt::format(" --page-size {}", p.page_size);
   if (p.causal) text += " --causal";
   if (p.window > 0) text += fmt::format(" --window {}", p.window);

@@ -14,7 +14,7 @@ namespace flashtune {
 
 /// Texts as typed; an empty one takes its default. On sweep each may be a list ("1024,2048").
 struct ProblemFlags {
-  std::string op, dtype, batch, heads, kv_heads, seq_q, seq_kv, head_dim, causal, window, page_size, layout;
+  std::string op, dtype, precision, batch, heads, kv_heads, seq_q, seq_kv, head_dim, causal, window, page_size, layout;
 };
 
 enum class Lists { kRefused, kAllowed };

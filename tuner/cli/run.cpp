@@ -130,11 +130,6 @@ struct DeviceTensors {
   Tensors tensors;
 };
 
-std::size_t o_bytes(const Problem& p) { return 2 * span_of(p.o, p.batch, p.seq_q, p.heads, p.head_dim_v); }
-std::size_t lse_bytes(const Problem& p) {
-  return sizeof(float) * static_cast<std::size_t>(p.batch) * p.heads * p.seq_q;
-}
-
 DeviceTensors upload(Device& device, const QkvInput& data, float scale) {
   DeviceTensors t;
   const bool decode = data.problem.op == Op::kDecode;
@@ -153,7 +148,7 @@ DeviceTensors upload(Device& device, const QkvInput& data, float scale) {
 
 /// The output as it came back, and what a guard band says of the kernel that wrote it.
 struct Returned {
-  std::vector<std::uint16_t> o;
+  Elements o;
   std::vector<float> lse;
   std::string breach;
 };
@@ -163,7 +158,8 @@ Returned download(const Problem& problem, const DeviceTensors& t) {
   std::vector<char> bytes;
   t.o.download(bytes);
   returned.breach = breach_of(bytes, "the output");
-  returned.o.resize(o_bytes(problem) / 2);
+  returned.o =
+      Elements(problem.dtype, span_of(problem.o, problem.batch, problem.seq_q, problem.heads, problem.head_dim_v));
   std::memcpy(returned.o.data(), inside_of(bytes), o_bytes(problem));
   t.lse.download(bytes);
   if (returned.breach.empty()) returned.breach = breach_of(bytes, "the log-sum-exp");

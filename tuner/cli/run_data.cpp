@@ -32,8 +32,7 @@ QkvInput read_packed(const std::filesystem::path& path, Problem problem) {
       refuse_shape("every size must be at least 1 and fit 32 bits");
   if (qkv.shape[2] != all_heads)
     refuse_shape(fmt::format("--heads {} and --kv-heads {} want {} heads", problem.heads, problem.kv_heads, all_heads));
-  if (qkv.dtype != "F16" && qkv.dtype != "BF16") refuse_shape("F16 and BF16 are supported");
-  problem.dtype = qkv.dtype == "F16" ? Dtype::kFp16 : Dtype::kBf16;
+  problem.dtype = dtype_of_token(qkv.dtype);
   problem.batch = static_cast<int>(qkv.shape[0]);
   problem.seq_q = problem.seq_kv = static_cast<int>(qkv.shape[1]);
   problem.head_dim = problem.head_dim_v = static_cast<int>(qkv.shape[3]);
@@ -41,12 +40,11 @@ QkvInput read_packed(const std::filesystem::path& path, Problem problem) {
   if (const ProblemFault fault = fault_of(problem); fault != ProblemFault::kNone) refuse_shape(text_of(fault));
 
   const auto view = [&](int first_head, int heads, const Strides& strides) {
-    std::vector<std::uint16_t> bits(span_of(strides, problem.batch, problem.seq_q, heads, problem.head_dim));
-    std::memcpy(
-        bits.data(),
-        qkv.bytes.data() + 2 * static_cast<std::size_t>(first_head) * static_cast<std::size_t>(problem.head_dim),
-        2 * bits.size());
-    return bits;
+    Elements elements(problem.dtype, span_of(strides, problem.batch, problem.seq_q, heads, problem.head_dim));
+    const std::size_t first = static_cast<std::size_t>(first_head) * static_cast<std::size_t>(problem.head_dim);
+    std::memcpy(elements.data(), qkv.bytes.data() + static_cast<std::size_t>(size_of(problem.dtype)) * first,
+                elements.bytes());
+    return elements;
   };
   return {problem,
           {view(0, problem.heads, problem.q), view(problem.heads, problem.kv_heads, problem.k),

@@ -61,7 +61,14 @@ typedef enum ft_op {
   FT_DECODE = 1,
   FT_APPEND = 2 /* of a decode's new rows into its cache: for ft_prepare() and ft_append() alone */
 } ft_op;
-typedef enum ft_dtype { FT_FP16 = 0, FT_BF16 = 1 } ft_dtype;
+typedef enum ft_dtype { FT_FP16 = 0, FT_BF16 = 1, FT_FP32 = 2 } ft_dtype;
+
+/* How fp32 is multiplied. Other dtypes have FT_IEEE. */
+typedef enum ft_precision {
+  FT_IEEE = 0,   /* as fp32, without tensor cores */
+  FT_TF32X3 = 1, /* each number as the sum of two tf32 ones: about 21 bits, on tensor cores */
+  FT_TF32 = 2    /* each number rounded to tf32: 10 bits of mantissa, on tensor cores */
+} ft_precision;
 
 /* [batch, seq, heads, dim]; [batch, heads, seq, dim]; or Q, K and V in one [batch, seq, heads + 2 * kv_heads, dim] with
  * O as the first. */
@@ -77,7 +84,8 @@ typedef enum ft_grade {
   FT_DEFAULT = 5       /* the built-in default, or a loaded kernel during capture */
 } ft_grade;
 
-/* Distances in elements: multiples of 8, not negative, 0 where an input is broadcast. The innermost is always 1. */
+/* Distances in elements: multiples of 8 (of fp32: any), not negative, 0 where an input is broadcast. The innermost is
+ * always 1. */
 typedef struct ft_strides {
   int64_t batch, head, row;
 } ft_strides;
@@ -90,13 +98,14 @@ typedef struct ft_problem {
   int32_t kv_heads; /* of K and V */
   int32_t seq_q;
   int32_t seq_kv;
-  int32_t head_dim;   /* a multiple of 8 from 8 to 256 */
+  int32_t head_dim;   /* a multiple of 8 from 8 to 256; of fp32 any to 256 */
   int32_t head_dim_v; /* equal to head_dim */
   int32_t causal;     /* not 0: a query sees no key after its own position */
   int32_t window;     /* w > 0: a query sees only keys less than w positions away; 0: no window */
   int32_t page_size;  /* decode: keys of a page, 16, 32, ... 256; 0: K and V of a sequence are contiguous. With pages, K
                          is  [page, page_size, kv_heads, head_dim] by its strides, of which `batch` is that of a page */
   ft_strides q, k, v, o;
+  int32_t precision; /* an ft_precision */
 } ft_problem;
 
 typedef struct ft_tensors {
@@ -197,8 +206,8 @@ FT_API const char* ft_last_error(void);
 
 /* --- problems */
 
-/* Prefill, no mask, no window, no pages, head_dim_v = head_dim, layout FT_BSHD. For decode, set op (and page_size),
- * then call ft_problem_set_layout(). */
+/* Prefill, no mask, no window, no pages, head_dim_v = head_dim, layout FT_BSHD; of fp32 FT_TF32X3. For decode, set op
+ * (and page_size), then call ft_problem_set_layout(). */
 FT_API void ft_problem_init(ft_problem* problem, ft_dtype dtype, int32_t batch, int32_t heads, int32_t kv_heads,
                             int32_t seq_q, int32_t seq_kv, int32_t head_dim);
 

@@ -16,6 +16,12 @@ FT_DEVICE void cp_async_16_or_zero(u32 to, const void* from, bool in_range) {
   asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
 }
 
+/// The same of 4 bytes, where no more begin on a multiple of their size. Through the L1: there is no other way.
+FT_DEVICE void cp_async_4_or_zero(u32 to, const void* from, bool in_range) {
+  const int bytes = in_range ? 4 : 0;
+  asm volatile("cp.async.ca.shared.global.L2::128B [%0], [%1], 4, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
+}
+
 /// Closes the group of copies issued since the last commit; a group may be empty.
 FT_DEVICE void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 

@@ -5,17 +5,33 @@
 namespace flashtune {
 
 enum class Op : int { kPrefill = 0, kDecode = 1, kAppend = 2 };
-enum class Dtype : int { kFp16 = 0, kBf16 = 1 };
+enum class Dtype : int { kFp16 = 0, kBf16 = 1, kFp32 = 2 };
+
+/// How fp32 elements are multiplied: as they are (kIeee), rounded to the 10 mantissa bits of tf32 (kTf32), or each as
+/// the sum of two tf32 numbers, in three products of which the smallest is left out (kTf32x3: about 21 bits). Other
+/// types have kIeee.
+enum class Precision : int { kIeee = 0, kTf32x3 = 1, kTf32 = 2 };
 
 /// The token of an enumerator, as it stands in help, keys and files; nullptr past the last one.
 constexpr const char* name_of(Op op) {
   return op == Op::kPrefill ? "prefill" : op == Op::kDecode ? "decode" : op == Op::kAppend ? "append" : nullptr;
 }
 constexpr const char* name_of(Dtype dtype) {
-  return dtype == Dtype::kFp16 ? "fp16" : dtype == Dtype::kBf16 ? "bf16" : nullptr;
+  return dtype == Dtype::kFp16 ? "fp16" : dtype == Dtype::kBf16 ? "bf16" : dtype == Dtype::kFp32 ? "fp32" : nullptr;
+}
+constexpr const char* name_of(Precision precision) {
+  return precision == Precision::kIeee     ? "ieee"
+         : precision == Precision::kTf32x3 ? "tf32x3"
+         : precision == Precision::kTf32   ? "tf32"
+                                           : nullptr;
 }
 
-constexpr int size_of(Dtype) { return 2; }  // bytes per element
+constexpr int size_of(Dtype dtype) { return dtype == Dtype::kFp32 ? 4 : 2; }  // bytes per element
+
+/// What is meant where nobody says: of fp32 what is close to it and fast.
+constexpr Precision usual_precision(Dtype dtype) {
+  return dtype == Dtype::kFp32 ? Precision::kTf32x3 : Precision::kIeee;
+}
 
 /// Distances in elements between neighbours of a [batch, row, head, dim] tensor. The innermost stride is always 1.
 struct Strides {
@@ -60,6 +76,7 @@ struct Problem {
   bool causal = false;
   int window = 0;
   int page_size = 0;  // keys of a page, 0 where the cache of a sequence is contiguous
+  Precision precision = Precision::kIeee;
   Strides q, k, v, o;
   constexpr bool operator==(const Problem&) const = default;
 };
@@ -107,6 +124,10 @@ enum class ProblemFault : int {
   kNewRows,
   kPageSize,
   kPagesOfPrefill,
+  kPrecision,
+  kHeadDimOfFp32,
+  kNegativeStride,
+  kFp32Cache,
 };
 
 /// Whether K and V are a cache: new rows beside lengths that only the device knows, pages.
@@ -114,6 +135,11 @@ constexpr bool has_cache(Op op) { return op == Op::kDecode || op == Op::kAppend;
 
 constexpr int kMostNewRows = 16;  // of a sequence in one step of decode
 constexpr int kLeastPage = 16, kMostPage = 256;
+constexpr int kMostHeadDim = 256;
+
+/// What head dims and strides must be multiples of. Rows of 16-bit elements are copied 16 bytes at a time; those of
+/// fp32 one element at a time, where more does not divide.
+constexpr int multiple_of(Dtype dtype) { return dtype == Dtype::kFp32 ? 1 : 8; }
 
 /// The first thing wrong with `p`, in the order in which a person would want to hear it.
 constexpr ProblemFault fault_of(const Problem& p) {
@@ -127,13 +153,17 @@ constexpr ProblemFault fault_of(const Problem& p) {
   if (p.page_size != 0 &&
       (p.page_size < kLeastPage || p.page_size > kMostPage || (p.page_size & (p.page_size - 1)) != 0))
     return ProblemFault::kPageSize;
-  if (p.head_dim < 8 || p.head_dim > 256 || p.head_dim % 8 != 0) return ProblemFault::kHeadDim;
+  if (p.dtype != Dtype::kFp32 && p.precision != Precision::kIeee) return ProblemFault::kPrecision;
+  if (p.dtype == Dtype::kFp32 && has_cache(p.op)) return ProblemFault::kFp32Cache;
+  const int multiple = multiple_of(p.dtype);
+  if (p.head_dim < multiple || p.head_dim > kMostHeadDim || p.head_dim % multiple != 0)
+    return p.dtype == Dtype::kFp32 ? ProblemFault::kHeadDimOfFp32 : ProblemFault::kHeadDim;
   if (p.head_dim_v != p.head_dim) return ProblemFault::kHeadDimV;
   if (p.window < 0) return ProblemFault::kWindow;
-  // Rows are copied 16 bytes at a time, so every row must start on a multiple of 8 elements.
   const Strides strides[] = {p.q, p.k, p.v, p.o};
   for (const Strides& s : strides)
-    if (s.batch < 0 || s.head < 0 || s.row < 0 || s.batch % 8 || s.head % 8 || s.row % 8) return ProblemFault::kStride;
+    if (s.batch < 0 || s.head < 0 || s.row < 0 || s.batch % multiple || s.head % multiple || s.row % multiple)
+      return p.dtype == Dtype::kFp32 ? ProblemFault::kNegativeStride : ProblemFault::kStride;
   return ProblemFault::kNone;
 }
 
@@ -152,6 +182,10 @@ constexpr const char* text_of(ProblemFault fault) {
     case ProblemFault::kStride: return "strides must be multiples of 8 elements and not negative";
     case ProblemFault::kNewRows: return "decode takes 1 to 16 new rows of each sequence (seq-q)";
     case ProblemFault::kPageSize: return "page-size must be a power of two from 16 to 256 (0 means no pages)";
+    case ProblemFault::kPrecision: return "precision is a choice of fp32; fp16 and bf16 have one alone";
+    case ProblemFault::kHeadDimOfFp32: return "head-dim must be 1 to 256";
+    case ProblemFault::kNegativeStride: return "strides must not be negative";
+    case ProblemFault::kFp32Cache: return "decode and append take fp16 and bf16";
     case ProblemFault::kPagesOfPrefill: return "page-size is for decode: prefill reads contiguous K and V";
   }
   return "unknown fault";
@@ -166,6 +200,7 @@ struct KernelTraits {
   bool windowed = false;
   bool paged = false;
   Op op = Op::kPrefill;
+  Precision precision = Precision::kIeee;
   constexpr bool operator==(const KernelTraits&) const = default;
 };
 
@@ -176,7 +211,7 @@ constexpr bool cuts_causally(const Problem& p) {
 
 constexpr KernelTraits traits_of(const Problem& p) {
   const bool windowed = p.window > 0 && p.op != Op::kAppend;  // which masks nothing
-  return {p.dtype, p.head_dim, p.head_dim_v, cuts_causally(p), windowed, p.page_size > 0, p.op};
+  return {p.dtype, p.head_dim, p.head_dim_v, cuts_causally(p), windowed, p.page_size > 0, p.op, p.precision};
 }
 
 /// Keys of a decode problem's sequence that its new rows see together, at most: all, or as many as a window reaches to

@@ -4,128 +4,11 @@
 #pragma once
 
 #include "flashtune/shared/config.h"
+#include "flashtune/shared/limits.h"
 #include "flashtune/shared/params.h"
 #include "flashtune/shared/problem.h"
 
 namespace flashtune {
-
-/// Hardware limits of one architecture (CUDA C++ programming guide, compute capability tables).
-struct ArchLimits {
-  int arch = 80;           // 80 for sm_80
-  int smem_per_block = 0;  // bytes a block may ask for (opt-in)
-  int smem_per_sm = 0;     // bytes of an SM, of which each resident block takes 1 KiB more than it asks for
-  int registers_per_sm = 65536;
-  int max_threads_per_sm = 2048;
-  int max_blocks_per_sm = 32;
-  int sms = 108;  // of its usual part: for whoever has no GPU to ask
-};
-
-/// Limits of a known architecture; an unknown newer one is taken to be the smallest of its generation.
-constexpr ArchLimits limits_of(int arch) {
-  switch (arch) {
-    case 80: return {80, 163 * 1024, 164 * 1024, 65536, 2048, 32, 108};
-    case 86: return {86, 99 * 1024, 100 * 1024, 65536, 1536, 16, 84};
-    case 87: return {87, 163 * 1024, 164 * 1024, 65536, 1536, 16, 16};
-    case 89: return {89, 99 * 1024, 100 * 1024, 65536, 1536, 24, 142};
-    case 90: return {90, 227 * 1024, 228 * 1024, 65536, 2048, 32, 132};
-    case 100:
-    case 103: return {arch, 227 * 1024, 228 * 1024, 65536, 2048, 32, 148};
-    default: return {arch, 99 * 1024, 100 * 1024, 65536, 1536, 24, 84};
-  }
-}
-
-/// What a candidate takes of an SM. Shared memory is exact; registers are an estimate, clamped to nothing.
-struct Resources {
-  int threads = 0;
-  int smem_bytes = 0;    // dynamic shared memory of a block
-  int registers = 0;     // predicted per thread, before the cap
-  int register_cap = 0;  // what __launch_bounds__ leaves per thread
-};
-
-/// Why a config is not admitted; kNone when it is. One enumerator per clause.
-enum class Rejection : int {
-  kNone = 0,
-  kTileShape,
-  kWarps,
-  kStages,
-  kSmemReuse,
-  kOrderNeedsCausal,
-  kSmemPerBlock,
-  kSmemPerSm,
-  kThreadsPerSm,
-  kRegisters,
-  kSameBudget,
-  kTileTooSmall,
-  kFlagRange,
-  kOtherOp,
-  kDecodeTile,
-  kDecodeWarps,
-  kDecodeStages,
-  kSplits,
-  kChunk,
-  kCluster,
-  kClusterNeedsHopper,
-  kAppendThreads,
-  kNeedsWgmma,
-  kWarpgroups,
-  kWgmmaTile,
-  kWgmmaStages,
-  kProducerRegisters,
-  kSeveralBlocks,
-  kTurns,
-  kOverlapOnly,
-  kSectionSize,
-  kMulticast,
-  kPackedGroup,
-  kCopyStrides,
-  kOvertaken,
-};
-
-constexpr const char* text_of(Rejection r) {
-  switch (r) {
-    case Rejection::kNone: return "admitted";
-    case Rejection::kTileShape: return "br must be a multiple of 16 * warps, bc of 16";
-    case Rejection::kWarps: return "warps must be 1, 2, 4 or 8";
-    case Rejection::kStages: return "k_stages and v_stages must be 1 to 3, v_stages at most k_stages";
-    case Rejection::kSmemReuse: return "q_smem_reuse needs q_in_regs";
-    case Rejection::kOrderNeedsCausal:
-      return "order=longest_first and order=sections need tiles of unequal length (a causal mask, no window)";
-    case Rejection::kSmemPerBlock: return "more shared memory than a block may have";
-    case Rejection::kSmemPerSm: return "blocks_per_sm blocks do not fit the shared memory of an SM";
-    case Rejection::kThreadsPerSm: return "blocks_per_sm blocks have more threads than an SM holds";
-    case Rejection::kRegisters: return "the accumulators cannot fit the registers that blocks_per_sm leaves";
-    case Rejection::kSameBudget: return "same register budget as a higher blocks_per_sm";
-    case Rejection::kTileTooSmall: return "a warp's tile is too large or the block too small to feed the tensor cores";
-    case Rejection::kFlagRange: return "a flag is neither 0 nor 1";
-    case Rejection::kOtherOp: return "the family computes another operation";
-    case Rejection::kDecodeTile: return "br must be 16, 32 or 64, bc a multiple of 16";
-    case Rejection::kDecodeWarps: return "warps must be 1, 2, 4, 8 or 16";
-    case Rejection::kDecodeStages: return "stages must be 1 to 8";
-    case Rejection::kSplits: return "splits must be 1 to 1024";
-    case Rejection::kChunk: return "chunk must be 0 or a multiple of bc, and then splits is 1";
-    case Rejection::kCluster: return "merge=cluster needs order=splits_first, at most 16 splits and no chunk";
-    case Rejection::kClusterNeedsHopper: return "merge=cluster needs sm_90 or later";
-    case Rejection::kAppendThreads: return "threads must be a multiple of 32 from 32 to 1024";
-    case Rejection::kNeedsWgmma: return "wgmma is an instruction of sm_90 alone";
-    case Rejection::kWarpgroups: return "warpgroups must be 1 to 3";
-    case Rejection::kWgmmaTile: return "bc must be a multiple of 16 from 16 to 256";
-    case Rejection::kWgmmaStages: return "stages must be 1 to 4, q_stages 1 or 2";
-    case Rejection::kProducerRegisters: return "producer_regs must be a multiple of 8 from 24 to 64";
-    case Rejection::kSeveralBlocks: return "blocks_per_sm must be 1 to 4, and 1 with more than one warpgroup";
-    case Rejection::kTurns:
-      return "turns need two warpgroups or more, and turns=products a flow that starts two products at once";
-    case Rejection::kOverlapOnly:
-      return "hold must be 0 to 4 and needs flow=overlap; rescale_early needs a flow that starts two products at once";
-    case Rejection::kSectionSize: return "section_mib must be 1 to 1024, and other than 32 with order=sections only";
-    case Rejection::kMulticast:
-      return "cluster must be 1 or 2; 2 needs tiles=plain or static, order=grid, no mask, and bc a multiple of 32";
-    case Rejection::kPackedGroup:
-      return "pack_gqa needs groups of 2, 4, 8, 16, 32 or 64 query heads for a KV head, and no cluster";
-    case Rejection::kOvertaken: return "another family is faster wherever it can be had, as here";
-    case Rejection::kCopyStrides: return "the copy engine takes strides below 2^40 bytes, and none of 0";
-  }
-  return "unknown rejection";
-}
 
 constexpr int round_up(int x, int to) { return (x + to - 1) / to * to; }
 
@@ -136,27 +19,6 @@ constexpr int padded_dim(int head_dim) { return round_up(head_dim, 16); }
 constexpr int smem_row_bytes(int head_dim, SmemLayout layout) {
   const int chunks = padded_dim(head_dim) / 8;
   return 16 * (layout == SmemLayout::kPad ? chunks + 1 : round_up(chunks, 8));  // chunks is even, so + 1 makes it odd
-}
-
-/// Registers per thread under __launch_bounds__(threads, blocks): allocated in units of 8, at most 255.
-constexpr int register_cap(int threads, int blocks_per_sm, const ArchLimits& limits) {
-  const int cap = limits.registers_per_sm / (threads * (blocks_per_sm < 1 ? 1 : blocks_per_sm)) / 8 * 8;
-  return cap > 255 ? 255 : cap;
-}
-
-/// The clauses that all families have: blocks_per_sm blocks must fit an SM, and be more than a higher number would
-/// give.
-constexpr Rejection rejection_of(const Resources& r, int blocks_per_sm, const ArchLimits& limits) {
-  if (r.smem_bytes > limits.smem_per_block) return Rejection::kSmemPerBlock;
-  if ((r.smem_bytes + 1024) * blocks_per_sm > limits.smem_per_sm) return Rejection::kSmemPerSm;
-  if (r.threads * blocks_per_sm > limits.max_threads_per_sm) return Rejection::kThreadsPerSm;
-  // A little over the cap may still be folded by the compiler; its spill count then decides.
-  if (r.registers > r.register_cap + 24) return Rejection::kRegisters;
-  const bool one_more_fits = (r.smem_bytes + 1024) * (blocks_per_sm + 1) <= limits.smem_per_sm &&
-                             r.threads * (blocks_per_sm + 1) <= limits.max_threads_per_sm;
-  if (one_more_fits && register_cap(r.threads, blocks_per_sm + 1, limits) == r.register_cap)
-    return Rejection::kSameBudget;
-  return Rejection::kNone;
 }
 
 // --- prefill_mma -----------------------------------------------------------------------------------------------------
@@ -197,9 +59,9 @@ constexpr Resources resources_of(const PrefillMmaConfig& c, const KernelTraits& 
   return r;
 }
 
-/// The validity predicate of prefill_mma.
-constexpr Rejection rejection_of(const PrefillMmaConfig& c, const KernelTraits& t, const ArchLimits& limits) {
-  if (t.op != Op::kPrefill) return Rejection::kOtherOp;
+/// The clauses of kernels whose warps split the rows of a query tile and whose K and V tiles come in rings.
+template <class Config>
+constexpr Rejection rejection_of_split_rows(const Config& c, const KernelTraits& t, const ArchLimits& limits) {
   const int flags[] = {c.q_in_regs, c.q_smem_reuse, c.lazy_rescale};
   for (int flag : flags)
     if (flag != 0 && flag != 1) return Rejection::kFlagRange;
@@ -209,7 +71,88 @@ constexpr Rejection rejection_of(const PrefillMmaConfig& c, const KernelTraits& 
   if (c.q_smem_reuse && !c.q_in_regs) return Rejection::kSmemReuse;
   if (c.order != BlockOrder::kGrid && (!t.causal || t.windowed)) return Rejection::kOrderNeedsCausal;
   if (c.blocks_per_sm < 1 || c.blocks_per_sm > limits.max_blocks_per_sm) return Rejection::kThreadsPerSm;
+  return Rejection::kNone;
+}
+
+/// The validity predicate of prefill_mma.
+constexpr Rejection rejection_of(const PrefillMmaConfig& c, const KernelTraits& t, const ArchLimits& limits) {
+  if (t.op != Op::kPrefill) return Rejection::kOtherOp;
+  if (t.dtype == Dtype::kFp32) return Rejection::kOtherDtype;
+  if (const Rejection shape = rejection_of_split_rows(c, t, limits); shape != Rejection::kNone) return shape;
   return rejection_of(resources_of(c, t, limits), c.blocks_per_sm, limits);
+}
+
+// --- prefill_tf32 ----------------------------------------------------------------------------------------------------
+
+/// Head dims are padded to the 8 of an m16n8k8 k-step.
+constexpr int padded_fp32_dim(int head_dim) { return round_up(head_dim, 8); }
+
+/// Bytes of one row of an fp32 tile in shared memory; kXor needs whole lines of 128.
+constexpr int fp32_row_bytes(int head_dim, Fp32Layout layout) {
+  const int chunks = padded_fp32_dim(head_dim) / 4;  // even
+  return 16 * (layout == Fp32Layout::kPad ? chunks + 1 : layout == Fp32Layout::kXor ? round_up(chunks, 8) : chunks);
+}
+
+/// Byte offsets into a block's dynamic shared memory; the kernel and resources_of share them.
+struct PrefillTf32Smem {
+  int q = 0;
+  int k = 0;                                               // k_stages tiles
+  int v = 0;                                               // v_stages tiles
+  int p = 0;                                               // of the whole block, with POperand::kShared
+  int q_bytes = 0, k_bytes = 0, v_bytes = 0, p_bytes = 0;  // of one tile
+  int total = 0;
+};
+
+constexpr PrefillTf32Smem smem_of(const PrefillTf32Config& c, const KernelTraits& t) {
+  PrefillTf32Smem s;
+  s.q_bytes = c.br * fp32_row_bytes(t.head_dim, c.q_layout);
+  s.k_bytes = c.bc * fp32_row_bytes(t.head_dim, c.kv_layout);
+  s.v_bytes = c.bc * fp32_row_bytes(t.head_dim_v, c.kv_layout);
+  s.p_bytes = c.p == POperand::kShared ? c.br * fp32_row_bytes(c.bc, c.q_layout) : 0;
+  s.k = c.q_smem_reuse ? 0 : s.q_bytes;
+  s.v = s.k + c.k_stages * s.k_bytes;
+  s.p = s.v + c.v_stages * s.v_bytes;
+  s.total = s.p + s.p_bytes;
+  if (s.total < s.q_bytes) s.total = s.q_bytes;
+  return s;
+}
+
+constexpr Resources resources_of(const PrefillTf32Config& c, const KernelTraits& t, const ArchLimits& limits) {
+  Resources r;
+  r.threads = 32 * c.warps;
+  r.smem_bytes = smem_of(c, t).total;
+  r.register_cap = register_cap(r.threads, c.blocks_per_sm, limits);
+  const int row_tiles = c.br / (16 * c.warps);
+  const int o = row_tiles * padded_fp32_dim(t.head_dim_v) / 8 * 4;  // fp32 accumulators
+  const int s = row_tiles * c.bc / 8 * 4;                           // scores, which become P in place
+  const int split = t.precision == Precision::kTf32x3 ? 2 : 1;      // an operand is two
+  const int q = c.q_in_regs ? row_tiles * padded_fp32_dim(t.head_dim) / 8 * 4 : row_tiles * 4;
+  const int operands = (row_tiles * 4 + 8) * split;  // of P, and of four columns of V
+  const int state = row_tiles * 4;                   // m and l of two rows
+  constexpr int kAddresses = 34;                     // pointers, addresses, counters
+  r.registers = o + s + q + operands + state + kAddresses;
+  return r;
+}
+
+/// The validity predicate of prefill_tf32, as far as it does not depend on strides.
+constexpr Rejection rejection_of(const PrefillTf32Config& c, const KernelTraits& t, const ArchLimits& limits) {
+  if (t.op != Op::kPrefill) return Rejection::kOtherOp;
+  if (t.dtype != Dtype::kFp32) return Rejection::kOtherDtype;
+  if (t.precision == Precision::kIeee) return Rejection::kOtherPrecision;
+  if (const Rejection shape = rejection_of_split_rows(c, t, limits); shape != Rejection::kNone) return shape;
+  if (c.p == POperand::kShared && t.precision == Precision::kTf32x3) return Rejection::kSplitP;
+  const bool wide = c.copy == Fp32Copy::kAsync16 || c.copy == Fp32Copy::kPlain16;
+  if (wide && (t.head_dim % 4 != 0 || t.head_dim_v % 4 != 0)) return Rejection::kCopyWidth;
+  return rejection_of(resources_of(c, t, limits), c.blocks_per_sm, limits);
+}
+
+/// What the strides of one problem add: 16 bytes are copied from where 16 bytes begin.
+constexpr Rejection rejection_of(const PrefillTf32Config& c, const Problem& p) {
+  if (c.copy == Fp32Copy::kAsync4 || c.copy == Fp32Copy::kPlain4) return Rejection::kNone;
+  const Strides strides[] = {p.q, p.k, p.v};
+  for (const Strides& s : strides)
+    if (s.batch % 4 != 0 || s.head % 4 != 0 || s.row % 4 != 0) return Rejection::kCopyWidth;
+  return Rejection::kNone;
 }
 
 // --- prefill_wgmma ---------------------------------------------------------------------------------------------------
@@ -279,6 +222,7 @@ constexpr Resources resources_of(const PrefillWgmmaConfig& c, const KernelTraits
 /// The validity predicate of prefill_wgmma, as far as it does not depend on sizes.
 constexpr Rejection rejection_of(const PrefillWgmmaConfig& c, const KernelTraits& t, const ArchLimits& limits) {
   if (t.op != Op::kPrefill) return Rejection::kOtherOp;
+  if (t.dtype == Dtype::kFp32) return Rejection::kOtherDtype;
   if (limits.arch != 90) return Rejection::kNeedsWgmma;
   const int flags[] = {c.rescale_early, c.lazy_rescale, c.l2_hints, c.pack_gqa, c.early};
   for (int flag : flags)
@@ -444,6 +388,7 @@ constexpr Resources resources_of(const DecodeSplitConfig& c, const KernelTraits&
 /// The validity predicate of decode_split.
 constexpr Rejection rejection_of(const DecodeSplitConfig& c, const KernelTraits& t, const ArchLimits& limits) {
   if (t.op != Op::kDecode) return Rejection::kOtherOp;
+  if (t.dtype == Dtype::kFp32) return Rejection::kOtherDtype;
   if (c.lazy_rescale != 0 && c.lazy_rescale != 1) return Rejection::kFlagRange;
   if (c.warps != 1 && c.warps != 2 && c.warps != 4 && c.warps != 8 && c.warps != 16) return Rejection::kDecodeWarps;
   if ((c.br != 16 && c.br != 32 && c.br != 64) || c.bc < 16 || c.bc % 16 != 0) return Rejection::kDecodeTile;
@@ -474,6 +419,7 @@ constexpr Resources resources_of(const KvAppendConfig& c, const KernelTraits&, c
 /// The validity predicate of kv_append.
 constexpr Rejection rejection_of(const KvAppendConfig& c, const KernelTraits& t, const ArchLimits& limits) {
   if (t.op != Op::kAppend) return Rejection::kOtherOp;
+  if (t.dtype == Dtype::kFp32) return Rejection::kOtherDtype;
   if (c.threads < 32 || c.threads > 1024 || c.threads % 32 != 0) return Rejection::kAppendThreads;
   if (c.blocks_per_sm < 1 || c.blocks_per_sm > limits.max_blocks_per_sm) return Rejection::kThreadsPerSm;
   return rejection_of(resources_of(c, t, limits), c.blocks_per_sm, limits);

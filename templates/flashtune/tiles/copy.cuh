@@ -16,27 +16,28 @@ struct CopyShape {
   static constexpr int kRowStep = kThreads / kLanes;
   static constexpr int kSteps = (Tile::kRows + kRowStep - 1) / kRowStep;
   static constexpr bool kEven = Tile::kRows % kRowStep == 0 && kThreads % kLanes == 0;
-  static constexpr int kRealChunks = Tile::kHeadDim / 8;  // the rest of a padded row is zero
+  static constexpr int kRealChunks = Tile::kHeadDim / Tile::kChunkElements;  // the rest of a padded row is zero
   static_assert(kRowStep >= 1, "a row has more chunks than the block has threads");
 };
 
 /// Rows [0, rows_left) of `from` into `to`; rows past them and the padding of the head dim become zero. Every thread of
 /// the block takes part; nothing is committed or waited for.
-template <int kThreads, class Tile>
-FT_DEVICE void copy_global_to_shared(const Tile& to, const u16* from, i64 row_stride, int rows_left, int thread) {
+template <int kThreads, class Tile, class Element>
+FT_DEVICE void copy_global_to_shared(const Tile& to, const Element* from, i64 row_stride, int rows_left, int thread) {
   using Shape = CopyShape<Tile, kThreads>;
   const int first_row = thread / Shape::kLanes;
   const int first_chunk = thread % Shape::kLanes;
   const bool takes_part = kThreads % Shape::kLanes == 0 || first_row < Shape::kRowStep;
-  const u16* source = from + first_row * row_stride + first_chunk * 8;
-  const bool whole = rows_left >= Tile::kRows && Shape::kEven && Tile::kHeadDim % 16 == 0;
+  const Element* source = from + first_row * row_stride + first_chunk * Tile::kChunkElements;
+  const bool whole = rows_left >= Tile::kRows && Shape::kEven && Shape::kRealChunks == Tile::kChunks;
   if (whole) {
 #pragma unroll
     for (int step = 0; step < Shape::kSteps; ++step) {
       const int row = first_row + step * Shape::kRowStep;
 #pragma unroll
       for (int group = 0; group < Shape::kGroups; ++group)
-        cp_async_16(to.at(row, first_chunk + group * Shape::kLanes), source + group * Shape::kLanes * 8);
+        cp_async_16(to.at(row, first_chunk + group * Shape::kLanes),
+                    source + group * Shape::kLanes * Tile::kChunkElements);
       source += Shape::kRowStep * row_stride;
     }
   } else if (takes_part) {
@@ -48,7 +49,8 @@ FT_DEVICE void copy_global_to_shared(const Tile& to, const u16* from, i64 row_st
         for (int group = 0; group < Shape::kGroups; ++group) {
           const int chunk = first_chunk + group * Shape::kLanes;
           const bool in_range = row < rows_left && chunk < Shape::kRealChunks;
-          cp_async_16_or_zero(to.at(row, chunk), in_range ? source + group * Shape::kLanes * 8 : from, in_range);
+          cp_async_16_or_zero(to.at(row, chunk),
+                              in_range ? source + group * Shape::kLanes * Tile::kChunkElements : from, in_range);
         }
       }
       source += Shape::kRowStep * row_stride;

@@ -14,7 +14,8 @@ template <int kRowCount, int kDim, SmemLayout kLayout>
 struct SmemTile {
   static constexpr int kRows = kRowCount;
   static constexpr int kHeadDim = kDim;
-  static constexpr int kChunks = padded_dim(kDim) / 8;
+  static constexpr int kChunkElements = 8;
+  static constexpr int kChunks = padded_dim(kDim) / kChunkElements;
   static constexpr int kRowBytes = smem_row_bytes(kDim, kLayout);
   static constexpr int kBytes = kRows * kRowBytes;
   static constexpr bool kSwizzled = kLayout == SmemLayout::kXor;

@@ -54,6 +54,7 @@ struct Calls {
   void (*atomic_or)(unsigned* to, unsigned bits, Site);
 
   void (*copy_async_16)(unsigned to, const void* from, bool in_range, Site);
+  void (*copy_async_4)(unsigned to, const void* from, bool in_range, Site);
   void (*copy_commit)();
   void (*copy_wait)(int pending);
 

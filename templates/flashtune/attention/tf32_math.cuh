@@ -1,0 +1,226 @@
+// What a warp of by_rows.cuh does with fp32: ldmatrix, m16n8k8 on tf32 in one product or three, O from registers.
+#pragma once
+
+#include "flashtune/attention/online_softmax.cuh"
+#include "flashtune/primitives/ldmatrix.cuh"
+#include "flashtune/tiles/fp32_tile.cuh"
+#include "flashtune/tiles/tf32_product.cuh"
+
+namespace flashtune {
+
+/// In P V the keys of a k-step are taken in the order 0 2 4 6 1 3 5 7, so that the accumulators of S are A operands as
+/// they are; and dim 4 c + i of 32 is column c of accumulator i, so that a lane loads V, and stores O, 16 bytes at a
+/// time. Past the last 32, dims are in order.
+template <PrefillTf32Config kConfig, KernelTraits kTraits>
+struct Tf32Math {
+  using Element = float;
+  using QTile = Fp32Tile<kConfig.br, kTraits.head_dim, kConfig.q_layout>;
+  using KTile = Fp32Tile<kConfig.bc, kTraits.head_dim, kConfig.kv_layout>;
+  using VTile = Fp32Tile<kConfig.bc, kTraits.head_dim_v, kConfig.kv_layout>;
+  using PTile = Fp32Tile<kConfig.br, kConfig.bc, kConfig.q_layout>;
+  static constexpr int kRowTiles = kConfig.br / (16 * kConfig.warps);
+  static constexpr int kDimSteps = padded_fp32_dim(kTraits.head_dim) / 8;
+  static constexpr int kOutTiles = padded_fp32_dim(kTraits.head_dim_v) / 8;
+  static constexpr int kWideTiles = kOutTiles / 4 * 4;  // of which four share a load
+  static constexpr Precision kPrecision = kTraits.precision;
+  static constexpr bool kResident = kConfig.q_in_regs != 0;
+  using Softmax = OnlineSoftmax<kRowTiles, kConfig.lazy_rescale != 0>;
+  template <int kCount>
+  using Parts = Tf32Parts<kPrecision, kCount>;
+
+  u32 smem;
+  int warp_row;  // in the tile
+  int lane;
+
+  template <int kThreads, class Tile>
+  FT_DEVICE static void load_tile(const Tile& to, const float* from, i64 row_stride, int rows_left, int thread) {
+    copy_fp32<kConfig.copy, kThreads>(to, from, row_stride, rows_left, thread);
+  }
+
+  /// A lane's places in V: its even key and its odd one, each for four neighbouring dims and, past the last 32, for
+  /// one.
+  struct ValueLanes {
+    decltype(lane_at(VTile{}, 0, 0)) even, odd, even_single, odd_single;
+    FT_DEVICE ValueLanes stage(int i) const {
+      return {even.stage(i), odd.stage(i), even_single.stage(i), odd_single.stage(i)};
+    }
+  };
+  FT_DEVICE static ValueLanes lanes_of_values(const VTile& ring, int lane) {
+    const int key = (lane & 3) * 2, group = lane >> 2;
+    return {lane_at(ring, key, group * 4), lane_at(ring, key + 1, group * 4), lane_at(ring, key, group),
+            lane_at(ring, key + 1, group)};
+  }
+
+  template <int kHeld, class Lane>
+  FT_DEVICE void load_queries(Operand<kRowTiles, kHeld>& to, const Lane& from) const {
+#pragma unroll
+    for (int i = 0; i < kRowTiles; ++i)
+#pragma unroll
+      for (int step = 0; step < kHeld; ++step) {
+        ldmatrix_x4(to.at[i][step], from.at(i * 16, step * 2));
+        if constexpr (kPrecision == Precision::kTf32) {  // once; split they would be twice as many
+#pragma unroll
+          for (int e = 0; e < 4; ++e) to.at[i][step][e] = round_to_tf32(float_of(to.at[i][step][e]));
+        }
+      }
+  }
+
+  /// S += Q K^T.
+  template <int kColTiles, int kHeld, class QLane, class KLane>
+  FT_DEVICE void add_qk(Accumulator<kRowTiles, kColTiles>& s, const Operand<kRowTiles, kHeld>& resident, const QLane& q,
+                        const KLane& k) const {
+#pragma unroll
+    for (int step = 0; step < kDimSteps; ++step) {
+      Parts<4> a[kRowTiles];
+#pragma unroll
+      for (int i = 0; i < kRowTiles; ++i) {
+        u32 words[4];
+        if constexpr (!kResident) ldmatrix_x4(words, q.at(i * 16, step * 2));
+#pragma unroll
+        for (int e = 0; e < 4; ++e) {
+          if constexpr (kResident && kPrecision == Precision::kTf32)
+            a[i].big[e] = resident.at[i][step][e];
+          else
+            a[i].set(e, float_of(kResident ? resident.at[i][kResident ? step : 0][e] : words[e]));
+        }
+      }
+#pragma unroll
+      for (int n = 0; n < kColTiles; n += 2) {
+        u32 words[4];
+        ldmatrix_x4(words, k.at(n * 8, step * 2));
+        Parts<4> b;
+#pragma unroll
+        for (int e = 0; e < 4; ++e) b.set(e, float_of(words[e]));
+#pragma unroll
+        for (int pass = 0; pass < kPasses<kPrecision>; ++pass)
+#pragma unroll
+          for (int i = 0; i < kRowTiles; ++i) {
+            multiply_pass(pass, s.at[i][n], a[i], b, 0, 1);
+            multiply_pass(pass, s.at[i][n + 1], a[i], b, 2, 3);
+          }
+      }
+    }
+  }
+
+  /// P = exp(S - m), added to l, and O += P V, eight keys at a time.
+  template <int kColTiles>
+  FT_DEVICE void add_pv(Accumulator<kRowTiles, kOutTiles>& o, Softmax& softmax, Accumulator<kRowTiles, kColTiles>& s,
+                        const ValueLanes& v) const {
+    if constexpr (kConfig.p == POperand::kShared) stage_probabilities(softmax, s);
+#pragma unroll
+    for (int step = 0; step < kColTiles; ++step) {
+      Parts<4> p[kRowTiles];
+#pragma unroll
+      for (int i = 0; i < kRowTiles; ++i) probabilities(p[i], softmax, s, i, step);
+#pragma unroll
+      for (int n = 0; n < kWideTiles; n += 4) {
+        const Vec16 even = load_shared_16(v.even.at(step * 8, n * 2)), odd = load_shared_16(v.odd.at(step * 8, n * 2));
+        const u32 words[8] = {even.x, even.y, even.z, even.w, odd.x, odd.y, odd.z, odd.w};
+        Parts<8> b;
+#pragma unroll
+        for (int e = 0; e < 8; ++e) b.set(e, float_of(words[e]));
+#pragma unroll
+        for (int pass = 0; pass < kPasses<kPrecision>; ++pass)
+#pragma unroll
+          for (int j = 0; j < 4; ++j)
+#pragma unroll
+            for (int i = 0; i < kRowTiles; ++i) multiply_pass(pass, o.at[i][n + j], p[i], b, j, j + 4);
+      }
+#pragma unroll
+      for (int n = kWideTiles; n < kOutTiles; ++n) {
+        Parts<2> b;
+        b.set(0, float_of(load_shared(v.even_single.at(step * 8, n * 2))));
+        b.set(1, float_of(load_shared(v.odd_single.at(step * 8, n * 2))));
+#pragma unroll
+        for (int pass = 0; pass < kPasses<kPrecision>; ++pass)
+#pragma unroll
+          for (int i = 0; i < kRowTiles; ++i) multiply_pass(pass, o.at[i][n], p[i], b, 0, 1);
+      }
+    }
+  }
+
+  /// Normalised, each row by the four lanes that hold it.
+  FT_DEVICE void write_output(float* out, i64 row_stride, const Accumulator<kRowTiles, kOutTiles>& o,
+                              const Softmax& softmax, int rows_left) const {
+#pragma unroll
+    for (int i = 0; i < kRowTiles; ++i)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int row = warp_row + i * 16 + half * 8 + (lane >> 2);
+        if (row >= rows_left) continue;
+        const float factor = softmax.normalizer(i, half);
+        float* to = out + row * row_stride;
+        const bool aligned = (reinterpret_cast<unsigned long long>(to) & 15) == 0;
+#pragma unroll
+        for (int n = 0; n < kWideTiles; n += 4)
+#pragma unroll
+          for (int e = 0; e < 2; ++e) {
+            float values[4];
+#pragma unroll
+            for (int j = 0; j < 4; ++j) values[j] = o.at[i][n + j][half * 2 + e] * factor;
+            store_four(to, n * 8 + (lane & 3) * 8 + e * 4, values, aligned);
+          }
+#pragma unroll
+        for (int n = kWideTiles; n < kOutTiles; ++n)
+#pragma unroll
+          for (int e = 0; e < 2; ++e) {
+            const int dim = n * 8 + (lane & 3) * 2 + e;
+            if (dim < kTraits.head_dim_v) store_global(to + dim, o.at[i][n][half * 2 + e] * factor);
+          }
+      }
+  }
+
+ private:
+  FT_DEVICE static void store_four(float* row, int dim, const float (&values)[4], bool aligned) {
+    if (aligned && kTraits.head_dim_v % 4 == 0) {
+      if (dim < kTraits.head_dim_v)
+        store_global_16(row + dim, {bits_of(values[0]), bits_of(values[1]), bits_of(values[2]), bits_of(values[3])});
+      return;
+    }
+#pragma unroll
+    for (int j = 0; j < 4; ++j)
+      if (dim + j < kTraits.head_dim_v) store_global(row + dim + j, values[j]);
+  }
+
+  /// exp2(scale * (s - m)), added to l.
+  FT_DEVICE static float exponential(Softmax& softmax, float s, int i, int half) {
+    const float x = exp2_approx(fused_multiply_add(s, softmax.scale, -softmax.offset(i, half)));
+    softmax.l[i][half] += x;
+    return x;
+  }
+
+  /// The A operand of eight keys: words of rows g and g + 8, first of the lane's even key and then of its odd one.
+  template <int kColTiles>
+  FT_DEVICE void probabilities(Parts<4>& p, Softmax& softmax, const Accumulator<kRowTiles, kColTiles>& s, int i,
+                               int step) const {
+    if constexpr (kConfig.p == POperand::kShared) {
+      ldmatrix_x4(p.big, lanes_by_rows(p_tile(), warp_row, lane).at(i * 16, step * 2));
+    } else {
+#pragma unroll
+      for (int e = 0; e < 4; ++e) p.set(e / 2 + e % 2 * 2, exponential(softmax, s.at[i][step][e], i, e / 2));
+    }
+  }
+
+  FT_DEVICE PTile p_tile() const {
+    constexpr PrefillTf32Smem kSmem = smem_of(kConfig, kTraits);
+    return {shared_region(smem + kSmem.p, kSmem.p_bytes)};
+  }
+
+  /// P through the warp's own rows of shared memory, its columns in the order in which V's rows are taken.
+  template <int kColTiles>
+  FT_DEVICE void stage_probabilities(Softmax& softmax, const Accumulator<kRowTiles, kColTiles>& s) const {
+    const PTile to = p_tile();
+    sync_warp();  // the lanes are done with the P of the last step
+#pragma unroll
+    for (int i = 0; i < kRowTiles; ++i)
+#pragma unroll
+      for (int n = 0; n < kColTiles; ++n)
+#pragma unroll
+        for (int e = 0; e < 4; ++e)
+          store_shared(to.element(warp_row + i * 16 + (lane >> 2) + e / 2 * 8, n * 8 + e % 2 * 4 + (lane & 3)),
+                       round_to_tf32(exponential(softmax, s.at[i][n][e], i, e / 2)));
+    sync_warp();
+  }
+};
+
+}  // namespace flashtune

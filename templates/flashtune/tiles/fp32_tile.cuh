@@ -1,0 +1,119 @@
+// A tile of fp32 rows in shared memory. A row of an ldmatrix is 4 elements, so its registers are tf32 fragments as they
+// are; only the layout of rows differs from 16-bit tiles.
+#pragma once
+
+#include "flashtune/primitives/global.cuh"
+#include "flashtune/primitives/memory.cuh"
+#include "flashtune/tiles/copy.cuh"
+
+namespace flashtune {
+
+/// [kRows, padded_fp32_dim(kDim)] elements. Eight rows of an ldmatrix, and the four even or odd rows of two
+/// neighbouring chunks that a load of V takes, meet in no bank: with kPad because a row is an odd number of chunks,
+/// with kXor because its number is in the place of its chunks.
+template <int kRowCount, int kDim, Fp32Layout kLayoutOf>
+struct Fp32Tile {
+  static constexpr int kRows = kRowCount;
+  static constexpr int kHeadDim = kDim;
+  static constexpr int kChunkElements = 4;
+  static constexpr int kChunks = padded_fp32_dim(kDim) / kChunkElements;
+  static constexpr int kRowBytes = fp32_row_bytes(kDim, kLayoutOf);
+  static constexpr int kBytes = kRows * kRowBytes;
+  static constexpr Fp32Layout kLayout = kLayoutOf;
+  static constexpr bool kSwizzled = kLayout == Fp32Layout::kXor;
+
+  u32 base;
+
+  /// Where in its row a chunk lies.
+  FT_DEVICE static int slot_of(int row, int chunk) {
+    if constexpr (kLayout == Fp32Layout::kXor) return chunk ^ (row & 7);
+    if constexpr (kLayout == Fp32Layout::kRotate) return (chunk + 2 * (row & 7)) % kChunks;
+    return chunk;
+  }
+
+  /// Address of one 16-byte chunk, and of one element.
+  FT_DEVICE u32 at(int row, int chunk) const {
+    return base + static_cast<u32>(row * kRowBytes + slot_of(row, chunk) * 16);
+  }
+  FT_DEVICE u32 element(int row, int column) const { return at(row, column / 4) + static_cast<u32>(column % 4 * 4); }
+
+  /// The tile `stage` tiles further on, in a ring of equal tiles.
+  FT_DEVICE Fp32Tile stage(int index) const { return {base + static_cast<u32>(index * kBytes)}; }
+};
+
+/// One lane's place in a rotated tile: where a row begins again depends on the chunk, so it is reckoned at each step.
+template <class Tile>
+struct RotatedLane {
+  u32 row_address;
+  int slot;   // of the lane's own chunk
+  u32 inner;  // bytes into a chunk
+
+  FT_DEVICE RotatedLane stage(int index) const {
+    return {row_address + static_cast<u32>(index * Tile::kBytes), slot, inner};
+  }
+  FT_DEVICE u32 at(int row_step, int chunk_step) const {
+    return row_address + static_cast<u32>(row_step * Tile::kRowBytes + (slot + chunk_step) % Tile::kChunks * 16) +
+           inner;
+  }
+};
+
+/// A lane's place: steps are multiples of 8 rows and of 2 chunks.
+template <class Tile>
+FT_DEVICE auto lane_at(const Tile& tile, int row, int column) {
+  if constexpr (Tile::kLayout == Fp32Layout::kRotate)
+    return RotatedLane<Tile>{tile.base + static_cast<u32>(row * Tile::kRowBytes), Tile::slot_of(row, column / 4),
+                             static_cast<u32>(column % 4 * 4)};
+  else
+    return LaneAddress<Tile>{tile.element(row, column)};
+}
+
+/// As in smem_tile.cuh: the lanes of an ldmatrix of an A operand (Q, P), and of two 8-column B operands (K).
+template <int kRows, int kDim, Fp32Layout kLayout>
+FT_DEVICE auto lanes_by_rows(const Fp32Tile<kRows, kDim, kLayout>& tile, int first_row, int lane) {
+  return lane_at(tile, first_row + (lane & 15), (lane >> 4) * 4);
+}
+template <int kRows, int kDim, Fp32Layout kLayout>
+FT_DEVICE auto lanes_by_columns(const Fp32Tile<kRows, kDim, kLayout>& tile, int first_row, int lane) {
+  return lane_at(tile, first_row + (lane & 7) + ((lane >> 4) << 3), ((lane >> 3) & 1) * 4);
+}
+
+/// Element by element, neighbours by neighbouring threads: rows that begin anywhere.
+template <int kThreads, bool kAsync, class Tile>
+FT_DEVICE void copy_elements(const Tile& to, const float* from, i64 row_stride, int rows_left, int thread) {
+  constexpr int kColumns = Tile::kChunks * 4, kElements = Tile::kRows * kColumns;
+  for (int i = thread; i < kElements; i += kThreads) {
+    const int row = i / kColumns, column = i % kColumns;
+    const bool in_range = row < rows_left && column < Tile::kHeadDim;
+    const float* source = in_range ? from + row * row_stride + column : from;
+    if constexpr (kAsync)
+      cp_async_4_or_zero(to.element(row, column), source, in_range);
+    else
+      store_shared(to.element(row, column), in_range ? bits_of(load_global_float(source)) : 0);
+  }
+}
+
+/// 16 bytes at a time through registers.
+template <int kThreads, class Tile>
+FT_DEVICE void copy_chunks(const Tile& to, const float* from, i64 row_stride, int rows_left, int thread) {
+  constexpr int kPieces = Tile::kRows * Tile::kChunks, kRealChunks = Tile::kHeadDim / 4;
+  for (int i = thread; i < kPieces; i += kThreads) {
+    const int row = i / Tile::kChunks, chunk = i % Tile::kChunks;
+    const bool in_range = row < rows_left && chunk < kRealChunks;
+    store_shared_16(to.at(row, chunk),
+                    in_range ? load_global_constant_16(from + row * row_stride + chunk * 4) : Vec16{0, 0, 0, 0});
+  }
+}
+
+/// Rows [0, rows_left) of `from` into `to`; rows past them and the padding of the head dim become zero. Every thread of
+/// the block takes part; nothing is committed or waited for.
+template <Fp32Copy kCopy, int kThreads, class Tile>
+FT_DEVICE void copy_fp32(const Tile& to, const float* from, i64 row_stride, int rows_left, int thread) {
+  if constexpr (kCopy == Fp32Copy::kAsync16)
+    copy_global_to_shared<kThreads>(to, from, row_stride, rows_left, thread);
+  else if constexpr (kCopy == Fp32Copy::kPlain16)
+    copy_chunks<kThreads>(to, from, row_stride, rows_left, thread);
+  else
+    copy_elements<kThreads, kCopy == Fp32Copy::kAsync4>(to, from, row_stride, rows_left, thread);
+}
+
+}  // namespace flashtune
