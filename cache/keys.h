@@ -70,8 +70,9 @@ constexpr std::uint64_t bucket_hash(const Problem& p) {
   const auto pair = [](std::int64_t high, std::int64_t low) {
     return static_cast<std::uint64_t>(high) << 32 | static_cast<std::uint32_t>(low);
   };
-  const int kinds = static_cast<int>(p.op) << 24 | static_cast<int>(p.dtype) << 16 |
-                    static_cast<int>(bucket_layout(p)) << 8 | static_cast<int>(cuts_causally(p));
+  const int kinds = static_cast<int>(p.precision) << 28 | static_cast<int>(p.op) << 24 |
+                    static_cast<int>(p.dtype) << 16 | static_cast<int>(bucket_layout(p)) << 8 |
+                    static_cast<int>(cuts_causally(p));
   const std::uint64_t words[] = {
       pair(kinds, p.head_dim), pair(p.head_dim_v, p.heads), pair(p.kv_heads, bucket_of_batch(p.batch)),
       pair(bucket_of_length(p.seq_q), bucket_of_length(p.seq_kv)), pair(bucket_of_length(p.window), p.page_size)};

@@ -88,6 +88,7 @@ QkvInput read_qkv(const std::filesystem::path& path, Layout layout, std::optiona
 
   Problem p;
   p.dtype = dtype_of(q.dtype, dtype);
+  p.precision = usual_precision(p.dtype);
   p.batch = static_cast<int>(eq.batch);
   p.heads = static_cast<int>(eq.heads);
   p.kv_heads = static_cast<int>(ek.heads);

@@ -15,6 +15,9 @@ inline float rounded_to_tf32(float x) {
   return std::bit_cast<float>((std::bit_cast<std::uint32_t>(x) + 0x1000u) & ~0x1fffu);
 }
 
+/// What tensor cores see of an fp32 number.
+inline float cut_to_tf32(float x) { return std::bit_cast<float>(std::bit_cast<std::uint32_t>(x) & ~0x1fffu); }
+
 /// A sum of products in steps of eight, each step exact and then cut, not rounded, to fp32: so do the tensor cores of
 /// sm_80 and sm_90 (Fasi et al. 2021, "Numerical behavior of NVIDIA tensor cores", and our fixtures of an H200).
 class TensorCoreSum {
@@ -25,8 +28,8 @@ class TensorCoreSum {
     const float big_a = rounded_to_tf32(a), big_b = rounded_to_tf32(b);
     big_ += static_cast<double>(big_a) * big_b;
     if (split_) {
-      left_ += static_cast<double>(rounded_to_tf32(a - big_a)) * big_b;
-      right_ += static_cast<double>(big_a) * rounded_to_tf32(b - big_b);
+      left_ += static_cast<double>(cut_to_tf32(a - big_a)) * big_b;
+      right_ += static_cast<double>(big_a) * cut_to_tf32(b - big_b);
     }
     if (++count_ == kDepth) flush();
   }

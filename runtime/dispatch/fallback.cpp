@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <optional>
+#include <vector>
 
 #include "cache/error.h"
 #include "runtime/dispatch/plan.h"
@@ -82,11 +83,18 @@ std::optional<Candidate> fallback_of_wgmma(const Problem& p, const ArchLimits& l
 }
 
 // As measured on the H200 (docs/performance.md), then whatever fits.
-constexpr std::array kTf32Shapes = {Shape{128, 64, 8, 1, 1}, Shape{128, 32, 8, 1, 1}, Shape{64, 32, 4, 1, 1},
-                                    Shape{32, 16, 2, 1, 1}, Shape{16, 16, 1, 1, 1}};
+constexpr std::array kTf32Small = {Shape{192, 32, 4, 1, 1}, Shape{128, 64, 4, 1, 1}};
+constexpr std::array kTf32Wide = {Shape{256, 64, 8, 1, 1}, Shape{128, 32, 4, 1, 1}};
+constexpr std::array kAnyFp32 = {Shape{128, 32, 8, 1, 1}, Shape{64, 32, 4, 1, 1}, Shape{32, 16, 2, 1, 1},
+                                 Shape{16, 16, 1, 1, 1}};
 
 Candidate fallback_of_tf32(const Problem& problem, const ArchLimits& limits) {
-  for (const Shape& shape : kTf32Shapes) {
+  std::vector<Shape> shapes;
+  if (problem.precision == Precision::kTf32 && problem.head_dim <= 64)
+    shapes.assign(kTf32Small.begin(), kTf32Small.end());
+  if (problem.precision == Precision::kTf32) shapes.insert(shapes.end(), kTf32Wide.begin(), kTf32Wide.end());
+  shapes.insert(shapes.end(), kAnyFp32.begin(), kAnyFp32.end());
+  for (const Shape& shape : shapes) {
     PrefillTf32Config config;
     config.br = shape.br, config.bc = shape.bc, config.warps = shape.warps;
     config.k_stages = shape.k_stages, config.v_stages = shape.v_stages;

@@ -123,7 +123,7 @@ TEST_F(DecodeSplitOnGpu, ACapturedStepReadsTheLengthsOfItsReplay) {
     const LoadedCandidate loaded = load_candidate(device(), compiled.cubin, candidate, traits_of(p), limits());
     const HostTensors host = make_inputs(p, InputKind::kNormal, 1);
     const DeviceInputs inputs(device(), p, host, {2000, 2000});
-    const DeviceBuffer lengths(device(), 8), o(device(), 2 * host.q.size());
+    const DeviceBuffer lengths(device(), 8), o(device(), host.q.bytes());
     Workspace workspace(device());
     const Plan plan = make_plan(candidate, p, limits());
     Tensors tensors = inputs.tensors(default_scale(p));

@@ -97,14 +97,16 @@ AttentionCase::AttentionCase(Device& device, const Problem& problem, InputKind k
   HostTensors inputs = make_inputs(flat, kind, 7, 0, lengths);
   rows_ = reference_rows(flat, inputs, scale_of(problem), sample_rows(problem, 1 << 20, 1), 0, lengths);
   bounds_ = ErrorBounds(problem, rows_);
-  const auto upload = [&](const auto& host) {
-    DeviceBuffer buffer(device, sizeof(host[0]) * host.size());
-    device.copy_in(buffer.get(), host.data(), buffer.size());
+  const auto upload_bytes = [&](const void* host, std::size_t bytes) {
+    DeviceBuffer buffer(device, bytes);
+    device.copy_in(buffer.get(), host, bytes);
     return buffer;
   };
+  const auto upload = [&](const Elements& host) { return upload_bytes(host.data(), host.bytes()); };
+  const auto upload_ints = [&](const std::vector<int>& host) { return upload_bytes(host.data(), 4 * host.size()); };
   if (problem.page_size > 0) {
     PagedCache cache = into_pages(problem, inputs, lengths, 3);
-    table_ = upload(cache.table);
+    table_ = upload_ints(cache.table);
     tensors_.page_table = table_.get();
     tensors_.num_pages = cache.num_pages;
     tensors_.max_pages = cache.max_pages;
@@ -112,12 +114,12 @@ AttentionCase::AttentionCase(Device& device, const Problem& problem, InputKind k
   } else {
     poison_past_lengths(problem, inputs, lengths);
   }
-  if (!lengths.empty()) device_lengths_ = upload(lengths);
+  if (!lengths.empty()) device_lengths_ = upload_ints(lengths);
   q_ = upload(inputs.q);
   k_ = upload(inputs.k);
   v_ = upload(inputs.v);
-  o_ = DeviceBuffer(device, 2 * span_of(problem.o, problem.batch, problem.seq_q, problem.heads, problem.head_dim_v));
-  lse_ = DeviceBuffer(device, 4 * static_cast<std::size_t>(problem.batch * problem.heads * problem.seq_q));
+  o_ = DeviceBuffer(device, o_bytes(problem));
+  lse_ = DeviceBuffer(device, lse_bytes(problem));
   tensors_.q = q_.get(), tensors_.k = k_.get(), tensors_.v = v_.get(), tensors_.o = o_.get(), tensors_.lse = lse_.get();
   tensors_.lengths = device_lengths_.get();
   tensors_.scale = scale_of(problem);
@@ -147,7 +149,7 @@ std::string AttentionCase::fault_of(const Candidate& candidate, const LoadedCand
   device_.copy_out(head.data(), scratch, head.size());
   if (std::any_of(head.begin(), head.end(), [](char byte) { return byte != 0; }))
     return "the head of the workspace is not zero after the launch, as the next one needs it";
-  output_.resize(o_.size() / 2);
+  output_.resize(o_.size());
   output_lse_.resize(lse_.size() / 4);
   device_.copy_out(output_.data(), o_.get(), o_.size());
   device_.copy_out(output_lse_.data(), lse_.get(), lse_.size());

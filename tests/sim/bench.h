@@ -73,7 +73,7 @@ class AttentionCase {
   Lengths lengths_;
   DeviceBuffer q_, k_, v_, o_, lse_, device_lengths_, table_;
   Tensors tensors_;
-  std::vector<std::uint16_t> output_;
+  std::vector<char> output_;  // elements of the problem's type
   std::vector<float> output_lse_;
   std::vector<ReferenceRow> rows_;
   ErrorBounds bounds_;

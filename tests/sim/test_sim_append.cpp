@@ -133,6 +133,11 @@ std::unique_ptr<EngineImpl> open_engine(std::unique_ptr<Device> device) {
   return std::make_unique<EngineImpl>(std::move(device), std::move(options));
 }
 
+DeviceBuffer uploaded(Device& device, const Elements& host) {
+  DeviceBuffer buffer(device, host.bytes());
+  device.copy_in(buffer.get(), host.data(), buffer.size());
+  return buffer;
+}
 template <class T>
 DeviceBuffer uploaded(Device& device, const std::vector<T>& host) {
   DeviceBuffer buffer(device, sizeof(T) * host.size());
@@ -160,19 +165,19 @@ TEST(KvAppend, ADecodeAfterItIsTheOneOnACacheFilledAtOnce) {
     if (page_size > 0) pages = into_pages(p, whole, lengths, 9);
     // What is appended, and the cache before that: NaN where the new rows go.
     const Strides packed = {3ll * 2 * 64, 64, 2 * 64};
-    std::vector<std::uint16_t> k_new(lengths.size() * 3 * 2 * 64), v_new(k_new.size());
+    Elements k_new(p.dtype, lengths.size() * 3 * 2 * 64), v_new = k_new;
     HostTensors before = page_size > 0 ? HostTensors{{}, pages.k, pages.v} : whole;
     for (int b = 0; b < p.batch; ++b)
       for (int i = 0; i < 3 && lengths[static_cast<std::size_t>(b)] > 0; ++i)
         for (int head = 0; head < 2; ++head) {
           const int row = lengths[static_cast<std::size_t>(b)] - 3 + i;
           const std::size_t from = offset_of(flat.k, b, row, head), to = offset_of(packed, b, i, head);
-          std::copy_n(&whole.k[from], 64, &k_new[to]);
-          std::copy_n(&whole.v[from], 64, &v_new[to]);
+          k_new.copy(to, whole.k, from, 64);
+          v_new.copy(to, whole.v, from, 64);
           const int page = page_size > 0 ? pages.table[static_cast<std::size_t>(b * pages.max_pages + row / 16)] : b;
           const std::size_t at = offset_of(p.k, page, page_size > 0 ? row % 16 : row, head);
-          std::fill_n(&before.k[at], 64, std::uint16_t{0xffff});
-          std::fill_n(&before.v[at], 64, std::uint16_t{0xffff});
+          before.k.make_nan(at, 64);
+          before.v.make_nan(at, 64);
         }
 
     const DeviceBuffer q = uploaded(device, whole.q), device_lengths = uploaded(device, lengths);
@@ -184,10 +189,9 @@ TEST(KvAppend, ADecodeAfterItIsTheOneOnACacheFilledAtOnce) {
     tensors.q = q.get(), tensors.lengths = device_lengths.get(), tensors.scale = scale_of(p);
     if (page_size > 0)
       tensors.page_table = table.get(), tensors.num_pages = pages.num_pages, tensors.max_pages = pages.max_pages;
-    const auto decoded = [&](const std::vector<std::uint16_t>& host_k, const std::vector<std::uint16_t>& host_v,
-                             bool with_append) {
+    const auto decoded = [&](const Elements& host_k, const Elements& host_v, bool with_append) {
       const DeviceBuffer k = uploaded(device, host_k), v = uploaded(device, host_v);
-      std::vector<std::uint16_t> host_o(lengths.size() * 3 * 4 * 64, 0xffff);
+      Elements host_o(p.dtype, lengths.size() * 3 * 4 * 64);
       const DeviceBuffer o = uploaded(device, host_o);
       tensors.k = k.get(), tensors.v = v.get(), tensors.o = o.get();
       if (with_append) {

@@ -8,7 +8,8 @@
 namespace flashtune {
 namespace {
 
-constexpr const char* kKernel = "flashtune/kernels/prefill_mma.cuh";
+constexpr const char* kKernel = "flashtune/attention/by_rows.cuh";
+constexpr const char* kMath = "flashtune/attention/bit16_math.cuh";
 constexpr const char* kCopy = "flashtune/tiles/copy.cuh";
 constexpr const char* kTile = "flashtune/tiles/smem_tile.cuh";
 constexpr const char* kEpilogue = "flashtune/attention/epilogue.cuh";
@@ -26,6 +27,8 @@ constexpr const char* kVFirst = "br=64,bc=32,warps=4,k_stages=3,v_stages=2,block
 // Where every step but the first begins.
 constexpr const char* kTop =
     "        cp_async_wait<Schedule::kPendingAtTop>();\n"
+    "        finish_k(t);\n"
+    "        if constexpr (!Schedule::kOneV) finish_v(t);\n"
     "        sync_block();  // this step's tiles have landed, and all warps are done with the last step's\n"
     "        issue(t);\n";
 
@@ -63,17 +66,14 @@ const std::vector<Bug> kBugs = {
      "LER"},
     {"no wait for V",
      kPlain,
-     {kKernel, "      if constexpr (Schedule::kOneV) cp_async_wait<Schedule::kPendingForV>();\n", ""},
+     {kKernel, "cp_async_wait<Schedule::kPendingForV>(), finish_v(t);", "finish_v(t);"},
      "LER"},
     {"no barrier before V is read",
      kPlain,
-     {kKernel, "cp_async_wait<Schedule::kPendingForV>();\n      sync_block();",
-      "cp_async_wait<Schedule::kPendingForV>();"},
+     {kKernel, "finish_v(t);\n      sync_block();\n      if constexpr (Schedule::kOneK)",
+      "finish_v(t);\n      if constexpr (Schedule::kOneK)"},
      "LERT"},
-    {"no wait for Q before it goes to registers",
-     kReuse,
-     {kKernel, "      cp_async_wait<0>();\n      sync_block();  // all of Q has landed", "      sync_block();"},
-     "LER"},
+    {"no wait for Q before it goes to registers", kReuse, {kKernel, "      cp_async_wait<0>();\n", ""}, "LER"},
     {"no barrier before K takes Q's place",
      kReuse,
      {kKernel, "      sync_block();  // all warps hold their Q: K may overwrite it\n", ""},
@@ -84,11 +84,11 @@ const std::vector<Bug> kBugs = {
      "LET"},
     {"no barrier before O takes Q's place in its warp",
      kStaged,
-     {kKernel, "other's.\n  sync_warp();\n", "other's.\n"},
+     {kMath, "    sync_warp();\n    const OTile", "    const OTile"},
      "T"},
     {"no barrier between staging O and reading it",
      kPlain,
-     {kKernel, "warp_row, lane);\n  sync_warp();\n", "warp_row, lane);\n"},
+     {kMath, "warp_row, lane);\n    sync_warp();\n", "warp_row, lane);\n"},
      "LER"},
     {"rows past the end are read",
      kPlain,

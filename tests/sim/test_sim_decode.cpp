@@ -117,7 +117,7 @@ TEST(DecodeSplit, PinnedResultsDoNotDependOnBatchMates) {
   const auto first_sequence = [&](const Lengths& lengths, int seq_kv) {
     AttentionCase one(device, small_decode(lengths, 4, 2, seq_kv, 64), InputKind::kNormal, lengths);
     EXPECT_EQ(one.fault_of(kernel), "");
-    const std::uint16_t* o = one.output().o;
+    const auto* o = static_cast<const std::uint16_t*>(one.output().o);
     return std::vector<std::uint16_t>(o, o + 4 * 64);
   };
   const auto alone = first_sequence({290}, 290);

@@ -102,7 +102,7 @@ TEST(PrefillMma, RunsAThousandTokensOfEightHeadsInASecondOfTwoCores) {
   SimDevice device(80);
   const SimKernel kernel = load_kernel(device, compiler(), fallback(p, limits_of(80)), traits_of(p));
   const HostTensors inputs = make_inputs(p, InputKind::kNormal, 1);
-  DeviceBuffer q(device, 2 * inputs.q.size()), o(device, 2 * inputs.q.size());
+  DeviceBuffer q(device, inputs.q.bytes()), o(device, inputs.q.bytes());
   device.copy_in(q.get(), inputs.q.data(), q.size());
   const std::clock_t start = std::clock();
   launch_kernel(device, kernel.candidate, kernel.loaded, p, {q.get(), q.get(), q.get(), o.get(), 0, scale_of(p)});

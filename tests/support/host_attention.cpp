@@ -12,8 +12,16 @@
 namespace flashtune {
 namespace {
 
-const std::uint16_t* at(DevicePtr base, const Strides& s, int batch, int row, int head) {
-  return reinterpret_cast<const std::uint16_t*>(base) + batch * s.batch + row * s.row + head * s.head;
+/// One row of a tensor in host memory.
+struct HostRow {
+  char* first;
+  Dtype dtype;
+  float operator[](int i) const { return element_at(first, static_cast<std::size_t>(i), dtype); }
+  void set(int i, float value) const { set_element(first, static_cast<std::size_t>(i), value, dtype); }
+};
+
+HostRow at(const Problem& p, DevicePtr base, const Strides& s, int batch, int row, int head) {
+  return {reinterpret_cast<char*>(base) + size_of(p.dtype) * (batch * s.batch + row * s.row + head * s.head), p.dtype};
 }
 
 /// Cuts a float's mantissa, rounding to nearest.
@@ -30,7 +38,7 @@ struct Row {
 
 Row attend(const HostKernel& kernel, const Problem& p, const Tensors& t, int batch, int head, int row) {
   const int kv_head = kernel.kv_head ? kernel.kv_head(p, head) : head / (p.heads / p.kv_heads);
-  const std::uint16_t* q = at(t.q, p.q, batch, row, head);
+  const HostRow q = at(p, t.q, p.q, batch, row, head);
   std::vector<int> keys;
   for (int j = 0; j < p.seq_kv; ++j)
     if (kernel.mask(p, row, j)) keys.push_back(j);
@@ -39,9 +47,9 @@ Row attend(const HostKernel& kernel, const Problem& p, const Tensors& t, int bat
   if (keys.empty()) return out;
   std::vector<float> scores;
   for (int j : keys) {
-    const std::uint16_t* k = at(t.k, p.k, batch, j, kv_head);
+    const HostRow k = at(p, t.k, p.k, batch, j, kv_head);
     float sum = 0;
-    for (int c = 0; c < p.head_dim; ++c) sum += to_float(q[c], p.dtype) * to_float(k[c], p.dtype);
+    for (int c = 0; c < p.head_dim; ++c) sum += q[c] * k[c];
     scores.push_back(std::min(sum * t.scale * kernel.scale_factor, kernel.largest_score));
   }
   scores.insert(scores.end(), static_cast<std::size_t>(kernel.phantom_keys), 0.0f);
@@ -53,9 +61,9 @@ Row attend(const HostKernel& kernel, const Problem& p, const Tensors& t, int bat
     const float weight = std::exp(scores[n] - largest);
     sum += weight;
     if (n >= keys.size()) continue;
-    const float p_rounded = to_float(from_float(cut(weight, kernel.p_mantissa_bits), p.dtype), p.dtype);
-    const std::uint16_t* v = at(t.v, p.v, batch, keys[n], kv_head);
-    for (std::size_t c = 0; c < out.o.size(); ++c) out.o[c] += p_rounded * to_float(v[c], p.dtype);
+    const float p_rounded = rounded_to(cut(weight, kernel.p_mantissa_bits), p.dtype);
+    const HostRow v = at(p, t.v, p.v, batch, keys[n], kv_head);
+    for (std::size_t c = 0; c < out.o.size(); ++c) out.o[c] += p_rounded * v[static_cast<int>(c)];
   }
   for (float& x : out.o) x /= sum;
   out.lse = (largest + std::log(sum)) * kernel.lse_factor;
@@ -79,9 +87,8 @@ void HostKernel::operator()(const Problem& p, const Tensors& t) const {
       for (int r = 0; r < p.seq_q; ++r) {
         if (writes && !writes(p, b, h, r)) continue;
         const Row row = attend(*this, p, t, b, h, r);
-        auto* o = const_cast<std::uint16_t*>(at(t.o, p.o, b, r, h));
-        for (int c = 0; c < std::min(written_dims, p.head_dim_v); ++c)
-          o[c] = from_float(row.o[static_cast<std::size_t>(c)], p.dtype);
+        const HostRow o = at(p, t.o, p.o, b, r, h);
+        for (int c = 0; c < std::min(written_dims, p.head_dim_v); ++c) o.set(c, row.o[static_cast<std::size_t>(c)]);
         if (t.lse != 0)
           reinterpret_cast<float*>(t.lse)[(static_cast<long long>(b) * p.heads + h) * p.seq_q + r] = row.lse;
       }

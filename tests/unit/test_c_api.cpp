@@ -106,7 +106,7 @@ TEST_F(CApi, TellsWhetherAProblemIsSupportedAndWhyNot) {
   EXPECT_STREQ(reason, text_of(ProblemFault::kHeadDim));
   problem.dtype = 7;
   EXPECT_EQ(ft_supported(&problem, &reason), 0);
-  EXPECT_STREQ(reason, "dtype 7 is unknown; the known ones are fp16, bf16");
+  EXPECT_STREQ(reason, "dtype 7 is unknown; the known ones are fp16, bf16, fp32");
   EXPECT_EQ(ft_supported(nullptr, nullptr), 0);
 }
 

@@ -145,7 +145,7 @@ TEST(Codec, FindsEveryEnumeratorByItsToken) {
     EXPECT_EQ(enum_from_name<Outcome>(name_of(static_cast<Outcome>(i))), static_cast<Outcome>(i));
   EXPECT_EQ(enum_from_name<Outcome>("fine"), std::nullopt);
   EXPECT_EQ(enum_from_name<Outcome>(""), std::nullopt);
-  EXPECT_EQ(enum_names<Dtype>(), "fp16, bf16");
+  EXPECT_EQ(enum_names<Dtype>(), "fp16, bf16, fp32");
 }
 
 TEST(Codec, WritesTimesThatSort) {

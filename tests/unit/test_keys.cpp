@@ -37,14 +37,14 @@ using testing::sample_problem;
 std::vector<std::function<void(Problem&)>> problem_changes() {
   // Stops compiling when Problem gains a field: give it a change below.
   [[maybe_unused]] const auto& [op, dtype, batch, heads, kv_heads, seq_q, seq_kv, head_dim, head_dim_v, causal, window,
-                                page_size, q, k, v, o] = sample_problem();
+                                page_size, precision, q, k, v, o] = sample_problem();
   std::vector<std::function<void(Problem&)>> changes = {
       [](Problem& p) { p.dtype = Dtype::kFp16; }, [](Problem& p) { p.batch = 5; },
       [](Problem& p) { p.heads = 40; },           [](Problem& p) { p.kv_heads = 4; },
       [](Problem& p) { p.seq_q = 4097; },         [](Problem& p) { p.seq_kv = 4097; },
       [](Problem& p) { p.head_dim = 136; },       [](Problem& p) { p.head_dim_v = 64; },
       [](Problem& p) { p.causal = false; },       [](Problem& p) { p.window = 100; },
-      [](Problem& p) { p.page_size = 64; },
+      [](Problem& p) { p.page_size = 64; },       [](Problem& p) { p.precision = Precision::kTf32; },
   };
   for (Strides Problem::*tensor : {&Problem::q, &Problem::k, &Problem::v, &Problem::o})
     for (long long Strides::*stride : {&Strides::batch, &Strides::head, &Strides::row})

@@ -87,8 +87,33 @@ TEST(ProblemFlags, AnErrorNamesTheFlagTheValueAndWhatIsSupported) {
   flags.kv_heads = "4";
   EXPECT_EQ(refusal(flags), "--heads 6 --kv-heads 4: heads must be a multiple of kv-heads");
   flags.kv_heads = "";
+  flags.dtype = "fp64";
+  EXPECT_EQ(refusal(flags), "--dtype fp64: supported: fp16, bf16, fp32");
+  flags.dtype = "fp16", flags.precision = "tf32";
+  EXPECT_EQ(refusal(flags),
+            "--dtype fp16 --precision tf32: precision is a choice of fp32; fp16 and bf16 have one alone");
+  flags.dtype = "fp32", flags.head_dim = "257";
+  EXPECT_EQ(refusal(flags), "--head-dim 257: head-dim must be 1 to 256");
+  flags = {};
+  flags.op = "decode", flags.dtype = "fp32", flags.heads = "8", flags.seq_kv = "100", flags.head_dim = "64";
+  EXPECT_EQ(refusal(flags), "--op decode --dtype fp32: decode and append take fp16 and bf16");
+}
+
+TEST(ProblemFlags, Fp32TakesAnyHeadDimAndIsMultipliedNearlyExactlyUnlessToldOtherwise) {
+  ProblemFlags flags = shape("8", "128", "69");
   flags.dtype = "fp32";
-  EXPECT_EQ(refusal(flags), "--dtype fp32: supported: fp16, bf16");
+  EXPECT_EQ(problem_of(flags).precision, Precision::kTf32x3);
+  EXPECT_EQ(flags_text(problem_of(flags)).find("--precision"), std::string::npos);
+  flags.precision = "ieee,tf32x3,tf32";
+  EXPECT_EQ(problems_of(flags).size(), 3u);
+  flags.precision = "tf32";
+  const Problem p = problem_of(flags);
+  EXPECT_EQ(p.precision, Precision::kTf32);
+  EXPECT_NE(flags_text(p).find("--dtype fp32 "), std::string::npos);
+  EXPECT_NE(flags_text(p).find("--precision tf32"), std::string::npos);
+  flags.dtype = "fp16,fp32", flags.precision = "", flags.head_dim = "64";
+  EXPECT_EQ(problems_of(flags).at(0).precision, Precision::kIeee);
+  EXPECT_EQ(problems_of(flags).at(1).precision, Precision::kTf32x3);
 }
 
 TEST(ProblemFlags, PackedTensorsHaveAsManyKeysAsQueries) {

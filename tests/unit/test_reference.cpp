@@ -27,9 +27,9 @@ Problem problem_of(int batch, int heads, int kv_heads, int seq_q, int seq_kv, in
   return with_layout(p, layout);
 }
 
-std::vector<std::uint16_t> bits_of(const std::vector<float>& values, Dtype dtype) {
-  std::vector<std::uint16_t> out;
-  for (float x : values) out.push_back(from_float(x, dtype));
+Elements elements_of(const std::vector<float>& values, Dtype dtype) {
+  Elements out(dtype, values.size());
+  for (std::size_t i = 0; i < values.size(); ++i) out.set(i, values[i]);
   return out;
 }
 
@@ -46,13 +46,11 @@ NaiveRow naive_row(const Problem& p, const HostTensors& in, float scale, const R
     if (!admits(p, at.row, j)) continue;
     long double score = 0;
     for (int c = 0; c < p.head_dim; ++c)
-      score += static_cast<long double>(
-                   to_float(in.q[offset_of(p.q, at.batch, at.row, at.head) + static_cast<std::size_t>(c)], p.dtype)) *
-               to_float(in.k[offset_of(p.k, at.batch, j, kv_head) + static_cast<std::size_t>(c)], p.dtype);
+      score += static_cast<long double>(in.q[offset_of(p.q, at.batch, at.row, at.head) + static_cast<std::size_t>(c)]) *
+               in.k[offset_of(p.k, at.batch, j, kv_head) + static_cast<std::size_t>(c)];
     const long double weight = std::exp(score * scale);  // long double needs no maximum here
     sum += weight;
-    for (std::size_t c = 0; c < out.o.size(); ++c)
-      out.o[c] += weight * to_float(in.v[offset_of(p.v, at.batch, j, kv_head) + c], p.dtype);
+    for (std::size_t c = 0; c < out.o.size(); ++c) out.o[c] += weight * in.v[offset_of(p.v, at.batch, j, kv_head) + c];
   }
   for (long double& x : out.o) x = sum > 0 ? x / sum : 0;
   out.lse = sum > 0 ? std::log(sum) : -std::numeric_limits<long double>::infinity();
@@ -64,9 +62,9 @@ std::vector<RowIndex> all_rows(const Problem& p) { return sample_rows(p, std::nu
 TEST(Reference, TwoKeysGiveTheValuesComputedByHand) {
   const Problem p = problem_of(1, 1, 1, 1, 2, 8);
   HostTensors in;
-  in.q = bits_of({1, 0, 0, 0, 0, 0, 0, 0}, p.dtype);
-  in.k = bits_of({0, 1, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0}, p.dtype);
-  in.v = bits_of({4, 0, 0, 0, 0, 0, 0, 1, 8, 0, 0, 0, 0, 0, 0, -1}, p.dtype);
+  in.q = elements_of({1, 0, 0, 0, 0, 0, 0, 0}, p.dtype);
+  in.k = elements_of({0, 1, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0}, p.dtype);
+  in.v = elements_of({4, 0, 0, 0, 0, 0, 0, 1, 8, 0, 0, 0, 0, 0, 0, -1}, p.dtype);
   // Scores 0 and 2 * 0.5 = 1, so weights 1 / (1 + e) and e / (1 + e).
   const ReferenceRow row = reference_rows(p, in, 0.5f, {{0, 0, 0}}).at(0);
   const double first = 0.2689414213699951, second = 0.7310585786300049;
@@ -81,7 +79,7 @@ TEST(Reference, OneVisibleKeyIsItsValue) {
   p.causal = true;
   const HostTensors in = make_inputs(p, InputKind::kNormal, 3);
   const ReferenceRow row = reference_rows(p, in, 1.0f, {{0, 0, 0}}).at(0);
-  for (std::size_t c = 0; c < 8; ++c) EXPECT_EQ(row.o[c], to_float(in.v[c], p.dtype));
+  for (std::size_t c = 0; c < 8; ++c) EXPECT_EQ(row.o[c], in.v[c]);
   EXPECT_EQ(row.unfused_error, 0);
 }
 

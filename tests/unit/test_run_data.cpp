@@ -15,10 +15,10 @@ namespace {
 HostTensor tensor(const std::string& dtype, const std::vector<std::int64_t>& shape) {
   std::size_t count = 1;
   for (std::int64_t side : shape) count *= static_cast<std::size_t>(side);
-  std::vector<std::uint16_t> values(count);
-  for (std::size_t i = 0; i < count; ++i) values[i] = static_cast<std::uint16_t>(i);
-  HostTensor result{dtype, shape, std::vector<std::byte>(2 * count)};
-  std::memcpy(result.bytes.data(), values.data(), 2 * count);
+  Elements values(dtype == "F16" ? Dtype::kFp16 : Dtype::kBf16, count);  // whole numbers to 256 are exact
+  for (std::size_t i = 0; i < count; ++i) values.set(i, static_cast<float>(i));
+  HostTensor result{dtype, shape, std::vector<std::byte>(values.bytes())};
+  std::memcpy(result.bytes.data(), values.data(), values.bytes());
   return result;
 }
 
@@ -63,9 +63,9 @@ TEST_F(RunData, ReadsAPackedTensorAsThreeViews) {
   const Problem& p = input.problem;
   EXPECT_EQ(layout_of(p), Layout::kPacked);
   // Element (row 2, head 1, dim 5) of each: its number in the whole tensor of 8 heads x 8 dims per row.
-  EXPECT_EQ(input.inputs.q.at(offset_of(p.q, 0, 2, 1) + 5), 2 * 64 + 1 * 8 + 5);
-  EXPECT_EQ(input.inputs.k.at(offset_of(p.k, 0, 2, 1) + 5), 2 * 64 + (4 + 1) * 8 + 5);
-  EXPECT_EQ(input.inputs.v.at(offset_of(p.v, 0, 2, 1) + 5), 2 * 64 + (6 + 1) * 8 + 5);
+  EXPECT_EQ(input.inputs.q[offset_of(p.q, 0, 2, 1) + 5], 2 * 64 + 1 * 8 + 5);
+  EXPECT_EQ(input.inputs.k[offset_of(p.k, 0, 2, 1) + 5], 2 * 64 + (4 + 1) * 8 + 5);
+  EXPECT_EQ(input.inputs.v[offset_of(p.v, 0, 2, 1) + 5], 2 * 64 + (6 + 1) * 8 + 5);
 }
 
 TEST_F(RunData, RefusesAPackedTensorOfOtherHeads) {

@@ -191,14 +191,18 @@ TEST_F(QkvTest, ShapesBecomeAProblemInEitherLayout) {
   EXPECT_EQ(bhsd.inputs.q.size(), 2u * 4 * 5 * 8);
 }
 
-TEST_F(QkvTest, Fp32IsRoundedToTheTypeAskedFor) {
+TEST_F(QkvTest, Fp32StaysUnlessAnotherTypeIsAskedFor) {
   write_qkv({1, 1, 1, 8}, {1, 1, 1, 8}, {1, 1, 1, 8}, "F32");
   const QkvInput fp16 = read_qkv(path, Layout::kBshd, Dtype::kFp16);
   EXPECT_EQ(fp16.problem.dtype, Dtype::kFp16);
-  EXPECT_EQ(to_float(fp16.inputs.k[5], Dtype::kFp16), 1.25f);
-  const QkvInput bf16 = read_qkv(path, Layout::kBshd);
+  EXPECT_EQ(fp16.inputs.k[5], 1.25f);
+  const QkvInput bf16 = read_qkv(path, Layout::kBshd, Dtype::kBf16);
   EXPECT_EQ(bf16.problem.dtype, Dtype::kBf16);
-  EXPECT_EQ(to_float(bf16.inputs.v[7], Dtype::kBf16), 1.75f);
+  EXPECT_EQ(bf16.inputs.v[7], 1.75f);
+  const QkvInput fp32 = read_qkv(path, Layout::kBshd);
+  EXPECT_EQ(fp32.problem.dtype, Dtype::kFp32);
+  EXPECT_EQ(fp32.problem.precision, Precision::kTf32x3);
+  EXPECT_EQ(fp32.inputs.v[7], 1.75f);
 }
 
 TEST_F(QkvTest, TensorsThatDisagreeAreRefusedWithTheirShapes) {
@@ -231,7 +235,8 @@ TEST_F(QkvTest, UnsupportedTypesAndLayoutsAreRefused) {
 TEST_F(QkvTest, TheOutputIsReadBackWithItsShape) {
   write_qkv({1, 4, 2, 8}, {1, 2, 3, 8}, {1, 2, 3, 8});
   const Problem p = read_qkv(path, Layout::kBhsd).problem;
-  std::vector<std::uint16_t> o(1 * 4 * 2 * 8, 0x3c00);
+  Elements o(Dtype::kFp16, 1 * 4 * 2 * 8);
+  for (std::size_t i = 0; i < o.size(); ++i) o.set(i, 1.0f);
   write_output(folder / "out", p, o, std::vector<float>(8, 2.5f));
   const SafetensorsIndex index = index_safetensors(folder / "out");
   EXPECT_EQ(index.tensors.at("o").shape, (Shape{1, 4, 2, 8}));

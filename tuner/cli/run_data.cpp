@@ -16,6 +16,8 @@ Problem with_placeholders(ProblemFlags flags) {
   if (flags.heads.empty()) flags.heads = flags.kv_heads = "1";
   flags.seq_q = flags.seq_kv = "1";
   flags.head_dim = "64";
+  // A precision alone speaks of a file of fp32.
+  if (!flags.precision.empty() && flags.dtype.empty()) flags.dtype = name_of(Dtype::kFp32);
   return problem_of(flags);
 }
 
@@ -33,6 +35,7 @@ QkvInput read_packed(const std::filesystem::path& path, Problem problem) {
   if (qkv.shape[2] != all_heads)
     refuse_shape(fmt::format("--heads {} and --kv-heads {} want {} heads", problem.heads, problem.kv_heads, all_heads));
   problem.dtype = dtype_of_token(qkv.dtype);
+  problem.precision = usual_precision(problem.dtype);
   problem.batch = static_cast<int>(qkv.shape[0]);
   problem.seq_q = problem.seq_kv = static_cast<int>(qkv.shape[1]);
   problem.head_dim = problem.head_dim_v = static_cast<int>(qkv.shape[3]);
@@ -54,12 +57,16 @@ QkvInput read_packed(const std::filesystem::path& path, Problem problem) {
 QkvInput read(const std::filesystem::path& path, const ProblemFlags& flags) {
   const Problem mask = with_placeholders(flags);
   const Layout layout = layout_of_flag(flags.layout);
-  if (layout == Layout::kPacked) return read_packed(path, mask);
   const std::optional<Dtype> dtype = flags.dtype.empty() ? std::nullopt : std::optional(mask.dtype);
-  QkvInput input = read_qkv(path, layout, dtype);
+  QkvInput input = layout == Layout::kPacked ? read_packed(path, mask) : read_qkv(path, layout, dtype);
   input.problem.op = mask.op;
   input.problem.causal = mask.causal;
   input.problem.window = mask.window;
+  if (!flags.precision.empty()) {
+    input.problem.precision = mask.precision;
+    if (const ProblemFault fault = fault_of(input.problem); fault != ProblemFault::kNone)
+      throw Error(ErrorKind::kInvalidArgument, fmt::format("--precision {}: {}", flags.precision, text_of(fault)));
+  }
   return input;
 }
 
@@ -69,7 +76,7 @@ void judge_for_file(const ProblemFlags& flags) {
   const bool packed = flags.layout == name_of(Layout::kPacked);
   for (const std::string& name : given(flags)) {
     const bool of_mask = name == "--op" || name == "--causal" || name == "--window" || name == "--layout";
-    const bool of_type = name == "--dtype" && !packed;
+    const bool of_type = (name == "--dtype" && !packed) || name == "--precision";
     const bool of_heads = packed && (name == "--heads" || name == "--kv-heads");
     if (!of_mask && !of_type && !of_heads)
       throw Error(ErrorKind::kInvalidArgument,

@@ -28,6 +28,9 @@ struct Bit16Math {
     copy_global_to_shared<kThreads>(to, from, row_stride, rows_left, thread);
   }
 
+  template <int kThreads, class Tile>
+  FT_DEVICE static void finish_tile(const Tile&, int) {}
+
   FT_DEVICE static LaneAddress<VTile> lanes_of_values(const VTile& ring, int lane) {
     return lanes_by_rows(ring, 0, lane);
   }

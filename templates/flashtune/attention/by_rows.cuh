@@ -76,6 +76,13 @@ FT_DEVICE void attend_by_rows(const PrefillParams& p) {
       Math::template load_tile<kThreads>(v_ring.stage(t % kConfig.v_stages), v + first_key(t) * p.v_strides.row,
                                          p.v_strides.row, p.seq_kv - first_key(t), thread);
   };
+  // This thread's part of step t's tiles has landed: what is left to do before the barrier.
+  const auto finish_k = [&](int t) {
+    Math::template finish_tile<kThreads>(k_ring.stage(t % kConfig.k_stages), thread);
+  };
+  const auto finish_v = [&](int t) {
+    Math::template finish_tile<kThreads>(v_ring.stage(t % kConfig.v_stages), thread);
+  };
   // What step t sends off once its barrier has shown that the buffers of step t - 1 are free.
   const auto issue = [&](int t) {
     const int next_k = t + kConfig.k_stages - 1, next_v = t + kConfig.v_stages - 1;
@@ -102,6 +109,7 @@ FT_DEVICE void attend_by_rows(const PrefillParams& p) {
     if constexpr (kConfig.q_smem_reuse != 0) {
       cp_async_commit();
       cp_async_wait<0>();
+      Math::template finish_tile<kThreads>(q_tile, thread);
       sync_block();  // all of Q has landed
       math.load_queries(q_regs, q_lane);
       sync_block();  // all warps hold their Q: K may overwrite it
@@ -112,6 +120,7 @@ FT_DEVICE void attend_by_rows(const PrefillParams& p) {
     for (int t = 1 - kConfig.k_stages; t < 0; ++t) issue(t);
     if constexpr (kQInRegs && kConfig.q_smem_reuse == 0) {
       cp_async_wait<Schedule::kPendingAtTop>();
+      Math::template finish_tile<kThreads>(q_tile, thread);
       sync_block();  // Q, which travelled with K(0), has landed
       math.load_queries(q_regs, q_lane);
     }
@@ -119,7 +128,7 @@ FT_DEVICE void attend_by_rows(const PrefillParams& p) {
     // Between the barriers: K of this step has been read by all (so one-stage K may be refilled), V of this step has
     // landed.
     const auto middle_barrier = [&](int t) {
-      if constexpr (Schedule::kOneV) cp_async_wait<Schedule::kPendingForV>();
+      if constexpr (Schedule::kOneV) cp_async_wait<Schedule::kPendingForV>(), finish_v(t);
       sync_block();
       if constexpr (Schedule::kOneK) load_k(t + 1), cp_async_commit();
     };
@@ -128,9 +137,14 @@ FT_DEVICE void attend_by_rows(const PrefillParams& p) {
     for (int t = 0; t < keys.count; ++t) {
       if (t == 0) {
         cp_async_wait<Schedule::kPendingAtTop + Schedule::kGroupsPerStep>();
+        if constexpr (!kQInRegs) Math::template finish_tile<kThreads>(q_tile, thread);
+        finish_k(t);
+        if constexpr (!Schedule::kOneV) finish_v(t);
         sync_block();  // the first tiles have landed
       } else {
         cp_async_wait<Schedule::kPendingAtTop>();
+        finish_k(t);
+        if constexpr (!Schedule::kOneV) finish_v(t);
         sync_block();  // this step's tiles have landed, and all warps are done with the last step's
         issue(t);
       }

@@ -23,6 +23,7 @@ struct Tf32Math {
   static constexpr int kOutTiles = padded_fp32_dim(kTraits.head_dim_v) / 8;
   static constexpr int kWideTiles = kOutTiles / 4 * 4;  // of which four share a load
   static constexpr Precision kPrecision = kTraits.precision;
+  static constexpr bool kSplit = kPrecision == Precision::kTf32x3;
   static constexpr bool kResident = kConfig.q_in_regs != 0;
   using Softmax = OnlineSoftmax<kRowTiles, kConfig.lazy_rescale != 0>;
   template <int kCount>
@@ -35,6 +36,12 @@ struct Tf32Math {
   template <int kThreads, class Tile>
   FT_DEVICE static void load_tile(const Tile& to, const float* from, i64 row_stride, int rows_left, int thread) {
     copy_fp32<kConfig.copy, kThreads>(to, from, row_stride, rows_left, thread);
+  }
+
+  /// Before the barrier behind which all warps read a tile that this thread has waited for its part of.
+  template <int kThreads, class Tile>
+  FT_DEVICE static void finish_tile(const Tile& tile, int thread) {
+    if constexpr (!kSplit) round_own_copies<kConfig.copy, kThreads>(tile, thread);
   }
 
   /// A lane's places in V: its even key and its odd one, each for four neighbouring dims and, past the last 32, for
@@ -56,13 +63,7 @@ struct Tf32Math {
 #pragma unroll
     for (int i = 0; i < kRowTiles; ++i)
 #pragma unroll
-      for (int step = 0; step < kHeld; ++step) {
-        ldmatrix_x4(to.at[i][step], from.at(i * 16, step * 2));
-        if constexpr (kPrecision == Precision::kTf32) {  // once; split they would be twice as many
-#pragma unroll
-          for (int e = 0; e < 4; ++e) to.at[i][step][e] = round_to_tf32(float_of(to.at[i][step][e]));
-        }
-      }
+      for (int step = 0; step < kHeld; ++step) ldmatrix_x4(to.at[i][step], from.at(i * 16, step * 2));
   }
 
   /// S += Q K^T.
@@ -77,12 +78,7 @@ struct Tf32Math {
         u32 words[4];
         if constexpr (!kResident) ldmatrix_x4(words, q.at(i * 16, step * 2));
 #pragma unroll
-        for (int e = 0; e < 4; ++e) {
-          if constexpr (kResident && kPrecision == Precision::kTf32)
-            a[i].big[e] = resident.at[i][step][e];
-          else
-            a[i].set(e, float_of(kResident ? resident.at[i][kResident ? step : 0][e] : words[e]));
-        }
+        for (int e = 0; e < 4; ++e) set(a[i], e, kResident ? resident.at[i][kResident ? step : 0][e] : words[e]);
       }
 #pragma unroll
       for (int n = 0; n < kColTiles; n += 2) {
@@ -90,7 +86,7 @@ struct Tf32Math {
         ldmatrix_x4(words, k.at(n * 8, step * 2));
         Parts<4> b;
 #pragma unroll
-        for (int e = 0; e < 4; ++e) b.set(e, float_of(words[e]));
+        for (int e = 0; e < 4; ++e) set(b, e, words[e]);
 #pragma unroll
         for (int pass = 0; pass < kPasses<kPrecision>; ++pass)
 #pragma unroll
@@ -102,39 +98,43 @@ struct Tf32Math {
     }
   }
 
-  /// P = exp(S - m), added to l, and O += P V, eight keys at a time.
+  /// P = exp(S - m), added to l, and O += P V. With kTf32x3 the sum over the step's keys is made apart and then added:
+  /// tensor cores cut what they add off at fp32's last bit, always towards zero, and over thousands of keys that would
+  /// cost more accuracy than the split gains.
   template <int kColTiles>
   FT_DEVICE void add_pv(Accumulator<kRowTiles, kOutTiles>& o, Softmax& softmax, Accumulator<kRowTiles, kColTiles>& s,
                         const ValueLanes& v) const {
-    if constexpr (kConfig.p == POperand::kShared) stage_probabilities(softmax, s);
+    if constexpr (kSplit) {
+      softmax.template exponentiate_in_place<0, kColTiles>(s);
 #pragma unroll
-    for (int step = 0; step < kColTiles; ++step) {
-      Parts<4> p[kRowTiles];
+      for (int n = 0; n < kOutTiles; n += values_at(n)) {
+        Accumulator<kRowTiles, 4> sum;
+        sum.clear();
 #pragma unroll
-      for (int i = 0; i < kRowTiles; ++i) probabilities(p[i], softmax, s, i, step);
+        for (int step = 0; step < kColTiles; ++step) {
+          Parts<4> p[kRowTiles];
 #pragma unroll
-      for (int n = 0; n < kWideTiles; n += 4) {
-        const Vec16 even = load_shared_16(v.even.at(step * 8, n * 2)), odd = load_shared_16(v.odd.at(step * 8, n * 2));
-        const u32 words[8] = {even.x, even.y, even.z, even.w, odd.x, odd.y, odd.z, odd.w};
-        Parts<8> b;
+          for (int i = 0; i < kRowTiles; ++i)
 #pragma unroll
-        for (int e = 0; e < 8; ++e) b.set(e, float_of(words[e]));
+            for (int e = 0; e < 4; ++e) p[i].split_probability(operand_word(e), s.at[i][step][e]);
+          multiply_values(sum, 0, p, v, step, n);
+        }
 #pragma unroll
-        for (int pass = 0; pass < kPasses<kPrecision>; ++pass)
+        for (int i = 0; i < kRowTiles; ++i)
 #pragma unroll
-          for (int j = 0; j < 4; ++j)
+          for (int j = 0; j < values_at(n); ++j)
 #pragma unroll
-            for (int i = 0; i < kRowTiles; ++i) multiply_pass(pass, o.at[i][n + j], p[i], b, j, j + 4);
+            for (int e = 0; e < 4; ++e) o.at[i][n + j][e] += sum.at[i][j][e];
       }
+    } else {
+      if constexpr (kConfig.p == POperand::kShared) stage_probabilities(softmax, s);
 #pragma unroll
-      for (int n = kWideTiles; n < kOutTiles; ++n) {
-        Parts<2> b;
-        b.set(0, float_of(load_shared(v.even_single.at(step * 8, n * 2))));
-        b.set(1, float_of(load_shared(v.odd_single.at(step * 8, n * 2))));
+      for (int step = 0; step < kColTiles; ++step) {
+        Parts<4> p[kRowTiles];
 #pragma unroll
-        for (int pass = 0; pass < kPasses<kPrecision>; ++pass)
+        for (int i = 0; i < kRowTiles; ++i) probabilities(p[i], softmax, s, i, step);
 #pragma unroll
-          for (int i = 0; i < kRowTiles; ++i) multiply_pass(pass, o.at[i][n], p[i], b, 0, 1);
+        for (int n = 0; n < kOutTiles; n += values_at(n)) multiply_values(o, n, p, v, step, n);
       }
     }
   }
@@ -171,6 +171,43 @@ struct Tf32Math {
   }
 
  private:
+  /// A register of a tile: rounded there, or to be split.
+  template <int kCount>
+  FT_DEVICE static void set(Parts<kCount>& parts, int i, u32 word) {
+    if constexpr (kSplit)
+      parts.split(i, float_of(word));
+    else
+      parts.take(i, word);
+  }
+
+  /// Accumulators that share the loads of V from accumulator n on.
+  FT_DEVICE static constexpr int values_at(int n) { return n < kWideTiles ? 4 : 1; }
+
+  /// Where element e of an accumulator of S is in the A operand: rows g and g + 8 of the even key, then of the odd one.
+  FT_DEVICE static constexpr int operand_word(int e) { return e / 2 + e % 2 * 2; }
+
+  /// Accumulators [to, to + values_at(n)) += P V of eight keys, V's columns those of O's accumulator n and its mates.
+  template <int kTiles>
+  FT_DEVICE static void multiply_values(Accumulator<kRowTiles, kTiles>& sum, int to, const Parts<4> (&p)[kRowTiles],
+                                        const ValueLanes& v, int step, int n) {
+    Parts<8> b;
+    if (n < kWideTiles) {
+      const Vec16 even = load_shared_16(v.even.at(step * 8, n * 2)), odd = load_shared_16(v.odd.at(step * 8, n * 2));
+      const u32 words[8] = {even.x, even.y, even.z, even.w, odd.x, odd.y, odd.z, odd.w};
+#pragma unroll
+      for (int e = 0; e < 8; ++e) set(b, e, words[e]);
+    } else {
+      set(b, 0, load_shared(v.even_single.at(step * 8, n * 2)));
+      set(b, 4, load_shared(v.odd_single.at(step * 8, n * 2)));
+    }
+#pragma unroll
+    for (int pass = 0; pass < kPasses<kPrecision>; ++pass)
+#pragma unroll
+      for (int j = 0; j < values_at(n); ++j)
+#pragma unroll
+        for (int i = 0; i < kRowTiles; ++i) multiply_pass(pass, sum.at[i][to + j], p[i], b, j, j + 4);
+  }
+
   FT_DEVICE static void store_four(float* row, int dim, const float (&values)[4], bool aligned) {
     if (aligned && kTraits.head_dim_v % 4 == 0) {
       if (dim < kTraits.head_dim_v)
@@ -189,7 +226,7 @@ struct Tf32Math {
     return x;
   }
 
-  /// The A operand of eight keys: words of rows g and g + 8, first of the lane's even key and then of its odd one.
+  /// The A operand of eight keys.
   template <int kColTiles>
   FT_DEVICE void probabilities(Parts<4>& p, Softmax& softmax, const Accumulator<kRowTiles, kColTiles>& s, int i,
                                int step) const {
@@ -197,7 +234,8 @@ struct Tf32Math {
       ldmatrix_x4(p.big, lanes_by_rows(p_tile(), warp_row, lane).at(i * 16, step * 2));
     } else {
 #pragma unroll
-      for (int e = 0; e < 4; ++e) p.set(e / 2 + e % 2 * 2, exponential(softmax, s.at[i][step][e], i, e / 2));
+      for (int e = 0; e < 4; ++e)
+        p.take(operand_word(e), round_positive_to_tf32(exponential(softmax, s.at[i][step][e], i, e / 2)));
     }
   }
 
@@ -218,7 +256,7 @@ struct Tf32Math {
 #pragma unroll
         for (int e = 0; e < 4; ++e)
           store_shared(to.element(warp_row + i * 16 + (lane >> 2) + e / 2 * 8, n * 8 + e % 2 * 4 + (lane & 3)),
-                       round_to_tf32(exponential(softmax, s.at[i][n][e], i, e / 2)));
+                       round_positive_to_tf32(exponential(softmax, s.at[i][n][e], i, e / 2)));
     sync_warp();
   }
 };

@@ -116,4 +116,37 @@ FT_DEVICE void copy_fp32(const Tile& to, const float* from, i64 row_stride, int 
     copy_elements<kThreads, kCopy == Fp32Copy::kAsync4>(to, from, row_stride, rows_left, thread);
 }
 
+/// Rounds, in place, what this thread copied and has waited for: once for all warps that will read it, and before the
+/// barrier that they wait at anyway.
+template <Fp32Copy kCopy, int kThreads, class Tile>
+FT_DEVICE void round_own_copies(const Tile& tile, int thread) {
+  const auto round_chunk = [&](int row, int chunk) {
+    const u32 at = tile.at(row, chunk);
+    const Vec16 v = load_shared_16(at);
+    store_shared_16(at, {round_to_tf32(float_of(v.x)), round_to_tf32(float_of(v.y)), round_to_tf32(float_of(v.z)),
+                         round_to_tf32(float_of(v.w))});
+  };
+  if constexpr (kCopy == Fp32Copy::kAsync16) {
+    using Shape = CopyShape<Tile, kThreads>;
+    const int first_row = thread / Shape::kLanes, first_chunk = thread % Shape::kLanes;
+    if (kThreads % Shape::kLanes != 0 && first_row >= Shape::kRowStep) return;
+#pragma unroll 4
+    for (int step = 0; step < Shape::kSteps; ++step) {
+      const int row = first_row + step * Shape::kRowStep;
+      if (!Shape::kEven && row >= Tile::kRows) continue;
+#pragma unroll
+      for (int group = 0; group < Shape::kGroups; ++group) round_chunk(row, first_chunk + group * Shape::kLanes);
+    }
+  } else if constexpr (kCopy == Fp32Copy::kPlain16) {
+    for (int i = thread; i < Tile::kRows * Tile::kChunks; i += kThreads)
+      round_chunk(i / Tile::kChunks, i % Tile::kChunks);
+  } else {
+    constexpr int kColumns = Tile::kChunks * 4;
+    for (int i = thread; i < Tile::kRows * kColumns; i += kThreads) {
+      const u32 at = tile.element(i / kColumns, i % kColumns);
+      store_shared(at, round_to_tf32(float_of(load_shared(at))));
+    }
+  }
+}
+
 }  // namespace flashtune

@@ -25,6 +25,7 @@ inline const Calls* calls = nullptr;  // set when the kernel is loaded
 
 // CUDA has these in the global namespace without a header.
 FT_DEVICE int min(int a, int b) { return a < b ? a : b; }
+FT_DEVICE u32 min(u32 a, u32 b) { return a < b ? a : b; }
 FT_DEVICE int max(int a, int b) { return a > b ? a : b; }
 
 FT_DEVICE int thread_index() { return sim::calls->thread_index(); }
