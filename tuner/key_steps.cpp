@@ -16,7 +16,8 @@ std::vector<double> key_steps(const Problem& p, int rows, int bc) {
       first = std::max<long long>(0, row + offset - p.window + 1);
       if (!p.causal) last = std::min(last, last_row + offset + p.window - 1);
     }
-    steps.push_back(last < first ? 0.0 : static_cast<double>(last / bc - first / bc + 1));
+    const long long count = last < first ? 0 : last / bc - first / bc + 1;
+    steps.push_back(static_cast<double>(count));
   }
   return steps;
 }
