@@ -55,6 +55,7 @@ enum class Outcome : int {
   kModelled,       // compiled and ranked by the cost model; no GPU was there
   kCompileError,   // NVRTC or ptxas refused it
   kSpills,         // compiled, but spills more than the limit: pruned before timing
+  kSerialised,     // compiled, but ptxas lets no two of its wgmma products overlap: pruned before timing
   kOverResources,  // needs more registers or shared memory than the device gives
   kWrong,          // ran, and its output is not the answer
   kCrashed,        // an illegal access, or twice found in flight
@@ -62,10 +63,11 @@ enum class Outcome : int {
   kOutOfMemory,    // the problem's tensors do not fit the device
 };
 constexpr const char* name_of(Outcome outcome) {
-  constexpr const char* kNames[] = {"in_flight",      "measured", "modelled", "compile_error", "spills",
-                                    "over_resources", "wrong",    "crashed",  "timed_out",     "out_of_memory"};
+  constexpr const char* kNames[] = {"in_flight", "measured",   "modelled",       "compile_error",
+                                    "spills",    "serialised", "over_resources", "wrong",
+                                    "crashed",   "timed_out",  "out_of_memory"};
   const int i = static_cast<int>(outcome);
-  return i >= 0 && i < 10 ? kNames[i] : nullptr;
+  return i >= 0 && i < 11 ? kNames[i] : nullptr;
 }
 
 /// What the compiler made of a candidate, read from its cubin.

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include "runtime/jit/cubin.h"
+
 namespace flashtune {
 namespace {
 
@@ -30,6 +32,8 @@ CompiledCandidate settle(const Queued& queued, const Compiled& compiled, const W
     book.end(
         result.trial, Outcome::kSpills,
         fmt::format("{} bytes spilled, the limit is {}", compiled.facts.spill_bytes, wave.options.spill_limit_bytes));
+  } else if (const std::string words = serialisation_in_log(compiled.log); !words.empty()) {
+    book.end(result.trial, Outcome::kSerialised, words);
   }
   return result;
 }

@@ -9,6 +9,7 @@
 #include "cache/error.h"
 #include "flashtune/shared/resources.h"
 #include "tuner/decode_model.h"
+#include "tuner/key_steps.h"
 #include "tuner/wgmma_model.h"
 
 namespace flashtune {
@@ -125,24 +126,6 @@ double round_of(const Case& c, const Demand& d, int blocks) {
   return std::max(blocks * busy(c, d, blocks), alone + waiting(c, alone));
 }
 
-/// Key steps of each query tile of one head.
-std::vector<double> steps_of(const Case& c) {
-  const Problem& p = c.problem;
-  const long long offset = static_cast<long long>(p.seq_kv) - p.seq_q, bc = c.config.bc, last_key = p.seq_kv - 1;
-  std::vector<double> steps;
-  for (long long row = 0; row < p.seq_q; row += c.config.br) {
-    const long long last_row = std::min<long long>(row + c.config.br, p.seq_q) - 1;
-    long long first = 0, last = last_key;
-    if (p.causal) last = std::min(last, last_row + offset);
-    if (p.window > 0) {
-      first = std::max<long long>(0, row + offset - p.window + 1);
-      if (!p.causal) last = std::min(last, last_row + offset + p.window - 1);
-    }
-    steps.push_back(last < first ? 0.0 : static_cast<double>(last / bc - first / bc + 1));
-  }
-  return steps;
-}
-
 /// Bytes from memory: each K and V tile again for every query tile whose head no longer lies in the L2.
 double memory_bytes(const Case& c, double total_steps, double tiles) {
   const Problem& p = c.problem;
@@ -221,7 +204,7 @@ double modelled_us(const Candidate& candidate, const Problem& problem, const Ker
   c.row_tiles = config.br / (16 * config.warps);
   c.dim = padded_dim(problem.head_dim);
   c.tile_bytes = 2.0 * config.bc * c.dim * size_of(problem.dtype);
-  const std::vector<double> steps = steps_of(c);
+  const std::vector<double> steps = key_steps(problem, config.br, config.bc);
   double total = 0;
   for (const double s : steps) total += s;
   total *= 1.0 * problem.heads * problem.batch;

@@ -10,11 +10,6 @@ namespace {
 
 using Config = PrefillMmaConfig;
 
-bool lacks_smem(const Config& config, const KernelTraits& traits, const ArchLimits& limits) {
-  const Rejection rejection = rejection_of(config, traits, limits);
-  return rejection == Rejection::kSmemPerBlock || rejection == Rejection::kSmemPerSm;
-}
-
 /// Rows of a block and the warps that split them: 16 rows a warp, then 32, then 48. Small blocks are for short queries.
 std::vector<Config> tile_rows() {
   constexpr std::array<std::array<int, 2>, 8> kShapes = {
@@ -80,14 +75,13 @@ std::vector<Config> prefill_mma_points(const KernelTraits& traits, const ArchLim
   configs = cross(configs, &Config::q_smem_reuse, [&](const Config& c) {
     // Reuse costs a barrier and gives only room: it is for configs that do not fit without it.
     if (!c.q_in_regs) return std::vector<int>{0};
-    return std::vector<int>{lacks_smem(c, traits, limits) ? 1 : 0};
+    return std::vector<int>{lacks_smem(rejection_of(c, traits, limits)) ? 1 : 0};
   });
   configs = cross(configs, &Config::lazy_rescale, [](const Config&) { return std::vector<int>{0, 1}; });
   configs = cross(configs, &Config::order, [&](const Config&) {
     using Orders = std::vector<BlockOrder>;
-    return traits.causal && !traits.windowed
-               ? Orders{BlockOrder::kGrid, BlockOrder::kLongestFirst, BlockOrder::kSections}
-               : Orders{BlockOrder::kGrid};
+    return tiles_differ(traits) ? Orders{BlockOrder::kGrid, BlockOrder::kLongestFirst, BlockOrder::kSections}
+                                : Orders{BlockOrder::kGrid};
   });
   return cross(configs, &Config::load, [](const Config& c) {
     // With two V stages there is no barrier in the middle of a step, and so nothing for the order to move.

@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "cache/error.h"
+#include "cache/filesystem.h"
 
 namespace flashtune {
 namespace {
@@ -163,24 +164,15 @@ HostTensor read_tensor(const SafetensorsIndex& index, const std::string& name) {
 
 void write_safetensors(const std::filesystem::path& path, const std::map<std::string, HostTensor>& tensors,
                        const std::map<std::string, std::string>& metadata) {
-  const std::filesystem::path temporary = path.string() + ".partial";
   const std::string header = header_of(tensors, metadata);
-  std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
   std::array<char, kLengthBytes> length{};
   for (std::size_t i = 0; i < kLengthBytes; ++i) length[i] = static_cast<char>(header.size() >> (8 * i) & 0xffu);
-  file.write(length.data(), kLengthBytes);
-  file.write(header.data(), static_cast<std::streamsize>(header.size()));
-  for (const auto& [name, tensor] : tensors)
-    file.write(reinterpret_cast<const char*>(tensor.bytes.data()), static_cast<std::streamsize>(tensor.bytes.size()));
-  file.close();
-  std::error_code error;
-  if (file) std::filesystem::rename(temporary, path, error);
-  if (file && !error) return;
-  std::error_code ignored;
-  std::filesystem::remove(temporary, ignored);
-  throw Error(ErrorKind::kIo,
-              fmt::format("{} cannot be written{}{}; is the folder there, writable, and the disk not full?",
-                          path.string(), error ? ": " : "", error ? error.message() : ""));
+  replace_file(path, "tensors", [&](std::ostream& file) {
+    file.write(length.data(), kLengthBytes);
+    file.write(header.data(), static_cast<std::streamsize>(header.size()));
+    for (const auto& [name, tensor] : tensors)
+      file.write(reinterpret_cast<const char*>(tensor.bytes.data()), static_cast<std::streamsize>(tensor.bytes.size()));
+  });
 }
 
 }  // namespace flashtune

@@ -34,6 +34,7 @@ std::optional<Trial> TrialBook::known(const Trial& draft) {
     case Outcome::kOutOfMemory: return std::nullopt;
     case Outcome::kCompileError:
     case Outcome::kSpills:
+    case Outcome::kSerialised:
     case Outcome::kModelled: break;
     case Outcome::kMeasured:
     case Outcome::kOverResources:

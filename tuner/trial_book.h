@@ -27,7 +27,7 @@ class TrialBook {
   /// exist.
   Trial draft(const Candidate& candidate, const std::string& digest, const KernelFacts& facts = {}) const;
 
-  /// How the same trial ended before, when that still holds: compile failures, spills and models always; what a launch
+  /// How the same trial ended before, when that still holds: what the compiler showed and models always; what a launch
   /// showed, under this driver only. A trial found in flight for the second time is stored as kCrashed here. Being out
   /// of memory is never known: memory comes back.
   std::optional<Trial> known(const Trial& draft);

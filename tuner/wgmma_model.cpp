@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "tuner/key_steps.h"
+
 namespace flashtune {
 namespace {
 
@@ -39,17 +41,9 @@ double wgmma_us(const PrefillWgmmaConfig& c, const Problem& p, const KernelFacts
   const double tiles_of_head = static_cast<double>(query_tiles(c, p));
   const double tiles = tiles_of_head * p.batch * (c.pack_gqa ? p.kv_heads : p.heads);
   // Steps of the average and of the longest tile.
-  const int rows = query_rows(c) / (c.pack_gqa ? group_of(p) : 1);
+  const int rows = std::max(query_rows(c) / (c.pack_gqa ? group_of(p) : 1), 1);
   double longest = 0, total = 0;
-  for (double first = 0; first < p.seq_q; first += std::max(rows, 1)) {
-    double end = p.seq_kv, begin = 0;
-    const double shift = 1.0 * p.seq_kv - p.seq_q, last = std::min(first + rows, 1.0 * p.seq_q);
-    if (p.causal) end = std::min(end, last + shift);
-    if (p.window > 0) begin = std::max(0.0, first + shift - p.window + 1);
-    if (p.window > 0 && !p.causal) end = std::min(end, last + shift + p.window - 1);
-    const double steps = end > begin ? std::ceil(end / c.bc) - std::floor(begin / c.bc) : 0;
-    longest = std::max(longest, steps), total += steps;
-  }
+  for (const double steps : key_steps(p, rows, c.bc)) longest = std::max(longest, steps), total += steps;
   const double average = total / tiles_of_head;
   const double between = (c.q_stages == 2 && c.tiles != Tiles::kPlain ? 0.5 : 1.0) * (kTileStart + kTileEnd);
   const double slots = std::max(device.key.sm_count, 1) * resident;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "runtime/dispatch/plan.h"
 #include "tuner/family_space.h"
 
 namespace flashtune {
@@ -33,23 +34,6 @@ std::vector<Config> with_schedules(const std::vector<Config>& configs) {
   return out;
 }
 
-/// What has usually paid on the H200 (docs/performance.md), where it is admitted.
-Config with_usual(Config c, const KernelTraits& traits, const ArchLimits& limits) {
-  const auto fits = [&](const Config& config) {
-    const Rejection why = rejection_of(config, traits, limits);
-    return why != Rejection::kSmemPerBlock && why != Rejection::kSmemPerSm;
-  };
-  c.producer_regs = c.warpgroups == 3 ? 32 : 24;
-  c.rescale_early = c.flow == Flow::kSerial ? 0 : 1;
-  const bool uneven = traits.causal && !traits.windowed;
-  c.tiles = uneven ? Tiles::kDynamic : Tiles::kStatic;
-  c.order = uneven ? BlockOrder::kSections : BlockOrder::kGrid;
-  c.early = 1;
-  c.q_stages = 2;
-  if (!fits(c)) c.q_stages = 1;
-  return c;
-}
-
 /// Narrow key tiles cannot feed the tensor cores unless several blocks share an SM.
 bool too_narrow(const Config& c, const KernelTraits& traits) {
   const int least = traits.head_dim <= 128 ? 64 : 32;
@@ -73,9 +57,8 @@ std::vector<Config> prefill_wgmma_points(const KernelTraits& traits, const ArchL
     // One stage waits for every copy: only for tiles of which two do not fit. A fourth hides what three already do.
     Config two = c;
     two.stages = 2;
-    const Rejection why = rejection_of(two, traits, limits);
-    const bool no_room = why == Rejection::kSmemPerBlock || why == Rejection::kSmemPerSm;
-    return no_room ? std::vector<int>{1} : traits.head_dim > 64 ? std::vector<int>{2, 3} : std::vector<int>{2, 3, 4};
+    if (lacks_smem(rejection_of(two, traits, limits))) return std::vector<int>{1};
+    return traits.head_dim > 64 ? std::vector<int>{2, 3} : std::vector<int>{2, 3, 4};
   });
   std::vector<Config> points;
   for (Config c : with_schedules(configs)) {

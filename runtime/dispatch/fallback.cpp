@@ -25,7 +25,9 @@ constexpr std::array kAnyHeads = {Shape{64, 64, 4, 1, 1}, Shape{64, 32, 4, 1, 1}
 
 /// Causal tiles differ in length; the longest first, in sections that stay in the L2, is within 2% of the best order in
 /// every causal cell measured on the H200 (docs/performance.md).
-BlockOrder order_for(const Problem& p) { return p.causal && p.window == 0 ? BlockOrder::kSections : BlockOrder::kGrid; }
+BlockOrder order_for(const KernelTraits& traits) {
+  return tiles_differ(traits) ? BlockOrder::kSections : BlockOrder::kGrid;
+}
 
 /// The shape with the most resident blocks whose registers are not expected to spill; nothing when it is not admitted.
 template <class Config>
@@ -46,7 +48,7 @@ std::optional<Candidate> admitted(const Shape& shape, const Problem& problem, co
   config.br = shape.br, config.bc = shape.bc, config.warps = shape.warps;
   config.k_stages = shape.k_stages, config.v_stages = shape.v_stages;
   config.lazy_rescale = 1;  // never measured slower by more than the noise, up to 10% faster
-  config.order = order_for(problem);
+  config.order = order_for(traits);
   config.smem = problem.head_dim % 64 == 0 && problem.head_dim_v % 64 == 0 ? SmemLayout::kXor : SmemLayout::kPad;
   return most_resident(config, problem, limits);
 }
@@ -66,18 +68,13 @@ constexpr std::array kWgmmaShapes = {WgmmaShape{64, 3, 128, 3}, WgmmaShape{96, 2
                                      WgmmaShape{192, 2, 96, 2}, WgmmaShape{256, 2, 80, 2}, WgmmaShape{256, 1, 64, 1}};
 
 std::optional<Candidate> fallback_of_wgmma(const Problem& p, const ArchLimits& limits) {
-  PrefillWgmmaConfig config;
-  const bool uneven = p.causal && p.window == 0;
-  config.turns = Turns::kProducts;
-  config.rescale_early = config.early = 1;
-  config.tiles = uneven ? Tiles::kDynamic : Tiles::kStatic;
-  config.order = order_for(p);
   for (const WgmmaShape& shape : kWgmmaShapes) {
     if (p.head_dim > shape.most_dim) continue;
+    PrefillWgmmaConfig config;
     config.warpgroups = shape.warpgroups, config.bc = shape.bc, config.stages = shape.stages;
-    config.producer_regs = shape.warpgroups == 3 ? 32 : 24;
-    for (config.q_stages = 2; config.q_stages >= 1; --config.q_stages)
-      if (rejection_of(Candidate{config}, p, limits) == Rejection::kNone) return Candidate{config};
+    config.turns = Turns::kProducts;
+    const Candidate candidate{with_usual(config, traits_of(p), limits)};
+    if (rejection_of(candidate, p, limits) == Rejection::kNone) return candidate;
   }
   return std::nullopt;
 }
@@ -137,6 +134,17 @@ Candidate fallback_of_decode(const Problem& problem, const ArchLimits& limits) {
 }
 
 }  // namespace
+
+PrefillWgmmaConfig with_usual(PrefillWgmmaConfig c, const KernelTraits& traits, const ArchLimits& limits) {
+  c.producer_regs = c.warpgroups == 3 ? 32 : 24;
+  c.rescale_early = c.flow == Flow::kSerial ? 0 : 1;
+  c.tiles = tiles_differ(traits) ? Tiles::kDynamic : Tiles::kStatic;
+  c.order = order_for(traits);
+  c.early = 1;
+  c.q_stages = 2;
+  if (lacks_smem(rejection_of(c, traits, limits))) c.q_stages = 1;
+  return c;
+}
 
 Candidate fallback(const Problem& problem, const ArchLimits& limits) {
   if (problem.op == Op::kAppend) return {KvAppendConfig{}};

@@ -89,6 +89,10 @@ Resources resources_of(const Candidate& candidate, const KernelTraits& traits, c
 /// The limits of a device: its architecture's, with its own number of SMs where that is known.
 ArchLimits limits_of(const DeviceKey& device);
 
+/// A config of prefill_wgmma whose tile, stages and schedule are chosen, with the rest as it has usually paid on the
+/// H200 (docs/performance.md).
+PrefillWgmmaConfig with_usual(PrefillWgmmaConfig config, const KernelTraits& traits, const ArchLimits& limits);
+
 /// The built-in default: a config for every supported problem on every architecture, admitted by rejection_of.
 Candidate fallback(const Problem& problem, const ArchLimits& limits);
 

@@ -189,6 +189,15 @@ int spill_bytes_of_log(std::string_view log) {
   return sum_before(log, " bytes spill stores") + sum_before(log, " bytes spill loads");
 }
 
+std::string serialisation_in_log(std::string_view log) {
+  const std::size_t at = log.find("wgmma.mma_async instructions are serialized");
+  if (at == std::string_view::npos) return {};
+  const std::size_t before = log.rfind('\n', at), begin = before == std::string_view::npos ? 0 : before + 1;
+  const std::string_view line = log.substr(begin, log.find('\n', at) - begin);
+  const std::size_t prefix = line.find(": ");  // of "ptxas info    : "
+  return std::string(line.substr(prefix == std::string_view::npos ? 0 : prefix + 2));
+}
+
 std::map<std::string, int> instruction_mix(std::string_view cubin, std::string_view entry) {
   constexpr std::uint64_t kInstructionBytes = 16;
   const Elf elf(cubin);

@@ -70,6 +70,24 @@ extern "C" __global__ void __launch_bounds__(256, 6) kernel(float* x) {
 }
 )";
 
+/// One wgmma product, started by all or, which ptxas cannot follow, under a condition.
+std::string product(bool under_condition) {
+  return std::string(
+             "#include \"flashtune/primitives/memory.cuh\"\n"
+             "#include \"flashtune/primitives/warpgroup.cuh\"\n"
+             "#include \"flashtune/primitives/wgmma.cuh\"\n"
+             "using namespace flashtune;\n"
+             "extern \"C\" __global__ void __launch_bounds__(128) kernel(float* x) {\n"
+             "  float d[8][4] = {};\n"
+             "  const auto tile = wgmma_operand(dynamic_smem(), 1024, 0);\n"
+             "  wgmma_fence();\n") +
+         (under_condition ? "  if (x[threadIdx.x] > 0)\n" : "") +
+         "    Wgmma<64>::start<Dtype::kBf16>(d, tile, tile), wgmma_commit();\n"
+         "  wgmma_wait<0>();\n"
+         "  x[threadIdx.x] = d[1][0];\n"
+         "}\n";
+}
+
 TEST(Nvrtc, TellsItsFullVersionAndWhereItLies) {
   const std::string version = nvrtc().version();
   EXPECT_EQ(version.rfind("nvrtc ", 0), 0u) << version;
@@ -105,6 +123,14 @@ TEST(Nvrtc, CountsSpillsInTheLogTheStackAndTheCode) {
   const auto mix = instruction_mix(compiled.cubin, "kernel");
   EXPECT_GT(mix.count("STL"), 0u);
   EXPECT_GT(mix.count("LDL"), 0u);
+}
+
+TEST(Nvrtc, SaysInTheLogWhereProductsAreSerialised) {
+  for (const bool under_condition : {false, true}) {
+    const Compiled compiled = compile(product(under_condition), "sm_90a");
+    ASSERT_TRUE(compiled.ok) << compiled.log;
+    EXPECT_EQ(serialisation_in_log(compiled.log).empty(), !under_condition) << compiled.log;
+  }
 }
 
 TEST(Nvrtc, RefusesABadSourceAsDataWithFileAndLine) {

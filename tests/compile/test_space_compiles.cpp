@@ -14,6 +14,7 @@
 
 #include "cache/codec.h"
 #include "runtime/dispatch/plan.h"
+#include "runtime/jit/cubin.h"
 #include "runtime/jit/kernel_compiler.h"
 #include "tuner/compile_pool.h"
 #include "tuner/space.h"
@@ -99,7 +100,7 @@ std::string describe(const KernelSpec& spec) {
 
 /// What a run is summed up by.
 struct Tally {
-  int kernels = 0, refused = 0, broken_promises = 0, promised = 0, spilling = 0, pruned = 0;
+  int kernels = 0, refused = 0, broken_promises = 0, promised = 0, spilling = 0, pruned = 0, serialised = 0;
   int largest_excess = 0;  // registers that the compiler took beyond the prediction, where nothing spilled
   double seconds = 0;
 };
@@ -122,6 +123,7 @@ void check(const KernelSpec& spec, const Compiled& compiled, Tally& tally) {
   EXPECT_LE(compiled.facts.smem_static, spec.arch >= 90 ? 1024 : 0) << describe(spec);
   if (compiled.facts.spill_bytes > 0) ++tally.spilling;
   if (compiled.facts.spill_bytes > kSpillLimit) ++tally.pruned;
+  if (!serialisation_in_log(compiled.log).empty()) ++tally.serialised;
   if (promises_no_spill(spec.candidate, spec.traits, limits)) {
     ++tally.promised;
     if (compiled.facts.spill_bytes > 0) ++tally.broken_promises;
@@ -153,8 +155,9 @@ Tally compile_all(const std::vector<Cell>& cells, bool everything) {
   }
   fmt::print(
       "{} kernels compiled in {:.0f} core seconds: {} refused, {} spill, {} beyond the limit; {} were promised not to, "
-      "{} of them did\n",
-      tally.kernels, tally.seconds, tally.refused, tally.spilling, tally.pruned, tally.promised, tally.broken_promises);
+      "{} of them did; {} are serialised\n",
+      tally.kernels, tally.seconds, tally.refused, tally.spilling, tally.pruned, tally.promised, tally.broken_promises,
+      tally.serialised);
   return tally;
 }
 
@@ -164,6 +167,19 @@ TEST(SpaceCompiles, APairwiseCoverOfEveryArchitecture) {
   EXPECT_LE(tally.kernels, 800);
   EXPECT_GE(tally.kernels, 300);
   EXPECT_GT(tally.promised, tally.kernels / 4) << "a promise that is never made promises nothing";
+}
+
+TEST(SpaceCompiles, TheDefaultsOfHopperOverlapTheirProducts) {
+  const KernelCompiler compiler({});
+  for (const int head_dim : {64, 96, 128, 192, 256})
+    for (const bool causal : {false, true}) {
+      Problem p;
+      p.heads = p.kv_heads = 8, p.seq_q = p.seq_kv = 4096, p.head_dim = p.head_dim_v = head_dim, p.causal = causal;
+      p = with_layout(p, Layout::kBshd);
+      const KernelSpec spec{fallback(p, limits_of(90)), traits_of(p), 90};
+      EXPECT_EQ(spec.candidate.family(), Family::kPrefillWgmma) << describe(spec);
+      EXPECT_EQ(serialisation_in_log(compiler.compile(spec).log), "") << describe(spec);
+    }
 }
 
 TEST(SpaceCompiles, EverythingThatIsAdmitted) {

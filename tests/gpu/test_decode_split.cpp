@@ -3,13 +3,10 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "cache/codec.h"
-#include "runtime/jit/kernel_compiler.h"
-#include "tests/support/gpu.h"
+#include "tests/support/attention_gpu.h"
+#include "tests/support/cover.h"
 #include "tests/support/wrong_cache.h"
-#include "tuner/compile_pool.h"
-#include "tuner/space.h"
-#include "tuner/validate.h"
+#include "tuner/device_inputs.h"
 
 namespace flashtune {
 namespace {
@@ -25,40 +22,10 @@ Problem decode(int batch, int heads, int kv_heads, int new_rows, int seq_kv, int
   return with_layout(p, Layout::kBshd);
 }
 
-class DecodeSplitOnGpu : public GpuTest {
- protected:
-  ArchLimits limits() { return limits_of(device().info().key.arch); }
-
-  Verdict judge(Validator& validator, const Candidate& candidate, const Compiled& compiled, const Problem& problem) {
-    if (!compiled.ok) return {false, "does not compile: " + compiled.log};
-    const LoadedCandidate loaded = load_candidate(device(), compiled.cubin, candidate, traits_of(problem), limits());
-    const TileSteps steps = tile_steps(candidate);
-    Workspace workspace(device());
-    return validator.judge(
-        [&](const Problem& p, const Tensors& tensors) {
-          const Plan plan = make_plan(candidate, p, limits());
-          launch_plan(device(), loaded, plan, tensors, workspace.poisoned(plan), nullptr);
-          device().synchronize();
-        },
-        steps.rows, steps.keys);
-  }
-
-  void expect_right(const Problem& problem, const std::vector<Candidate>& candidates) {
-    CompilePool pool([this](const KernelSpec& spec) { return compiler_.compile(spec); }, 0);
-    Validator validator(device(), problem, default_scale(problem), 64);
-    std::vector<int> tickets;
-    for (const Candidate& c : candidates) tickets.push_back(pool.submit({c, traits_of(problem), limits().arch}));
-    for (std::size_t i = 0; i < candidates.size(); ++i) {
-      const Verdict verdict = judge(validator, candidates[i], pool.wait(tickets[i]), problem);
-      EXPECT_TRUE(verdict.ok) << candidate_to_text(candidates[i]) << " of " << problem_to_text(problem) << ": "
-                              << verdict.why;
-    }
-  }
-
-  KernelCompiler compiler_{KernelCompiler::Options{}};
-};
+using DecodeSplitOnGpu = AttentionOnGpu;
 
 TEST_F(DecodeSplitOnGpu, IsRightForEveryHeadDimMaskAndGroup) {
+  std::vector<Assignment> all;
   int turn = 0;
   for (const int head_dim : {8, 24, 40, 64, 72, 80, 96, 112, 128, 160, 192, 200, 256})
     for (const int window : {0, 70})
@@ -71,14 +38,15 @@ TEST_F(DecodeSplitOnGpu, IsRightForEveryHeadDimMaskAndGroup) {
         p.causal = turn % 5 != 0;
         p.window = window;
         p = with_layout(p, turn % 3 == 0 ? Layout::kBhsd : Layout::kBshd);
-        expect_right(p, {fallback(p, limits())});
+        all.push_back({p, {fallback(p, limits())}, default_scale(p)});
       }
+  expect_right(all);
 }
 
 TEST_F(DecodeSplitOnGpu, IsRightInEveryPairOfAxisValues) {
   for (const Problem& p :
        {decode(2, 8, 2, 1, 3000, 128), decode(2, 16, 2, 3, 1500, 64, 32), decode(1, 4, 4, 1, 900, 200)}) {
-    std::vector<Candidate> cover = pairwise_cover(enumerate(traits_of(p), limits()));
+    std::vector<Candidate> cover = cover_of(Family::kDecodeSplit, p, limits());
     int splits = 0;
     for (Candidate& candidate : cover) std::get<DecodeSplitConfig>(candidate.config).splits = 1 + splits++ % 16;
     expect_right(p, cover);
@@ -87,7 +55,7 @@ TEST_F(DecodeSplitOnGpu, IsRightInEveryPairOfAxisValues) {
 
 TEST_F(DecodeSplitOnGpu, LengthsAndPagesThatCannotBeTouchNobodyElse) {
   const Candidate candidate{WrongCache::config()};
-  const Compiled compiled = compiler_.compile({candidate, traits_of(WrongCache::problem()), limits().arch});
+  const Compiled compiled = compile(candidate, WrongCache::problem());
   ASSERT_TRUE(compiled.ok) << compiled.log;
   const LoadedCandidate loaded =
       load_candidate(device(), compiled.cubin, candidate, traits_of(WrongCache::problem()), limits());
@@ -118,7 +86,7 @@ TEST_F(DecodeSplitOnGpu, ACapturedStepReadsTheLengthsOfItsReplay) {
     DecodeSplitConfig config = WrongCache::config();
     config.splits = 4, config.merge = merge;
     const Candidate candidate{config};
-    const Compiled compiled = compiler_.compile({candidate, traits_of(p), limits().arch});
+    const Compiled compiled = compile(candidate, p);
     ASSERT_TRUE(compiled.ok) << compiled.log;
     const LoadedCandidate loaded = load_candidate(device(), compiled.cubin, candidate, traits_of(p), limits());
     const HostTensors host = make_inputs(p, InputKind::kNormal, 1);

@@ -8,13 +8,13 @@
 #include "runtime/dispatch/plan.h"
 #include "runtime/jit/kernel_compiler.h"
 #include "tests/sim/bench.h"
+#include "tests/support/cover.h"
 #include "tests/support/gpu.h"
-#include "tuner/space.h"
+#include "tuner/compile_pool.h"
+#include "tuner/family_space.h"
 
 namespace flashtune {
 namespace {
-
-constexpr int kProblems = 50;  // of each family
 
 /// Small enough for the simulator, of any mask, group, dtype and layout.
 Problem random_problem(std::mt19937& random) {
@@ -42,35 +42,61 @@ Problem random_decode(std::mt19937& random, Lengths& lengths) {
 
 class SimAgreement : public GpuTest {
  protected:
-  /// Random problems of one family, each with a random config of its cover.
+  int arch() const { return device().info().key.arch; }
+
+  /// `count` random problems, each with a random config of the family.
   template <class Draw>
-  void expect_agreement(Draw draw);
+  void expect_agreement(Family family, int count, Draw draw);
 };
 
+/// One of a cover, or an alternative to it.
+Candidate random_candidate(Family family, const Problem& p, const ArchLimits& limits, std::mt19937& random) {
+  const std::vector<Candidate> cover = cover_of(family, p, limits);
+  Candidate candidate = cover[random() % cover.size()];
+  if (auto* decode = std::get_if<DecodeSplitConfig>(&candidate.config))
+    decode->splits = 1 + static_cast<int>(random() % 5);
+  if (auto* wgmma = std::get_if<PrefillWgmmaConfig>(&candidate.config))
+    if (const auto others = alternatives_of(*wgmma, p, limits); !others.empty() && random() % 2 == 0)
+      *wgmma = others[random() % others.size()];
+  return candidate;
+}
+
 template <class Draw>
-void SimAgreement::expect_agreement(Draw draw) {
-  const int arch = device().info().key.arch;
-  SimDevice sim(arch);
+void SimAgreement::expect_agreement(Family family, int count, Draw draw) {
+  struct Case {
+    Problem problem;
+    Lengths lengths;
+    Candidate candidate;
+  };
+  const ArchLimits limits = limits_of(arch());
+  std::mt19937 random(11);
+  std::vector<Case> cases(static_cast<std::size_t>(count));
   const SimCompiler sim_compiler;
   KernelCompiler::Options options;
   options.max_cuda_major = device().info().cuda_version / 1000;
   const KernelCompiler gpu_compiler(options);
-  std::mt19937 random(11);
-  for (int i = 0; i < kProblems; ++i) {
-    Lengths lengths;
-    const Problem p = draw(random, lengths);
-    const std::vector<Candidate> cover = pairwise_cover(enumerate(traits_of(p), limits_of(arch)));
-    Candidate candidate = cover[random() % cover.size()];
-    if (auto* decode = std::get_if<DecodeSplitConfig>(&candidate.config)) decode->splits = 1 + i % 5;
-    const std::string what = candidate_to_text(candidate) + ", " + problem_to_text(p);
+  // The host's compiler takes seconds for what NVRTC compiles in one: each of a case's two compiles is a ticket.
+  CompilePool on_host([&](const KernelSpec& spec) { return sim_compiler.compile(spec); }, 0);
+  CompilePool on_nvrtc([&](const KernelSpec& spec) { return gpu_compiler.compile(spec); }, 2);
+  for (Case& c : cases) {
+    c.problem = draw(random, c.lengths);
+    c.candidate = random_candidate(family, c.problem, limits, random);
+    on_host.submit({c.candidate, traits_of(c.problem), arch()});
+    on_nvrtc.submit({c.candidate, traits_of(c.problem), arch()});
+  }
 
+  SimDevice sim(arch());
+  int ticket = 0;
+  for (const auto& [p, lengths, candidate] : cases) {
+    const std::string what = candidate_to_text(candidate) + ", " + problem_to_text(p);
     AttentionCase on_sim(sim, p, InputKind::kNormal, lengths), on_gpu(device(), p, InputKind::kNormal, lengths);
-    const SimKernel sim_kernel = load_kernel(sim, sim_compiler, candidate, traits_of(p));
-    EXPECT_EQ(on_sim.fault_of(sim_kernel), "") << what;
-    const Compiled compiled = gpu_compiler.compile({candidate, traits_of(p), arch});
-    ASSERT_TRUE(compiled.ok) << what << "\n" << compiled.log;
-    const LoadedCandidate loaded = load_candidate(device(), compiled.cubin, candidate, traits_of(p), limits_of(arch));
-    EXPECT_EQ(on_gpu.fault_of(candidate, loaded), "") << what;
+    const auto load = [&, &candidate = candidate, &p = p](Device& on, const Compiled& compiled) {
+      if (!compiled.ok) throw Error(ErrorKind::kCompile, what + "\n" + compiled.log);
+      return load_candidate(on, compiled.cubin, candidate, traits_of(p), limits);
+    };
+    EXPECT_EQ(on_sim.fault_of(candidate, load(sim, on_host.wait(ticket))), "") << what;
+    EXPECT_EQ(on_gpu.fault_of(candidate, load(device(), on_nvrtc.wait(ticket))), "") << what;
+    ++ticket;
 
     const OutputFault fault = scan_output(p, on_sim.output(), on_gpu.output(), on_gpu.bounds(), lengths);
     EXPECT_FALSE(fault.found) << what << ": " << fault.why;
@@ -78,10 +104,15 @@ void SimAgreement::expect_agreement(Draw draw) {
 }
 
 TEST_F(SimAgreement, PrefillOutputsDifferByRoundingAlone) {
-  expect_agreement([](std::mt19937& random, Lengths&) { return random_problem(random); });
+  expect_agreement(Family::kPrefillMma, 50, [](std::mt19937& random, Lengths&) { return random_problem(random); });
 }
 
-TEST_F(SimAgreement, DecodeOutputsDifferByRoundingAlone) { expect_agreement(random_decode); }
+TEST_F(SimAgreement, WgmmaOutputsDifferByRoundingAlone) {
+  if (arch() != 90) GTEST_SKIP() << "wgmma is an instruction of sm_90 alone";
+  expect_agreement(Family::kPrefillWgmma, 20, [](std::mt19937& random, Lengths&) { return random_problem(random); });
+}
+
+TEST_F(SimAgreement, DecodeOutputsDifferByRoundingAlone) { expect_agreement(Family::kDecodeSplit, 50, random_decode); }
 
 }  // namespace
 }  // namespace flashtune

@@ -9,7 +9,7 @@
 #include "cache/codec.h"
 #include "runtime/dispatch/plan.h"
 #include "tests/sim/bench.h"
-#include "tuner/space.h"
+#include "tests/support/cover.h"
 #include "tuner/validate.h"
 
 namespace flashtune {
@@ -22,13 +22,6 @@ struct Masking {
 };
 constexpr Masking kMaskings[] = {{false, 0}, {true, 0}, {false, 37}, {true, 50}};
 
-/// A covering set of one family's configs.
-std::vector<Candidate> cover_of(Family family, const Problem& p) {
-  Space space = enumerate(traits_of(p), limits_of(kArch));
-  std::erase_if(space.admitted, [&](const Candidate& c) { return c.family() != family; });
-  return pairwise_cover(space);
-}
-
 class EachHeadDim : public testing::TestWithParam<int> {};
 
 TEST_P(EachHeadDim, IsRightUnderEveryMaskAndSchedule) {
@@ -40,7 +33,7 @@ TEST_P(EachHeadDim, IsRightUnderEveryMaskAndSchedule) {
     p = with_layout(p, layout);
     SimDevice device(kArch);
     Validator validator(device, p, scale_of(p), 64);
-    const std::vector<Candidate> cover = cover_of(Family::kPrefillMma, p);
+    const std::vector<Candidate> cover = cover_of(Family::kPrefillMma, p, limits_of(kArch));
     // Another pair of configs for each head dim and mask: together they go through the cover.
     const auto count = static_cast<int>(cover.size());
     expect_right(device, validator, cover[static_cast<std::size_t>(index * 7 + m * 3) % cover.size()], p, 1,
@@ -58,7 +51,7 @@ TEST(PrefillMma, IsRightForACoveringSetOfConfigs) {
   const Problem p = with_layout(small_problem(2, 1, 150, 150, 64, true), Layout::kPacked);
   SimDevice device(kArch);
   Validator validator(device, p, scale_of(p), 64);
-  for (const Candidate& candidate : cover_of(Family::kPrefillMma, p))
+  for (const Candidate& candidate : cover_of(Family::kPrefillMma, p, limits_of(kArch)))
     expect_right(device, validator, candidate, p, kSanitized ? 1 : 2, EdgesIn::kEveryLane);
 }
 

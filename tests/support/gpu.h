@@ -20,7 +20,7 @@ class GpuTest : public testing::Test {
     if (inventory.devices.empty()) GTEST_SKIP() << "ALL TESTS SKIPPED: they need a GPU. " << inventory.why_none;
     device_ = &opened();
   }
-  Device& device() { return *device_; }
+  Device& device() const { return *device_; }
 
   /// `text` compiled for the GPU, or for `target`.
   std::string cubin_of(const std::string& text, const std::string& entry = "kernel", std::string target = "") {

@@ -26,6 +26,7 @@ class SweepBench {
   std::map<std::string, std::function<void()>> before_launch_of;  // may throw
   std::set<std::string> uncompilable;
   std::map<std::string, int> spills_of;
+  std::set<std::string> serialised;
   double other_us = 100;
 
   FakeDevice device;

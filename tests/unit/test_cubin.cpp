@@ -116,5 +116,25 @@ TEST(PtxasLog, WithoutSpillsGivesNone) {
   EXPECT_EQ(spill_bytes_of_log(" bytes spill stores"), 0);
 }
 
+TEST(PtxasLog, TellsOfSerialisedProductsInItsOwnWords) {
+  EXPECT_EQ(
+      serialisation_in_log(
+          "ptxas info    : (C7519) warpgroup.arrive is injected in around line 7 by compiler\n"
+          "ptxas info    : (C7512) Potential Performance Loss: wgmma.mma_async instructions are serialized due to "
+          "insufficient register resources for the function 'kernel'\n"
+          "ptxas info    : 368 bytes gmem\n"),
+      "(C7512) Potential Performance Loss: wgmma.mma_async instructions are serialized due to insufficient "
+      "register resources for the function 'kernel'");
+  EXPECT_EQ(serialisation_in_log("wgmma.mma_async instructions are serialized"),
+            "wgmma.mma_async instructions are serialized");
+}
+
+TEST(PtxasLog, ThatNamesAnInjectedArriveSerialisesNothing) {
+  EXPECT_EQ(serialisation_in_log(""), "");
+  EXPECT_EQ(serialisation_in_log("ptxas info    : (C7519) warpgroup.arrive is injected in around line 7 by compiler to "
+                                 "allow use of registers in GMMA in function 'kernel'\n"),
+            "");
+}
+
 }  // namespace
 }  // namespace flashtune

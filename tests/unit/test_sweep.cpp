@@ -253,6 +253,19 @@ TEST_F(Sweep, SpillsBeyondTheLimitArePrunedBeforeAnyLaunch) {
   EXPECT_EQ(trial->facts.spill_bytes, 257);
 }
 
+TEST_F(Sweep, SerialisedProductsArePrunedBeforeAnyLaunchAndKnownFromThenOn) {
+  bench.serialised.insert(config(1));
+  for (const bool again : {false, true}) {
+    bench.sweep(db, quick());
+    EXPECT_EQ(bench.launched.count(config(1)), 0u) << again;
+    EXPECT_EQ(bench.done().outcomes.at(Outcome::kSerialised), 1) << again;
+  }
+  const auto trial = db.find(bench.key_of(candidate(1), SweepBench::problem()));
+  ASSERT_TRUE(trial);
+  EXPECT_EQ(trial->outcome, Outcome::kSerialised);
+  EXPECT_EQ(trial->detail, "(C7512) wgmma.mma_async instructions are serialized due to the test");
+}
+
 TEST_F(Sweep, WhatDoesNotCompileIsStoredAndNotCompiledAgain) {
   bench.uncompilable.insert(config(1));
   bench.sweep(db, quick());

@@ -8,6 +8,7 @@
 #include <iterator>
 
 #include "cache/exchange.h"
+#include "cache/filesystem.h"
 #include "tuner/cli/command.h"
 #include "tuner/cli/common.h"
 #include "tuner/cli/filter_flags.h"
@@ -26,21 +27,6 @@ std::string read_file(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   if (!in) throw Error(ErrorKind::kNotFound, fmt::format("{}: this file cannot be read", path));
   return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-}
-
-/// Whole or not at all: a temporary beside it, then a rename.
-void write_file(const std::string& path, const std::string& text) {
-  const std::string temporary = path + ".new";
-  std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
-  out << text;
-  out.close();
-  std::error_code error;
-  if (out) std::filesystem::rename(temporary, path, error);
-  if (!out || error) {
-    std::error_code ignored;
-    std::filesystem::remove(temporary, ignored);
-    throw Error(ErrorKind::kIo, fmt::format("{}: could not be written (is the folder writable, the disk full?)", path));
-  }
 }
 
 Record record_of(const DatabaseInfo& info, Format format) {
@@ -89,7 +75,7 @@ Work plan_export(const Flags& flags) {
     if (file.empty() || file == "-")
       print(text);
     else
-      write_file(file, text);
+      replace_file(file, "the records", [&](std::ostream& out) { out << text; });
     return kExitDone;
   };
 }

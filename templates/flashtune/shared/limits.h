@@ -131,17 +131,27 @@ constexpr const char* text_of(Rejection r) {
   return "unknown rejection";
 }
 
+/// Whether a smaller tile, or fewer of them, could mend it.
+constexpr bool lacks_smem(Rejection r) { return r == Rejection::kSmemPerBlock || r == Rejection::kSmemPerSm; }
+
 /// Registers per thread under __launch_bounds__(threads, blocks): allocated in units of 8, at most 255.
 constexpr int register_cap(int threads, int blocks_per_sm, const ArchLimits& limits) {
   const int cap = limits.registers_per_sm / (threads * (blocks_per_sm < 1 ? 1 : blocks_per_sm)) / 8 * 8;
   return cap > 255 ? 255 : cap;
 }
 
-/// The clauses that all families have: blocks_per_sm blocks must fit an SM, and be more than a higher number would
-/// give.
-constexpr Rejection rejection_of(const Resources& r, int blocks_per_sm, const ArchLimits& limits) {
+/// The clauses of shared memory: a block's own, and that of blocks_per_sm blocks.
+constexpr Rejection smem_rejection_of(const Resources& r, int blocks_per_sm, const ArchLimits& limits) {
   if (r.smem_bytes > limits.smem_per_block) return Rejection::kSmemPerBlock;
   if ((r.smem_bytes + 1024) * blocks_per_sm > limits.smem_per_sm) return Rejection::kSmemPerSm;
+  return Rejection::kNone;
+}
+
+/// The clauses that most families have: blocks_per_sm blocks must fit an SM, and be more than a higher number would
+/// give.
+constexpr Rejection rejection_of(const Resources& r, int blocks_per_sm, const ArchLimits& limits) {
+  const Rejection smem = smem_rejection_of(r, blocks_per_sm, limits);
+  if (smem != Rejection::kNone) return smem;
   if (r.threads * blocks_per_sm > limits.max_threads_per_sm) return Rejection::kThreadsPerSm;
   // A little over the cap may still be folded by the compiler; its spill count then decides.
   if (r.registers > r.register_cap + 24) return Rejection::kRegisters;

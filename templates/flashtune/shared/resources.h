@@ -10,6 +10,9 @@
 
 namespace flashtune {
 
+/// Whether the query tiles of a head take different numbers of keys, as they do along a diagonal; a window levels them.
+constexpr bool tiles_differ(const KernelTraits& t) { return t.causal && !t.windowed; }
+
 constexpr int round_up(int x, int to) { return (x + to - 1) / to * to; }
 
 /// Head dims are padded to the 16 of an mma k-step; the padding is zero in shared memory and never in global memory.
@@ -69,7 +72,7 @@ constexpr Rejection rejection_of_split_rows(const Config& c, const KernelTraits&
   if (c.br < 16 || c.bc < 16 || c.br % (16 * c.warps) != 0 || c.bc % 16 != 0) return Rejection::kTileShape;
   if (c.k_stages < 1 || c.k_stages > 3 || c.v_stages < 1 || c.v_stages > c.k_stages) return Rejection::kStages;
   if (c.q_smem_reuse && !c.q_in_regs) return Rejection::kSmemReuse;
-  if (c.order != BlockOrder::kGrid && (!t.causal || t.windowed)) return Rejection::kOrderNeedsCausal;
+  if (c.order != BlockOrder::kGrid && !tiles_differ(t)) return Rejection::kOrderNeedsCausal;
   if (c.blocks_per_sm < 1 || c.blocks_per_sm > limits.max_blocks_per_sm) return Rejection::kThreadsPerSm;
   return Rejection::kNone;
 }
@@ -237,7 +240,7 @@ constexpr Rejection rejection_of(const PrefillWgmmaConfig& c, const KernelTraits
   if (c.turns == Turns::kProducts && c.flow == Flow::kSerial) return Rejection::kTurns;
   if (c.hold < 0 || c.hold > 4 || (c.hold > 0 && c.flow != Flow::kOverlap)) return Rejection::kOverlapOnly;
   if (c.rescale_early && c.flow == Flow::kSerial) return Rejection::kOverlapOnly;
-  if (c.order != BlockOrder::kGrid && (!t.causal || t.windowed)) return Rejection::kOrderNeedsCausal;
+  if (c.order != BlockOrder::kGrid && !tiles_differ(t)) return Rejection::kOrderNeedsCausal;
   if (c.section_mib < 1 || c.section_mib > 1024 || (c.section_mib != 32 && c.order != BlockOrder::kSections))
     return Rejection::kSectionSize;
   if (c.cluster != 1 && c.cluster != 2) return Rejection::kMulticast;
@@ -245,8 +248,8 @@ constexpr Rejection rejection_of(const PrefillWgmmaConfig& c, const KernelTraits
     return Rejection::kMulticast;
   if (c.cluster == 2 && c.pack_gqa) return Rejection::kPackedGroup;
   const Resources r = resources_of(c, t, limits);
-  if (r.smem_bytes > limits.smem_per_block) return Rejection::kSmemPerBlock;
-  if ((r.smem_bytes + 1024) * c.blocks_per_sm > limits.smem_per_sm) return Rejection::kSmemPerSm;
+  const Rejection smem = smem_rejection_of(r, c.blocks_per_sm, limits);
+  if (smem != Rejection::kNone) return smem;
   if (r.registers > r.register_cap) return Rejection::kRegisters;
   // ptxas fits each instruction into the registers of the launch, whatever setmaxnreg adds (C7602).
   constexpr int kBesideAccumulator = 30;
