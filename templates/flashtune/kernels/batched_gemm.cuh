@@ -34,6 +34,7 @@ template <int kLines, int kDepth, int kThreads, Along kContiguous>
 struct GemmSlice {
   static constexpr bool kByDepth = kContiguous == Along::kDepth;
   static constexpr int kCount = kLines * kDepth / kThreads;
+  static_assert(kCount * kThreads == kLines * kDepth);
   static constexpr int kNextLine = kByDepth ? kThreads / kDepth : 0;  // from one element of a thread to the next
   static constexpr int kNextDepth = kByDepth ? 0 : kThreads / kLines;
   static_assert(kThreads % kDepth == 0 && kThreads % kLines == 0, "a thread keeps to one line, or to one depth");
@@ -77,6 +78,7 @@ struct GemmSlice {
 /// threads reach together, so that neighbouring threads read neighbouring banks.
 template <GemmTile kTile>
 struct GemmResults {
+  static_assert(kTile.thread_rows % 4 == 0 && kTile.thread_cols % 4 == 0);
   static constexpr int kRowGroups = kTile.thread_rows / 4, kColGroups = kTile.thread_cols / 4;
   static constexpr int kThreadsAcross = kTile.cols / kTile.thread_cols;
   float at[kTile.thread_rows][kTile.thread_cols];
