@@ -144,7 +144,10 @@ KernelCompiler::KernelCompiler(Options options) : state_(std::make_shared<State>
 }
 
 Compiled KernelCompiler::compile(const KernelSpec& spec) const {
-  const Source source = instantiate(spec, state_->templates());
+  return compile_source(instantiate(spec, state_->templates()));
+}
+
+Compiled KernelCompiler::compile_source(const Source& source) const {
   if (!state_->options.this_compiler_only)
     if (auto found = state_->stored_by_any(source)) return *std::move(found);
   const std::shared_ptr<const Nvrtc> nvrtc = state_->nvrtc();

@@ -32,6 +32,8 @@ class KernelCompiler {
   /// Thread-safe. A hit in the store needs no NVRTC. A store that cannot be written is reported once through
   /// `store_problem` and the compile still succeeds. What is refused (Compiled::ok is false) is not stored.
   Compiled compile(const KernelSpec& spec) const;
+  /// The same of a source that instantiate or make_source wrote from templates().
+  Compiled compile_source(const Source& source) const;
   std::string version() const;               // of NVRTC; loads it
   std::filesystem::path nvrtc_path() const;  // loads it
   std::vector<int> architectures() const;    // loads it

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <type_traits>
+#include <utility>
 #include <variant>
 
 #include "cache/codec.h"
@@ -154,17 +155,19 @@ std::string combine_entry_of(const Candidate& candidate) {
   return config != nullptr && config->merge == Merge::kKernel ? "flashtune_decode_combine" : "";
 }
 
+Source make_source(std::string text, std::string entry, std::string target, const Templates& templates) {
+  Source source{std::move(text), std::move(entry), std::move(target), ""};
+  const std::string options = fmt::format("{}", fmt::join(compile_options(source.target), " "));
+  source.digest = digest_of(fmt::format("{}\n{}\n{}", options, templates.digest(), source.text));
+  return source;
+}
+
 Source instantiate(const KernelSpec& given, const Templates& templates) {
   require_admitted(given);
   const KernelSpec spec{compiled_part(given.candidate), given.traits, given.arch};
   const FamilySource& family = kFamilies[spec.candidate.config.index()];
-  Source source;
-  source.entry = entry_of(spec.candidate);
-  source.target = fmt::format("sm_{}{}", spec.arch, family.needs_a_form ? "a" : "");
-  source.text = source_text(family, spec);
-  const std::string options = fmt::format("{}", fmt::join(compile_options(source.target), " "));
-  source.digest = digest_of(fmt::format("{}\n{}\n{}", options, templates.digest(), source.text));
-  return source;
+  return make_source(source_text(family, spec), entry_of(spec.candidate),
+                     fmt::format("sm_{}{}", spec.arch, family.needs_a_form ? "a" : ""), templates);
 }
 
 }  // namespace flashtune

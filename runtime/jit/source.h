@@ -57,6 +57,10 @@ Candidate compiled_part(const Candidate& candidate);
 std::string entry_of(const Candidate& candidate);
 std::string combine_entry_of(const Candidate& candidate);
 
+/// Kernels that belong to no family, as their compiler sees them: `text` includes from the template tree, and `entry`
+/// is the kernel of whose facts Compiled speaks.
+Source make_source(std::string text, std::string entry, std::string target, const Templates& templates);
+
 /// Throws Error(kInvalidArgument) with the reason for a config that rejection_of does not admit.
 Source instantiate(const KernelSpec& spec, const Templates& templates);
 

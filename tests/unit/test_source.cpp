@@ -150,6 +150,17 @@ TEST(Source, CompilesToMachineCodeAndAsksForSpills) {
   EXPECT_NE(std::find(options.begin(), options.end(), "--ptxas-options=-v"), options.end());
 }
 
+TEST(Source, OfAnyTextHasADigestOfTextTargetAndTemplates) {
+  const auto digest = [](const char* text, const char* target) {
+    return make_source(text, "kernel", target, Templates::embedded()).digest;
+  };
+  EXPECT_EQ(digest("a", "sm_80"), digest("a", "sm_80"));
+  EXPECT_NE(digest("a", "sm_80"), digest("b", "sm_80"));
+  EXPECT_NE(digest("a", "sm_80"), digest("a", "sm_90"));
+  const Source whole = source_of(spec());
+  EXPECT_EQ(make_source(whole.text, whole.entry, whole.target, Templates::embedded()).digest, whole.digest);
+}
+
 TEST(Templates, AreEmbeddedAsTheyStandInTheSourceTree) {
   const Templates tree = Templates::from_folder(fs::path(FLASHTUNE_SOURCE_DIR) / "templates");
   const auto& embedded = Templates::embedded().files();

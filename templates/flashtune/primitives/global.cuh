@@ -12,12 +12,6 @@ FT_DEVICE int load_global_constant(const int* from) {
   return value;
 }
 
-FT_DEVICE float load_global_float(const float* from) {
-  float value;
-  asm volatile("ld.global.nc.f32 %0, [%1];" : "=f"(value) : "l"(from));
-  return value;
-}
-
 FT_DEVICE Vec16 load_global_constant_16(const void* from) {
   Vec16 v;
   asm volatile("ld.global.nc.v4.b32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(from));

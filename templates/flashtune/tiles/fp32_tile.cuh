@@ -88,7 +88,7 @@ FT_DEVICE void copy_elements(const Tile& to, const float* from, i64 row_stride, 
     if constexpr (kAsync)
       cp_async_4_or_zero(to.element(row, column), source, in_range);
     else
-      store_shared(to.element(row, column), in_range ? bits_of(load_global_float(source)) : 0);
+      store_shared(to.element(row, column), in_range ? bits_of(load_global(source)) : 0);
   }
 }
 

@@ -16,6 +16,11 @@ FT_DEVICE Vec16 load_shared_16(u32 from, sim::Site site = sim::Site::here()) {
 FT_DEVICE void store_global_16(void* to, Vec16 v, sim::Site site = sim::Site::here()) {
   sim::calls->store_global_16(to, &v, site);
 }
+FT_DEVICE float load_global(const float* from, sim::Site site = sim::Site::here()) {
+  float value;
+  sim::calls->load_global_4(&value, from, site);
+  return value;
+}
 FT_DEVICE void store_global(float* to, float value, sim::Site site = sim::Site::here()) {
   sim::calls->store_global_4(to, &value, site);
 }
