@@ -48,7 +48,7 @@ std::optional<Candidate> admitted(const Shape& shape, const Problem& problem, co
   config.br = shape.br, config.bc = shape.bc, config.warps = shape.warps;
   config.k_stages = shape.k_stages, config.v_stages = shape.v_stages;
   config.lazy_rescale = 1;  // never measured slower by more than the noise, up to 10% faster
-  config.order = order_for(traits);
+  config.order = order_for(traits_of(problem));
   config.smem = problem.head_dim % 64 == 0 && problem.head_dim_v % 64 == 0 ? SmemLayout::kXor : SmemLayout::kPad;
   return most_resident(config, problem, limits);
 }
@@ -96,7 +96,7 @@ Candidate fallback_of_tf32(const Problem& problem, const ArchLimits& limits) {
     config.br = shape.br, config.bc = shape.bc, config.warps = shape.warps;
     config.k_stages = shape.k_stages, config.v_stages = shape.v_stages;
     config.lazy_rescale = 1;
-    config.order = order_for(problem);
+    config.order = order_for(traits_of(problem));
     if (problem.head_dim % 4 != 0 || rejection_of(config, problem) == Rejection::kCopyWidth)
       config.copy = Fp32Copy::kAsync4;
     if (const auto candidate = most_resident(config, problem, limits)) return *candidate;

@@ -32,6 +32,14 @@ struct OnlineSoftmax {
   /// A row that has seen no key has m = -inf; its exponent offset is then 0, so that exp2(-inf - 0) = 0 and not NaN.
   FT_DEVICE float offset(int i, int half) const { return m[i][half] == negative_infinity() ? 0.f : m[i][half] * scale; }
 
+  /// What a row's sums are to be multiplied by when its maximum was `old`. The difference is taken before the product:
+  /// where the maximum stayed the factor is 1, and not what is left of two products rounded apart, which would cost each
+  /// sum a rounding at each step.
+  FT_DEVICE float factor_since(float old, int i, int half) const {
+    const float now = m[i][half] == negative_infinity() ? 0.f : m[i][half];
+    return exp2_approx((old - now) * scale);
+  }
+
   /// Takes in the row maxima of a tile of scores, and rescales l and the accumulated output by exp2(m_old - m_new).
   template <int kColTiles, int kOutTiles>
   FT_DEVICE void raise_maximum(const Accumulator<kRowTiles, kColTiles>& s, Accumulator<kRowTiles, kOutTiles>& o) {
@@ -60,7 +68,7 @@ struct OnlineSoftmax {
       for (int half = 0; half < 2; ++half) {
         const float old = m[i][half];
         m[i][half] = grown[i][half];
-        const float factor = exp2_approx(fused_multiply_add(old, scale, -offset(i, half)));
+        const float factor = factor_since(old, i, half);
         l[i][half] *= factor;
 #pragma unroll
         for (int n = 0; n < kOutTiles; ++n) {
@@ -93,7 +101,7 @@ struct OnlineSoftmax {
         top = maximum(top, old);
         if (kLazy && (top - old) * scale <= 8.f) top = old;
         m[i][half] = top;
-        factors.at[i][half] = exp2_approx(fused_multiply_add(old, scale, -offset(i, half)));
+        factors.at[i][half] = factor_since(old, i, half);
         l[i][half] *= factors.at[i][half];
       }
   }
