@@ -16,7 +16,7 @@ class Strides(ctypes.Structure):
 class Problem(ctypes.Structure):
     _fields_ = [(name, ctypes.c_int32) for name in ("op", "dtype", "batch", "heads", "kv_heads", "seq_q", "seq_kv", "head_dim",
                                                     "head_dim_v", "causal", "window", "page_size")]
-    _fields_ += [(name, Strides) for name in ("q", "k", "v", "o")]
+    _fields_ += [(name, Strides) for name in ("q", "k", "v", "o")] + [("precision", ctypes.c_int32)]
 
 
 class Tensors(ctypes.Structure):

@@ -33,6 +33,22 @@ TEST(Fallback, IsAdmittedForEveryHeadDimMaskAndArchitecture) {
           }
 }
 
+TEST(Fallback, OfFp32IsAdmittedForEveryHeadDimAndWhereverRowsBegin) {
+  for (const int arch : {80, 86, 90, 120})
+    for (const Precision precision : {Precision::kTf32x3, Precision::kTf32})
+      for (int head_dim = 1; head_dim <= 256; head_dim += head_dim < 72 ? 1 : 9)
+        for (const int odd : {0, 1}) {
+          Problem problem = problem_of(head_dim, true, 0);
+          problem.dtype = Dtype::kFp32, problem.precision = precision;
+          problem = with_layout(problem, Layout::kBshd);
+          problem.k.row += odd, problem.k.batch += odd * problem.seq_kv;
+          ASSERT_EQ(fault_of(problem), ProblemFault::kNone);
+          const Candidate candidate = fallback(problem, limits_of(arch));
+          EXPECT_EQ(rejection_of(candidate, problem, limits_of(arch)), Rejection::kNone)
+              << candidate_to_text(candidate) << " for " << problem_to_text(problem) << " on sm_" << arch;
+        }
+}
+
 TEST(Fallback, IsNeverExpectedToSpill) {
   for (const int arch : {80, 86, 90, 120})
     for (int head_dim = 8; head_dim <= 256; head_dim += 8) {

@@ -155,6 +155,24 @@ TEST(Reference, TheUnfusedErrorIsThatOfTheDtype) {
   EXPECT_LT(errors[1], 0.02);
 }
 
+TEST(Reference, TheUnfusedErrorOfFp32IsThatOfItsPrecision) {
+  Problem p = problem_of(1, 1, 1, 16, 200, 37);
+  p.dtype = Dtype::kFp32;
+  std::vector<double> errors;
+  for (const Precision precision : {Precision::kIeee, Precision::kTf32x3, Precision::kTf32}) {
+    p.precision = precision;
+    double& worst = errors.emplace_back(0);
+    for (const ReferenceRow& row : reference_rows(p, make_inputs(p, InputKind::kNormal, 4), 0.2f, all_rows(p)))
+      worst = std::max(worst, row.unfused_error);
+  }
+  EXPECT_GT(errors[0], 0);
+  EXPECT_LT(errors[0], 1e-6);
+  EXPECT_GE(errors[1], errors[0]);
+  EXPECT_LT(errors[1], 1e-5) << "21 bits, and sums that are cut";
+  EXPECT_GT(errors[2], 10 * errors[1]);
+  EXPECT_LT(errors[2], 5e-3) << "10 bits";
+}
+
 TEST(Reference, TheOrderOfRowsAndTheNumberOfThreadsChangeNothing) {
   Problem p = problem_of(2, 4, 2, 9, 40, 16);
   const HostTensors in = make_inputs(p, InputKind::kNormal, 5);

@@ -207,6 +207,28 @@ TEST(Space, NoSupportedProblemIsWithoutCandidates) {
             << "sm_" << arch << " d" << dim << " s" << seq;
 }
 
+TEST(Space, OfFp32CopiesBy16BytesOnlyWhereRowsBeginOnThem) {
+  const auto copies = [](const Problem& p) {
+    std::set<Fp32Copy> seen;
+    for (const Candidate& candidate : enumerate(p, limits_of(90)).admitted) {
+      EXPECT_EQ(candidate.family(), Family::kPrefillTf32);
+      EXPECT_EQ(rejection_of(candidate, p, limits_of(90)), Rejection::kNone);
+      seen.insert(std::get<PrefillTf32Config>(candidate.config).copy);
+    }
+    return seen;
+  };
+  for (const Precision precision : {Precision::kTf32, Precision::kTf32x3})
+    for (const int dim : {4, 50, 64, 69, 256}) {
+      Problem p = problem(dim, 1024);
+      p.dtype = Dtype::kFp32, p.precision = precision;
+      p = with_layout(p, Layout::kBshd);
+      EXPECT_EQ(copies(p), std::set<Fp32Copy>{dim % 4 == 0 ? Fp32Copy::kAsync16 : Fp32Copy::kAsync4}) << dim;
+      p.v.row += 2;
+      p.v.batch += 2 * p.seq_kv;
+      EXPECT_EQ(copies(p), std::set<Fp32Copy>{Fp32Copy::kAsync4}) << dim;
+    }
+}
+
 TEST(PairwiseCover, CoversEveryPairOfTheSpaceWithFarFewerConfigs) {
   for (const int dim : {64, 72, 256}) {
     const Space space = enumerate(traits(dim, true), limits_of(90));

@@ -79,8 +79,8 @@ std::string name_of_case(const testing::TestParamInfo<RightKernel::ParamType>& t
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryMask, RightKernel,
-                         testing::Combine(testing::Values(Dtype::kFp16, Dtype::kBf16), testing::ValuesIn(kMasks),
-                                          testing::Values(Layout::kBshd, Layout::kBhsd)),
+                         testing::Combine(testing::Values(Dtype::kFp16, Dtype::kBf16, Dtype::kFp32),
+                                          testing::ValuesIn(kMasks), testing::Values(Layout::kBshd, Layout::kBhsd)),
                          name_of_case);
 
 TEST(Validate, AKernelWithoutGqaPassesToo) {

@@ -33,8 +33,8 @@ struct OnlineSoftmax {
   FT_DEVICE float offset(int i, int half) const { return m[i][half] == negative_infinity() ? 0.f : m[i][half] * scale; }
 
   /// What a row's sums are to be multiplied by when its maximum was `old`. The difference is taken before the product:
-  /// where the maximum stayed the factor is 1, and not what is left of two products rounded apart, which would cost each
-  /// sum a rounding at each step.
+  /// where the maximum stayed the factor is 1, and not what is left of two products rounded apart, which would cost
+  /// each sum a rounding at each step.
   FT_DEVICE float factor_since(float old, int i, int half) const {
     const float now = m[i][half] == negative_infinity() ? 0.f : m[i][half];
     return exp2_approx((old - now) * scale);
