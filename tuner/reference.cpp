@@ -98,6 +98,19 @@ RowResult<double> exact_row(const RowTask& t) {
   return {weigh(p, t), lse};
 }
 
+/// The same in fp32, each sum one element after the other: where elements are not rounded, how sums are made is all the
+/// error there is, and the plainest way must be allowed.
+std::vector<float> scores_in_order(const RowTask& t) {
+  std::vector<float> s(static_cast<std::size_t>(t.keys.count()));
+  for (std::size_t j = 0; j < s.size(); ++j) {
+    const float* k = t.k.row(t.keys.begin + static_cast<int>(j));
+    float sum = 0;
+    for (int c = 0; c < t.k.dim; ++c) sum += t.q[c] * k[c];
+    s[j] = sum * t.scale;
+  }
+  return s;
+}
+
 /// The same on tensor cores.
 std::vector<float> tensor_core_scores(const RowTask& t) {
   std::vector<float> s(static_cast<std::size_t>(t.keys.count()));
@@ -126,7 +139,9 @@ std::vector<float> tensor_core_weigh(const std::vector<float>& p, const RowTask&
 RowResult<float> unfused_row(const RowTask& t) {
   const bool on_tensor_cores = t.precision != Precision::kIeee;
   const auto round = [&](float& x) { x = rounded_to(x, t.dtype); };
-  std::vector<float> p = on_tensor_cores ? tensor_core_scores(t) : scores<float>(t);
+  std::vector<float> p = on_tensor_cores           ? tensor_core_scores(t)
+                         : t.dtype == Dtype::kFp32 ? scores_in_order(t)
+                                                   : scores<float>(t);
   std::vector<float> unrounded = p;
   const float lse = softmax(unrounded);
   std::for_each(p.begin(), p.end(), round);
