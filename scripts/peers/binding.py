@@ -56,12 +56,15 @@ class Flashtune:
         if status != 0:
             raise RuntimeError(f"flashtune: {self.lib.ft_last_error().decode()}")
 
-    def problem(self, batch, heads, kv_heads, seq_q, seq_kv, head_dim, causal, decode=False, page_size=0):
-        """bf16, [batch, seq, heads, dim]."""
+    def problem(self, batch, heads, kv_heads, seq_q, seq_kv, head_dim, causal, decode=False, page_size=0, dtype=1, layout=0,
+                precision=None):
+        """Types, layouts and precisions by the library's numbers: bf16, [batch, seq, heads, dim] and the usual precision."""
         problem = Problem()
-        self.lib.ft_problem_init(ctypes.byref(problem), 1, batch, heads, kv_heads, seq_q, seq_kv, head_dim)
+        self.lib.ft_problem_init(ctypes.byref(problem), dtype, batch, heads, kv_heads, seq_q, seq_kv, head_dim)
         problem.op, problem.causal, problem.page_size = int(decode), int(causal), page_size
-        self.require(self.lib.ft_problem_set_layout(ctypes.byref(problem), 0))
+        if precision is not None:
+            problem.precision = precision
+        self.require(self.lib.ft_problem_set_layout(ctypes.byref(problem), layout))
         return problem
 
     def prepare(self, problem):
