@@ -13,19 +13,27 @@
 namespace flashtune {
 
 /// One kernel template of the project. The token is the name of its .cuh file.
-enum class Family : int { kPrefillMma = 0, kDecodeSplit = 1, kKvAppend = 2, kPrefillWgmma = 3, kPrefillTf32 = 4 };
+enum class Family : int {
+  kPrefillMma = 0,
+  kDecodeSplit = 1,
+  kKvAppend = 2,
+  kPrefillWgmma = 3,
+  kPrefillTf32 = 4,
+  kPrefillScalar = 5,
+};
 constexpr const char* name_of(Family family) {
-  return family == Family::kPrefillMma     ? "prefill_mma"
-         : family == Family::kDecodeSplit  ? "decode_split"
-         : family == Family::kKvAppend     ? "kv_append"
-         : family == Family::kPrefillWgmma ? "prefill_wgmma"
-         : family == Family::kPrefillTf32  ? "prefill_tf32"
-                                           : nullptr;
+  return family == Family::kPrefillMma      ? "prefill_mma"
+         : family == Family::kDecodeSplit   ? "decode_split"
+         : family == Family::kKvAppend      ? "kv_append"
+         : family == Family::kPrefillWgmma  ? "prefill_wgmma"
+         : family == Family::kPrefillTf32   ? "prefill_tf32"
+         : family == Family::kPrefillScalar ? "prefill_scalar"
+                                            : nullptr;
 }
 
 /// A family with a config. The variant's index is the Family's value.
-using AnyConfig =
-    std::variant<PrefillMmaConfig, DecodeSplitConfig, KvAppendConfig, PrefillWgmmaConfig, PrefillTf32Config>;
+using AnyConfig = std::variant<PrefillMmaConfig, DecodeSplitConfig, KvAppendConfig, PrefillWgmmaConfig,
+                               PrefillTf32Config, PrefillScalarConfig>;
 struct Candidate {
   AnyConfig config;
   Family family() const { return static_cast<Family>(config.index()); }

@@ -10,6 +10,7 @@
 #include "flashtune/shared/resources.h"
 #include "tuner/decode_model.h"
 #include "tuner/key_steps.h"
+#include "tuner/scalar_model.h"
 #include "tuner/wgmma_model.h"
 
 namespace flashtune {
@@ -195,6 +196,8 @@ double modelled_us(const Candidate& candidate, const Problem& problem, const Ker
     return decode_us(*decode, problem, facts, resident, device);
   if (const auto* wgmma = std::get_if<PrefillWgmmaConfig>(&candidate.config))
     return wgmma_us(*wgmma, problem, facts, resident, device);
+  if (const auto* scalar = std::get_if<PrefillScalarConfig>(&candidate.config))
+    return scalar_us(*scalar, problem, facts, resident, device);
   if (std::holds_alternative<KvAppendConfig>(candidate.config))
     throw Error(ErrorKind::kInternal, "append is not tuned, and so not modelled");
   const auto* tf32 = std::get_if<PrefillTf32Config>(&candidate.config);

@@ -40,11 +40,12 @@ std::vector<Candidate> by_model(const Space& space, const Problem& problem, cons
 
 /// Whether a field is no part of the structure.
 bool is_variant(std::string_view field) {
-  constexpr const char* kVariants[] = {"order",    "load",          "smem",     "lazy_rescale",  "splits",   "chunk",
-                                       "merge",  // and of wgmma
-                                       "q_stages", "producer_regs", "p",        "rescale_early", "hold",     "l2_hints",
-                                       "epilogue", "cluster",       "tiles",    "section_mib",   "pack_gqa", "early",
-                                       "copy",     "q_layout",      "kv_layout"};  // and of tf32
+  constexpr const char* kVariants[] = {
+      "order",    "load",          "smem",     "lazy_rescale",  "splits", "chunk",
+      "merge",  // and of wgmma
+      "q_stages", "producer_regs", "p",        "rescale_early", "hold",   "l2_hints", "epilogue",  "cluster",
+      "tiles",    "section_mib",   "pack_gqa", "early",         "copy",   "q_layout", "kv_layout",  // and of tf32
+      "layout"};                                                                                    // and of scalar
   return std::find(std::begin(kVariants), std::end(kVariants), field) != std::end(kVariants);
 }
 

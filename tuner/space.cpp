@@ -64,7 +64,10 @@ Space enumerate(const KernelTraits& traits, const ArchLimits& limits) {
   switch (traits.op) {
     case Op::kPrefill:
       if (traits.dtype == Dtype::kFp32) {
-        admit(space, prefill_tf32_points(traits, limits), traits, limits);
+        if (traits.precision == Precision::kIeee)
+          admit(space, prefill_scalar_points(traits, limits), traits, limits);
+        else
+          admit(space, prefill_tf32_points(traits, limits), traits, limits);
         break;
       }
       if (limits.arch == 90) admit(space, prefill_wgmma_points(traits, limits), traits, limits);

@@ -104,6 +104,28 @@ Candidate fallback_of_tf32(const Problem& problem, const ArchLimits& limits) {
   throw Error(ErrorKind::kInternal, "the built-in default of fp32 is admitted for no shape; please report this");
 }
 
+struct ScalarShape {
+  int most_dim, br, bc, warps, row_lanes;
+};
+// 8 x 8 tiles of S and O for each thread where the registers hold them, then whatever fits.
+constexpr std::array kScalarShapes = {ScalarShape{64, 128, 64, 4, 8},   ScalarShape{128, 128, 64, 8, 16},
+                                      ScalarShape{256, 128, 32, 8, 16}, ScalarShape{256, 64, 32, 4, 16},
+                                      ScalarShape{256, 32, 16, 4, 16},  ScalarShape{256, 16, 16, 2, 16},
+                                      ScalarShape{256, 8, 8, 1, 8}};
+
+Candidate fallback_of_scalar(const Problem& problem, const ArchLimits& limits) {
+  for (const ScalarShape& shape : kScalarShapes) {
+    if (problem.head_dim > shape.most_dim) continue;
+    PrefillScalarConfig config;
+    config.br = shape.br, config.bc = shape.bc, config.warps = shape.warps, config.row_lanes = shape.row_lanes;
+    config.order = order_for(problem);
+    if (problem.head_dim % 4 != 0 || rejection_of(config, problem) == Rejection::kCopyWidth)
+      config.copy = Fp32Copy::kAsync4;
+    if (const auto candidate = most_resident(config, problem, limits)) return *candidate;
+  }
+  throw Error(ErrorKind::kInternal, "the built-in default of ieee fp32 is admitted for no shape; please report this");
+}
+
 // Tiles of keys whose copies keep an SM's share of the memory's bandwidth in flight; the last one fits everywhere.
 struct DecodeShape {
   int bc, warps, stages;
@@ -152,6 +174,8 @@ PrefillWgmmaConfig with_usual(PrefillWgmmaConfig c, const KernelTraits& traits, 
 Candidate fallback(const Problem& problem, const ArchLimits& limits) {
   if (problem.op == Op::kAppend) return {KvAppendConfig{}};
   if (problem.op == Op::kDecode) return fallback_of_decode(problem, limits);
+  if (problem.dtype == Dtype::kFp32 && problem.precision == Precision::kIeee)
+    return fallback_of_scalar(problem, limits);
   if (problem.dtype == Dtype::kFp32) return fallback_of_tf32(problem, limits);
   if (const auto candidate = fallback_of_wgmma(problem, limits)) return *candidate;
   const int dim = std::max(problem.head_dim, problem.head_dim_v);

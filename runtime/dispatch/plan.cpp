@@ -71,6 +71,20 @@ Plan plan_of(const Config& config, const Problem& problem, const Resources& reso
   return plan;
 }
 
+Plan plan_of(const PrefillScalarConfig& config, const Problem& problem, const Resources& resources) {
+  Plan plan;
+  // A block for each head is one tile of all its rows.
+  const bool by_heads = config.loop == OuterLoop::kKvOuter;
+  plan.grid[0] = prefill_blocks(by_heads ? problem.seq_q : config.br, problem);
+  plan.block = static_cast<unsigned>(resources.threads);
+  plan.smem_bytes = static_cast<unsigned>(resources.smem_bytes);
+  plan.workspace_bytes = static_cast<std::size_t>(workspace_of(config, problem));
+  PrefillScalarParams params = params_of<PrefillScalarParams>(problem);
+  params.section_heads = section_heads(config.order, problem);
+  plan.params = params;
+  return plan;
+}
+
 /// Rows of `rows` heads, [batch, head, row, dim], in boxes of `box_rows` rows. The distance on an axis of one is never
 /// used, but the copy engine takes none that is less than a row.
 TensorBox box_of_rows(const Strides& s, int dim, int rows, int heads, int batch, int box_rows) {
@@ -250,6 +264,12 @@ void bind_family(PrefillParams& params, const Plan&, const Tensors& tensors, Dev
   bind_attention(params, tensors);
 }
 
+void bind_family(PrefillScalarParams& params, const Plan& plan, const Tensors& tensors, DevicePtr workspace,
+                 const Device&) {
+  bind_attention(params, tensors);
+  params.row_state = plan.workspace_bytes > 0 ? reinterpret_cast<float*>(workspace) : nullptr;
+}
+
 void bind_family(PrefillWgmmaParams& params, const Plan& plan, const Tensors& tensors, DevicePtr workspace,
                  const Device& device) {
   const auto map = [&](TensorBox box, DevicePtr base) {
@@ -358,6 +378,7 @@ TileSteps tile_steps(const Candidate& candidate) {
   struct {
     TileSteps operator()(const PrefillMmaConfig& c) const { return {c.br, c.bc}; }
     TileSteps operator()(const PrefillTf32Config& c) const { return {c.br, c.bc}; }
+    TileSteps operator()(const PrefillScalarConfig& c) const { return {c.br, c.bc}; }
     TileSteps operator()(const DecodeSplitConfig& c) const { return {c.br, c.bc * c.warps}; }
     TileSteps operator()(const KvAppendConfig&) const { return {1, 1}; }
     TileSteps operator()(const PrefillWgmmaConfig& c) const { return {query_rows(c), c.bc}; }

@@ -43,7 +43,7 @@ struct AppendTensors {
   DevicePtr q = 0, q_out = 0;  // both by the problem's strides of q, and may be the same; 0: no query is rotated
 };
 
-using AnyParams = std::variant<PrefillParams, DecodeParams, AppendParams, PrefillWgmmaParams>;
+using AnyParams = std::variant<PrefillParams, DecodeParams, AppendParams, PrefillWgmmaParams, PrefillScalarParams>;
 
 struct Plan {
   unsigned grid[3] = {1, 1, 1};

@@ -150,7 +150,7 @@ struct Tf32Math {
         if (row >= rows_left) continue;
         const float factor = softmax.normalizer(i, half);
         float* to = out + row * row_stride;
-        const bool aligned = (reinterpret_cast<unsigned long long>(to) & 15) == 0;
+        const bool aligned = begins_16_bytes(to);
 #pragma unroll
         for (int n = 0; n < kWideTiles; n += 4)
 #pragma unroll
@@ -158,7 +158,7 @@ struct Tf32Math {
             float values[4];
 #pragma unroll
             for (int j = 0; j < 4; ++j) values[j] = o.at[i][n + j][half * 2 + e] * factor;
-            store_four(to, n * 8 + (lane & 3) * 8 + e * 4, values, aligned);
+            store_four<kTraits.head_dim_v>(to, n * 8 + (lane & 3) * 8 + e * 4, values, aligned);
           }
 #pragma unroll
         for (int n = kWideTiles; n < kOutTiles; ++n)
@@ -206,17 +206,6 @@ struct Tf32Math {
       for (int j = 0; j < values_at(n); ++j)
 #pragma unroll
         for (int i = 0; i < kRowTiles; ++i) multiply_pass(pass, sum.at[i][to + j], p[i], b, j, j + 4);
-  }
-
-  FT_DEVICE static void store_four(float* row, int dim, const float (&values)[4], bool aligned) {
-    if (aligned && kTraits.head_dim_v % 4 == 0) {
-      if (dim < kTraits.head_dim_v)
-        store_global_16(row + dim, {bits_of(values[0]), bits_of(values[1]), bits_of(values[2]), bits_of(values[3])});
-      return;
-    }
-#pragma unroll
-    for (int j = 0; j < 4; ++j)
-      if (dim + j < kTraits.head_dim_v) store_global(row + dim + j, values[j]);
   }
 
   /// exp2(scale * (s - m)), added to l.

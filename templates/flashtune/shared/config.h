@@ -237,6 +237,55 @@ constexpr void visit_fields(Config& c, F&& f) {
   f("kv_layout", c.kv_layout);
 }
 
+// --- prefill_scalar --------------------------------------------------------------------------------------------------
+
+/// Who computes a query row: one thread, one warp (its lanes share the keys of S, then the dims of O), or row_lanes
+/// lanes that own a tile of several rows and keys in registers, as in a matrix product.
+enum class RowSplit : int { kThreadRow = 0, kWarpRow = 1, kTile = 2 };
+constexpr const char* name_of(RowSplit split) {
+  return split == RowSplit::kThreadRow ? "thread_row"
+         : split == RowSplit::kWarpRow ? "warp_row"
+         : split == RowSplit::kTile    ? "tile"
+                                       : nullptr;
+}
+
+/// Which tiles the outer loop takes: those of keys, by one block for each head, so that O, m and l of every row are
+/// read and written again for each (FlashAttention-1), or those of queries, a block for each.
+enum class OuterLoop : int { kKvOuter = 0, kQOuter = 1 };
+constexpr const char* name_of(OuterLoop loop) {
+  return loop == OuterLoop::kKvOuter ? "kv_outer" : loop == OuterLoop::kQOuter ? "q_outer" : nullptr;
+}
+
+/// Family prefill_scalar: exact fp32 on CUDA cores, every product a fused multiply-add.
+struct PrefillScalarConfig {
+  RowSplit split = RowSplit::kTile;
+  OuterLoop loop = OuterLoop::kQOuter;  // kKvOuter: not with split=tile
+  int br = 128;                         // query rows per tile, to 256
+  int bc = 64;                          // keys per step, to 256
+  int warps = 8;                        // 1 to 32
+  int row_lanes = 16;                   // of split=tile: lanes that share rows, 4, 8, 16 or 32; else 16
+  int blocks_per_sm = 1;                // the register budget: __launch_bounds__(32 * warps, blocks_per_sm)
+  BlockOrder order = BlockOrder::kGrid;
+  Fp32Copy copy = Fp32Copy::kAsync16;
+  Fp32Layout layout = Fp32Layout::kPad;  // or kLinear
+  constexpr bool operator==(const PrefillScalarConfig&) const = default;
+};
+
+template <class Config, class F>
+requires requires(Config& c) { c.row_lanes; }
+constexpr void visit_fields(Config& c, F&& f) {
+  f("split", c.split);
+  f("loop", c.loop);
+  f("br", c.br);
+  f("bc", c.bc);
+  f("warps", c.warps);
+  f("row_lanes", c.row_lanes);
+  f("blocks_per_sm", c.blocks_per_sm);
+  f("order", c.order);
+  f("copy", c.copy);
+  f("layout", c.layout);
+}
+
 // --- decode_split ----------------------------------------------------------------------------------------------------
 
 /// Who puts the splits of a sequence together: the last of its blocks to arrive (one launch, two trips through the L2),

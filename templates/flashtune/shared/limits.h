@@ -78,6 +78,13 @@ enum class Rejection : int {
   kOtherPrecision,
   kCopyWidth,
   kSplitP,
+  kScalarWarps,
+  kScalarRows,
+  kScalarTile,
+  kRowLanes,
+  kKvOuter,
+  kScalarLayout,
+  kThreadTile,
 };
 
 constexpr const char* text_of(Rejection r) {
@@ -126,6 +133,19 @@ constexpr const char* text_of(Rejection r) {
     case Rejection::kCopyWidth:
       return "copies of 16 bytes need a head dim and strides that are multiples of 4 elements, others layouts of 4";
     case Rejection::kSplitP: return "tf32x3 keeps P in registers: shared memory would need it twice";
+    case Rejection::kScalarWarps: return "warps must be 1 to 32";
+    case Rejection::kScalarRows:
+      return "br and bc must be 1 to 256; split=thread_row needs a thread for each row, split=warp_row br a multiple "
+             "of "
+             "warps";
+    case Rejection::kScalarTile:
+      return "split=tile needs br a multiple of warps * 32 / row_lanes and bc one of row_lanes and of 8, of each at "
+             "most "
+             "16 times so many";
+    case Rejection::kRowLanes: return "row_lanes must be 4, 8, 16 or 32, and other than 16 with split=tile only";
+    case Rejection::kKvOuter: return "loop=kv_outer is for split=thread_row and warp_row, in order=grid";
+    case Rejection::kThreadTile: return "a thread's tile is too small: it would load more than it multiplies";
+    case Rejection::kScalarLayout: return "layout must be pad or linear";
     case Rejection::kCopyStrides: return "the copy engine takes strides below 2^40 bytes, and none of 0";
   }
   return "unknown rejection";

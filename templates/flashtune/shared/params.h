@@ -27,7 +27,7 @@ constexpr int divide(int dividend, const Divider& by) {
   return static_cast<int>((high + n) >> by.shift);
 }
 
-/// Arguments of prefill_mma. All strides are in elements; offsets are 64-bit.
+/// Arguments of prefill_mma and prefill_tf32. All strides are in elements; offsets are 64-bit.
 struct PrefillParams {
   const void* q;
   const void* k;
@@ -43,6 +43,11 @@ struct PrefillParams {
   int window;
   int section_heads;  // heads (of all batches) in one section of BlockOrder::kSections; all of them for kLongestFirst
   float scale_log2;   // the softmax scale times log2(e): the exponentials are exp2
+};
+
+/// Arguments of prefill_scalar: where tiles of keys are the outer loop, what its blocks keep of each row meanwhile.
+struct PrefillScalarParams : PrefillParams {
+  float* row_state;  // [batch, heads, seq_q, 2]: maximum (base 2) and sum
 };
 
 // --- prefill_wgmma ---------------------------------------------------------------------------------------------------

@@ -137,6 +137,9 @@ constexpr Resources resources_of(const PrefillTf32Config& c, const KernelTraits&
   return r;
 }
 
+/// Whether tiles are copied 16 bytes at a time, from where 16 bytes begin.
+constexpr bool is_wide(Fp32Copy copy) { return copy == Fp32Copy::kAsync16 || copy == Fp32Copy::kPlain16; }
+
 /// The validity predicate of prefill_tf32, as far as it does not depend on strides.
 constexpr Rejection rejection_of(const PrefillTf32Config& c, const KernelTraits& t, const ArchLimits& limits) {
   if (t.op != Op::kPrefill) return Rejection::kOtherOp;
@@ -144,18 +147,114 @@ constexpr Rejection rejection_of(const PrefillTf32Config& c, const KernelTraits&
   if (t.precision == Precision::kIeee) return Rejection::kOtherPrecision;
   if (const Rejection shape = rejection_of_split_rows(c, t, limits); shape != Rejection::kNone) return shape;
   if (c.p == POperand::kShared && t.precision == Precision::kTf32x3) return Rejection::kSplitP;
-  const bool wide = c.copy == Fp32Copy::kAsync16 || c.copy == Fp32Copy::kPlain16;
-  if (wide && (t.head_dim % 4 != 0 || t.head_dim_v % 4 != 0)) return Rejection::kCopyWidth;
+  if (is_wide(c.copy) && (t.head_dim % 4 != 0 || t.head_dim_v % 4 != 0)) return Rejection::kCopyWidth;
   return rejection_of(resources_of(c, t, limits), c.blocks_per_sm, limits);
 }
 
-/// What the strides of one problem add: 16 bytes are copied from where 16 bytes begin.
-constexpr Rejection rejection_of(const PrefillTf32Config& c, const Problem& p) {
-  if (c.copy == Fp32Copy::kAsync4 || c.copy == Fp32Copy::kPlain4) return Rejection::kNone;
+/// What the strides of one problem add for it.
+constexpr Rejection rejection_of_copy(Fp32Copy copy, const Problem& p) {
+  if (!is_wide(copy)) return Rejection::kNone;
   const Strides strides[] = {p.q, p.k, p.v};
   for (const Strides& s : strides)
     if (s.batch % 4 != 0 || s.head % 4 != 0 || s.row % 4 != 0) return Rejection::kCopyWidth;
   return Rejection::kNone;
+}
+constexpr Rejection rejection_of(const PrefillTf32Config& c, const Problem& p) { return rejection_of_copy(c.copy, p); }
+
+// --- prefill_scalar --------------------------------------------------------------------------------------------------
+
+/// What one thread owns with split=tile: rows of S and O, keys of S, and chunks of 4 dims of O.
+struct ScalarShare {
+  int rows = 0, keys = 0, chunks = 0;
+};
+constexpr ScalarShare share_of(const PrefillScalarConfig& c, const KernelTraits& t) {
+  return {c.br / (c.warps * (32 / c.row_lanes)), c.bc / c.row_lanes,
+          round_up(padded_fp32_dim(t.head_dim_v) / 4, c.row_lanes) / c.row_lanes};
+}
+
+/// Byte offsets into a block's dynamic shared memory; the kernel and resources_of share them.
+struct PrefillScalarSmem {
+  int q = 0, k = 0, v = 0;
+  int p = 0;          // of split=tile the block's [br, bc]; else a row for each row that is computed at a time
+  int o = 0;          // [br, dim], where queries are the outer loop and O is not in registers
+  int row_state = 0;  // likewise: maximum and sum of each row
+  int q_bytes = 0, kv_bytes = 0, p_bytes = 0, o_bytes = 0, row_state_bytes = 0;
+  int p_pitch = 0;  // bytes of a row of P, where it is not a tile: an odd number of banks with layout=pad
+  int total = 0;
+};
+
+constexpr PrefillScalarSmem smem_of(const PrefillScalarConfig& c, const KernelTraits& t) {
+  const int row = fp32_row_bytes(t.head_dim, c.layout);
+  const bool tile = c.split == RowSplit::kTile;
+  PrefillScalarSmem s;
+  s.q_bytes = c.br * row;
+  s.kv_bytes = c.bc * row;
+  s.k = s.q_bytes;
+  s.v = s.k + s.kv_bytes;
+  s.p = s.v + s.kv_bytes;
+  s.p_pitch = 4 * (c.layout == Fp32Layout::kPad ? c.bc | 1 : c.bc);
+  s.p_bytes = tile ? c.br * fp32_row_bytes(c.bc, Fp32Layout::kPad)
+                   : round_up((c.split == RowSplit::kThreadRow ? c.br : c.warps) * s.p_pitch, 16);
+  s.o = s.p + s.p_bytes;
+  const bool keeps_rows = !tile && c.loop == OuterLoop::kQOuter;
+  s.o_bytes = keeps_rows ? s.q_bytes : 0;
+  s.row_state = s.o + s.o_bytes;
+  s.row_state_bytes = keeps_rows ? c.br * 8 : 0;
+  s.total = s.row_state + s.row_state_bytes;
+  return s;
+}
+
+constexpr Resources resources_of(const PrefillScalarConfig& c, const KernelTraits& t, const ArchLimits& limits) {
+  Resources r;
+  r.threads = 32 * c.warps;
+  r.smem_bytes = smem_of(c, t).total;
+  r.register_cap = register_cap(r.threads, c.blocks_per_sm, limits);
+  constexpr int kAddresses = 34;  // pointers, addresses, counters
+  r.registers = kAddresses + 14;  // a thread's or a warp's own row: a few dims of O and their operands
+  if (c.split == RowSplit::kTile) {
+    const ScalarShare share = share_of(c, t);
+    const int k_operand = share.keys * 4 + 4, p_operand = share.rows * 4 + share.chunks * 4;
+    const int operands = k_operand > p_operand ? k_operand : p_operand;
+    r.registers = share.rows * (share.keys + share.chunks * 4 + 2) + operands + kAddresses;
+  }
+  return r;
+}
+
+/// The validity predicate of prefill_scalar, as far as it does not depend on strides. A point of the ladder may leave
+/// blocks_per_sm at 1: that more of it would fit an SM is the space's concern.
+constexpr Rejection rejection_of(const PrefillScalarConfig& c, const KernelTraits& t, const ArchLimits& limits) {
+  if (t.op != Op::kPrefill) return Rejection::kOtherOp;
+  if (t.dtype != Dtype::kFp32) return Rejection::kOtherDtype;
+  if (t.precision != Precision::kIeee) return Rejection::kOtherPrecision;
+  if (c.warps < 1 || c.warps > 32) return Rejection::kScalarWarps;
+  if (c.br < 1 || c.br > 256 || c.bc < 1 || c.bc > 256) return Rejection::kScalarRows;
+  if (c.row_lanes != 16 && (c.split != RowSplit::kTile || (c.row_lanes != 4 && c.row_lanes != 8 && c.row_lanes != 32)))
+    return Rejection::kRowLanes;
+  if (c.split == RowSplit::kThreadRow && c.br > 32 * c.warps) return Rejection::kScalarRows;
+  if (c.split == RowSplit::kWarpRow && c.br % c.warps != 0) return Rejection::kScalarRows;
+  if (c.split == RowSplit::kTile) {
+    const ScalarShare share = share_of(c, t);
+    if (share.rows < 1 || share.rows > 16 || c.br % share.rows != 0 ||
+        c.br / share.rows != c.warps * (32 / c.row_lanes))
+      return Rejection::kScalarTile;
+    if (share.keys > 16 || c.bc % c.row_lanes != 0 || c.bc % 8 != 0) return Rejection::kScalarTile;
+  }
+  if (c.loop == OuterLoop::kKvOuter && (c.split == RowSplit::kTile || c.order != BlockOrder::kGrid))
+    return Rejection::kKvOuter;
+  if (c.layout != Fp32Layout::kPad && c.layout != Fp32Layout::kLinear) return Rejection::kScalarLayout;
+  if (c.order != BlockOrder::kGrid && (!t.causal || t.windowed)) return Rejection::kOrderNeedsCausal;
+  if (is_wide(c.copy) && (t.head_dim % 4 != 0 || t.head_dim_v % 4 != 0)) return Rejection::kCopyWidth;
+  if (c.blocks_per_sm < 1 || c.blocks_per_sm > limits.max_blocks_per_sm) return Rejection::kThreadsPerSm;
+  const Rejection room = rejection_of(resources_of(c, t, limits), c.blocks_per_sm, limits);
+  return room == Rejection::kSameBudget ? Rejection::kNone : room;
+}
+constexpr Rejection rejection_of(const PrefillScalarConfig& c, const Problem& p) {
+  return rejection_of_copy(c.copy, p);
+}
+
+/// Bytes of workspace: maximum and sum of each row, where keys are the outer loop.
+constexpr long long workspace_of(const PrefillScalarConfig& c, const Problem& p) {
+  return c.loop == OuterLoop::kKvOuter ? 8ll * p.batch * p.heads * p.seq_q : 0;
 }
 
 // --- prefill_wgmma ---------------------------------------------------------------------------------------------------

@@ -92,6 +92,21 @@ FT_DEVICE void copy_elements(const Tile& to, const float* from, i64 row_stride, 
   }
 }
 
+FT_DEVICE bool begins_16_bytes(const float* row) { return (reinterpret_cast<unsigned long long>(row) & 15) == 0; }
+
+/// Dims [dim, dim + 4) of a row of global memory, as far as there are kDims; `aligned`: begins_16_bytes(row).
+template <int kDims>
+FT_DEVICE void store_four(float* row, int dim, const float (&values)[4], bool aligned) {
+  if (aligned && kDims % 4 == 0) {
+    if (dim < kDims)
+      store_global_16(row + dim, {bits_of(values[0]), bits_of(values[1]), bits_of(values[2]), bits_of(values[3])});
+    return;
+  }
+#pragma unroll
+  for (int j = 0; j < 4; ++j)
+    if (dim + j < kDims) store_global(row + dim + j, values[j]);
+}
+
 /// 16 bytes at a time through registers.
 template <int kThreads, class Tile>
 FT_DEVICE void copy_chunks(const Tile& to, const float* from, i64 row_stride, int rows_left, int thread) {
