@@ -6,6 +6,8 @@
 #include <cmath>
 #include <vector>
 
+#include "tuner/key_steps.h"
+
 namespace flashtune {
 namespace {
 
@@ -71,28 +73,13 @@ double round_of(const Demand& d, int warps, int blocks) {
   return std::max(blocks * shown * std::max(1.0, 1 / per_scheduler), shown + d.waiting);
 }
 
-/// Key steps of each query tile of one head.
-std::vector<double> steps_of(const PrefillScalarConfig& c, const Problem& p) {
-  const double shift = 1.0 * p.seq_kv - p.seq_q;
-  std::vector<double> steps;
-  for (double first = 0; first < p.seq_q; first += c.br) {
-    const double last = std::min(first + c.br, 1.0 * p.seq_q);
-    double end = p.seq_kv, begin = 0;
-    if (p.causal) end = std::min(end, last + shift);
-    if (p.window > 0) begin = std::max(0.0, first + shift - p.window + 1);
-    if (p.window > 0 && !p.causal) end = std::min(end, last + shift + p.window - 1);
-    steps.push_back(end > begin ? std::ceil(end / c.bc) - std::floor(begin / c.bc) : 0);
-  }
-  return steps;
-}
-
 }  // namespace
 
 double scalar_us(const PrefillScalarConfig& c, const Problem& p, const KernelFacts& facts, int resident,
                  const ReferenceDevice& device) {
   const double rate = issue_rate(device.key.arch);
   const Demand demand = c.split == RowSplit::kTile ? tile_demand(c, p, rate) : row_demand(c, p, rate);
-  const std::vector<double> steps = steps_of(c, p);
+  const std::vector<double> steps = key_steps(p, c.br, c.bc);
   double total = 0, longest = 0, shortest = steps.front();
   for (const double s : steps) total += s, longest = std::max(longest, s), shortest = std::min(shortest, s);
   const double heads = 1.0 * p.heads * p.batch, sms = std::max(device.key.sm_count, 1);

@@ -45,9 +45,8 @@ std::vector<Config> prefill_scalar_points(const KernelTraits& traits, const Arch
   configs = cross(configs, &Config::blocks_per_sm, [&](const Config& c) { return budgets(c, traits, limits); });
   return cross(configs, &Config::order, [&](const Config&) {
     using Orders = std::vector<BlockOrder>;
-    return traits.causal && !traits.windowed
-               ? Orders{BlockOrder::kGrid, BlockOrder::kLongestFirst, BlockOrder::kSections}
-               : Orders{BlockOrder::kGrid};
+    return tiles_differ(traits) ? Orders{BlockOrder::kGrid, BlockOrder::kLongestFirst, BlockOrder::kSections}
+                                : Orders{BlockOrder::kGrid};
   });
 }
 

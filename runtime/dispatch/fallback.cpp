@@ -118,7 +118,7 @@ Candidate fallback_of_scalar(const Problem& problem, const ArchLimits& limits) {
     if (problem.head_dim > shape.most_dim) continue;
     PrefillScalarConfig config;
     config.br = shape.br, config.bc = shape.bc, config.warps = shape.warps, config.row_lanes = shape.row_lanes;
-    config.order = order_for(problem);
+    config.order = order_for(traits_of(problem));
     if (problem.head_dim % 4 != 0 || rejection_of(config, problem) == Rejection::kCopyWidth)
       config.copy = Fp32Copy::kAsync4;
     if (const auto candidate = most_resident(config, problem, limits)) return *candidate;

@@ -8,6 +8,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <numbers>
 
 #include "cache/codec.h"
 #include "cache/error.h"
@@ -267,6 +268,11 @@ void bind_family(PrefillParams& params, const Plan&, const Tensors& tensors, Dev
 void bind_family(PrefillScalarParams& params, const Plan& plan, const Tensors& tensors, DevicePtr workspace,
                  const Device&) {
   bind_attention(params, tensors);
+  const double scale = std::abs(static_cast<double>(tensors.scale)) * std::numbers::log2e;
+  auto cut = static_cast<float>(scale);
+  if (cut > scale) cut = std::nextafter(cut, 0.f);
+  params.scale_log2 = std::copysign(cut, tensors.scale);
+  params.scale_rest = std::max(static_cast<float>(scale - cut), std::numeric_limits<float>::min());
   params.row_state = plan.workspace_bytes > 0 ? reinterpret_cast<float*>(workspace) : nullptr;
 }
 

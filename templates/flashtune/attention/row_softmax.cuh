@@ -4,12 +4,27 @@
 
 #include "flashtune/primitives/math.cuh"
 #include "flashtune/primitives/platform.cuh"
+#include "flashtune/shared/params.h"
 
 namespace flashtune {
 
-/// A row's state. `top` is the largest score so far in units of the exponent, that is times the softmax scale and
-/// log2 e, as rounded: what the weights, the factors and the log-sum-exp are all taken from, so that its rounding
-/// cancels however large the scores are.
+/// The softmax scale times log2 e, positive, in two parts. A scale that is not positive turns maxima into minima, and 0
+/// * -inf is NaN: then its sign, or the 0, is multiplied into the scores before the mask, which costs them nothing.
+struct ExactScale {
+  bool changes_scores;
+  float sign;
+  float cut, rest;
+
+  FT_DEVICE explicit ExactScale(const PrefillScalarParams& p) : changes_scores(!(p.scale_log2 > 0.f)) {
+    const bool negative = p.scale_log2 < 0.f;
+    sign = negative ? -1.f : p.scale_log2;
+    cut = negative ? -p.scale_log2 : changes_scores ? 1.f : p.scale_log2;
+    rest = p.scale_rest;
+  }
+};
+
+/// A row's state. `top` is the largest score so far times the cut scale, as rounded: what weights, factors and the
+/// log-sum-exp are all taken from, so that its rounding cancels however large the scores are.
 struct RowSoftmax {
   float top = negative_infinity();
   float sum = 0.f;  // of weights; may be one lane's part of it
@@ -26,10 +41,11 @@ struct RowSoftmax {
     return factor;
   }
 
-  /// exp2 of the scaled score less the largest. ex2.approx is right to 2 units in the last place, the argument to half
-  /// a unit of its own: as close as an unfused softmax, which rounds twice on the way and divides.
-  FT_DEVICE float weight(float score, float scale) const {
-    return exp2_approx(fused_multiply_add(score, scale, -offset()));
+  /// exp2 of the scaled score less the largest. ex2.approx is right to 2 units in the last place, its argument to one
+  /// of its own: no further off than an unfused softmax, which rounds the scaled score, the difference and the
+  /// quotient.
+  FT_DEVICE float weight(float score, const ExactScale& scale) const {
+    return exp2_approx(fused_multiply_add(score, scale.rest, fused_multiply_add(score, scale.cut, -offset())));
   }
 
   /// 1 / sum, or 0 for a row that saw no key: its output is 0.

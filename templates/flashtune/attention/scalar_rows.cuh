@@ -67,19 +67,15 @@ struct ScalarRows {
   KTile k_tile;
   VTile v_tile;
   u32 weights;  // this owner's row of P
-  bool scale_first;
-  float scale;
+  ExactScale scale;
 
-  FT_DEVICE explicit ScalarRows(const PrefillScalarParams& params) : p(params), mask(params) {
+  FT_DEVICE explicit ScalarRows(const PrefillScalarParams& params) : p(params), mask(params), scale(params) {
     thread = thread_index(), owner = thread / kLanes, lane = thread % kLanes;
     const u32 smem = dynamic_smem();
     q_tile = {shared_region(smem + kSmem.q, kSmem.q_bytes)};
     k_tile = {shared_region(smem + kSmem.k, kSmem.kv_bytes)};
     v_tile = {shared_region(smem + kSmem.v, kSmem.kv_bytes)};
     weights = shared_region(smem + kSmem.p, kSmem.p_bytes) + static_cast<u32>(owner * kSmem.p_pitch);
-    // As in by_rows.cuh: what is no positive scale is multiplied in before the mask.
-    scale_first = !(p.scale_log2 > 0.f);
-    scale = scale_first ? 1.f : p.scale_log2;
   }
 
   template <class Tile>
@@ -107,7 +103,7 @@ struct ScalarRows {
     each_row(p.seq_q - first_row, [&](int row) {
       RowSoftmax softmax = rows.state(row);
       const float top = write_scores(row, first_row + row, first_key);
-      const float factor = softmax.raise(top * scale);
+      const float factor = softmax.raise(top * scale.cut);
       softmax.sum += write_weights(softmax);
       if constexpr (kWarp) sync_warp();  // the row of P is whole, and all lanes have read its state
       if (lane == 0) rows.keep(row, softmax);
@@ -143,7 +139,7 @@ struct ScalarRows {
         parts[3] = fused_multiply_add(float_of(q.w), float_of(k.w), parts[3]);
       }
       float s = (parts[0] + parts[1]) + (parts[2] + parts[3]);
-      if (scale_first) s *= p.scale_log2;
+      if (scale.changes_scores) s *= scale.sign;
       if (key >= end || (kTraits.windowed && key < first)) s = negative_infinity();
       store_shared(weights + static_cast<u32>(key * 4), bits_of(s));
       top = maximum(top, s);

@@ -92,7 +92,7 @@ struct ScalarTile {
   }
 
   /// m and l; O is scaled to the new m; P = exp(S - m) goes to the warp's own rows of shared memory.
-  FT_DEVICE void soften(const float (&s)[kRows][kKeys], const PTile& p_tile, float scale) {
+  FT_DEVICE void soften(const float (&s)[kRows][kKeys], const PTile& p_tile, const ExactScale& scale) {
     const u32 p_at = p_tile.element(row_of(0), lane_column);
 #pragma unroll
     for (int i = 0; i < kRows; ++i) {
@@ -101,7 +101,7 @@ struct ScalarTile {
       for (int j = 1; j < kKeys; ++j) top = maximum(top, s[i][j]);
 #pragma unroll
       for (int mask = 1; mask < kRowLanes; mask *= 2) top = maximum(top, shuffle_xor(top, mask));
-      const float factor = rows[i].raise(top * scale);
+      const float factor = rows[i].raise(top * scale.cut);
 #pragma unroll
       for (int j = 0; j < kKeys; ++j) {
         const float weight = rows[i].weight(s[i][j], scale);
@@ -243,10 +243,7 @@ FT_DEVICE void attend_by_scalar_tiles(const PrefillScalarParams& p) {
     cp_async_commit();
   };
 
-  // A negative scale turns maxima into minima, and 0 * -inf is NaN: such scales are multiplied in before the mask
-  // instead.
-  const bool scale_first = !(p.scale_log2 > 0.f);
-  const float scale = scale_first ? 1.f : p.scale_log2;
+  const ExactScale scale(p);
   Tile tile(thread);
 
   if (keys.count > 0) {
@@ -261,11 +258,11 @@ FT_DEVICE void attend_by_scalar_tiles(const PrefillScalarParams& p) {
 
     float s[Tile::kRows][Tile::kKeys];
     tile.multiply_qk(s, q_tile, k_tile, p_tile);
-    if (scale_first) {
+    if (scale.changes_scores) {
 #pragma unroll
       for (int i = 0; i < Tile::kRows; ++i)
 #pragma unroll
-        for (int j = 0; j < Tile::kKeys; ++j) s[i][j] *= p.scale_log2;
+        for (int j = 0; j < Tile::kKeys; ++j) s[i][j] *= scale.sign;
     }
     if (mask.cuts(at.first_row + tile.warp_row, Tile::kWarpRows, first_key(t), kBc))
       tile.apply(mask, s, at.first_row, first_key(t));

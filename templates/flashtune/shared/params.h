@@ -45,9 +45,11 @@ struct PrefillParams {
   float scale_log2;   // the softmax scale times log2(e): the exponentials are exp2
 };
 
-/// Arguments of prefill_scalar: where tiles of keys are the outer loop, what its blocks keep of each row meanwhile.
+/// Arguments of prefill_scalar. Its scale is scale_log2, cut, and what was cut off: rounded to one fp32, all weights of
+/// a row would be off to the same side.
 struct PrefillScalarParams : PrefillParams {
-  float* row_state;  // [batch, heads, seq_q, 2]: maximum (base 2) and sum
+  float scale_rest;  // of the scale's magnitude, and above 0, so that -inf times it is no NaN
+  float* row_state;  // [batch, heads, seq_q, 2]: maximum (base 2) and sum, where tiles of keys are the outer loop
 };
 
 // --- prefill_wgmma ---------------------------------------------------------------------------------------------------

@@ -242,7 +242,7 @@ constexpr Rejection rejection_of(const PrefillScalarConfig& c, const KernelTrait
   if (c.loop == OuterLoop::kKvOuter && (c.split == RowSplit::kTile || c.order != BlockOrder::kGrid))
     return Rejection::kKvOuter;
   if (c.layout != Fp32Layout::kPad && c.layout != Fp32Layout::kLinear) return Rejection::kScalarLayout;
-  if (c.order != BlockOrder::kGrid && (!t.causal || t.windowed)) return Rejection::kOrderNeedsCausal;
+  if (c.order != BlockOrder::kGrid && !tiles_differ(t)) return Rejection::kOrderNeedsCausal;
   if (is_wide(c.copy) && (t.head_dim % 4 != 0 || t.head_dim_v % 4 != 0)) return Rejection::kCopyWidth;
   if (c.blocks_per_sm < 1 || c.blocks_per_sm > limits.max_blocks_per_sm) return Rejection::kThreadsPerSm;
   const Rejection room = rejection_of(resources_of(c, t, limits), c.blocks_per_sm, limits);

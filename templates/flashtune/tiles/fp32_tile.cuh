@@ -4,6 +4,7 @@
 
 #include "flashtune/primitives/global.cuh"
 #include "flashtune/primitives/memory.cuh"
+#include "flashtune/primitives/mma.cuh"
 #include "flashtune/tiles/copy.cuh"
 
 namespace flashtune {
