@@ -107,10 +107,10 @@ Candidate fallback_of_tf32(const Problem& problem, const ArchLimits& limits) {
 struct ScalarShape {
   int most_dim, br, bc, warps, row_lanes;
 };
-// 8 x 8 tiles of S and O for each thread where the registers hold them, then whatever fits.
-constexpr std::array kScalarShapes = {ScalarShape{64, 128, 64, 4, 8},   ScalarShape{128, 128, 64, 8, 16},
-                                      ScalarShape{256, 128, 32, 8, 16}, ScalarShape{256, 64, 32, 4, 16},
-                                      ScalarShape{256, 32, 16, 4, 16},  ScalarShape{256, 16, 16, 2, 16},
+// Tiles of 8 x 4 of S and 8 x 8 of O for each thread where the registers hold them, then whatever fits.
+constexpr std::array kScalarShapes = {ScalarShape{64, 128, 32, 4, 8},  ScalarShape{128, 128, 64, 8, 16},
+                                      ScalarShape{256, 64, 64, 8, 16}, ScalarShape{256, 64, 32, 4, 16},
+                                      ScalarShape{256, 32, 16, 4, 16}, ScalarShape{256, 16, 16, 2, 16},
                                       ScalarShape{256, 8, 8, 1, 8}};
 
 Candidate fallback_of_scalar(const Problem& problem, const ArchLimits& limits) {

@@ -23,38 +23,41 @@ struct ExactScale {
   }
 };
 
-/// A row's state. `top` is the largest score so far times the cut scale, as rounded: what weights, factors and the
-/// log-sum-exp are all taken from, so that its rounding cancels however large the scores are.
+/// A row's state. Weights are taken from differences of scores before these are scaled: the largest score's is 1, equal
+/// ones' are equal, and none depends on how large the scores are.
 struct RowSoftmax {
-  float top = negative_infinity();
-  float sum = 0.f;  // of weights; may be one lane's part of it
+  float top = negative_infinity();  // the largest score so far
+  float sum = 0.f;                  // of weights; may be one lane's part of it
 
-  /// A row that has seen no key has top = -inf; its offset is then 0, so that exp2(-inf - 0) = 0 and not NaN.
-  FT_DEVICE float offset() const { return top == negative_infinity() ? 0.f : top; }
-
-  /// Takes in the largest of new scores, times the scale. Returns what O has to be multiplied by, as `sum` was.
-  FT_DEVICE float raise(float largest) {
+  /// Takes in the largest of new scores. Returns what O has to be multiplied by, as `sum` was.
+  FT_DEVICE float raise(float largest, const ExactScale& scale) {
     const float old = top;
     top = maximum(old, largest);
-    const float factor = exp2_approx(old - offset());
+    const float factor = weight(old, scale);
     sum *= factor;
     return factor;
   }
 
-  /// exp2 of the scaled score less the largest. ex2.approx is right to 2 units in the last place, its argument to one
-  /// of its own: no further off than an unfused softmax, which rounds the scaled score, the difference and the
-  /// quotient.
+  /// exp2 of the score less the largest, scaled; 0 for a masked one, also where no key was seen yet. ex2.approx is
+  /// right to 2 units in the last place, its argument to one of its own: no further off than an unfused softmax, which
+  /// rounds the scaled score, the difference and the quotient.
   FT_DEVICE float weight(float score, const ExactScale& scale) const {
-    return exp2_approx(fused_multiply_add(score, scale.rest, fused_multiply_add(score, scale.cut, -offset())));
+    const float below = score - (top == negative_infinity() ? 0.f : top);
+    return exp2_approx(fused_multiply_add(below, scale.cut, below * scale.rest));
   }
 
-  /// 1 / sum, or 0 for a row that saw no key: its output is 0.
-  FT_DEVICE float normalizer() const { return sum > 0.f ? 1.f / sum : 0.f; }
+  /// An element of O over the sum, as if rounded once: a product with 1 / sum, and what it is off by divided, too. 0
+  /// for a row that saw no key.
+  FT_DEVICE float normalized(float o) const {
+    const float inverse = sum > 0.f ? 1.f / sum : 0.f, quotient = o * inverse;
+    const float rest = fused_multiply_add(-quotient, sum, o);
+    return rest == rest ? fused_multiply_add(rest, inverse, quotient) : quotient;  // infinities have none
+  }
 
   /// The natural log-sum-exp of the scaled scores; -inf for a row that saw no key.
-  FT_DEVICE float log_sum_exp() const {
+  FT_DEVICE float log_sum_exp(const ExactScale& scale) const {
     constexpr float kLn2 = 0.6931471805599453f;
-    return sum > 0.f ? (top + log2_approx(sum)) * kLn2 : negative_infinity();
+    return sum > 0.f ? fused_multiply_add(top, scale.cut, log2_approx(sum)) * kLn2 : negative_infinity();
   }
 };
 

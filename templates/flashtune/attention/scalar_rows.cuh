@@ -103,7 +103,7 @@ struct ScalarRows {
     each_row(p.seq_q - first_row, [&](int row) {
       RowSoftmax softmax = rows.state(row);
       const float top = write_scores(row, first_row + row, first_key);
-      const float factor = softmax.raise(top * scale.cut);
+      const float factor = softmax.raise(top, scale);
       softmax.sum += write_weights(softmax);
       if constexpr (kWarp) sync_warp();  // the row of P is whole, and all lanes have read its state
       if (lane == 0) rows.keep(row, softmax);
@@ -117,10 +117,9 @@ struct ScalarRows {
   FT_DEVICE void finish(const Rows& rows, int rows_left, float* out, float* lse) const {
     each_row(rows_left, [&](int row) {
       const RowSoftmax softmax = rows.state(row);
-      const float factor = softmax.normalizer();
       for (int dim = lane; dim < kDims; dim += kLanes)
-        store_global(out + row * p.o_strides.row + dim, rows.o(row, dim) * factor);
-      if (lse != nullptr && lane == 0) store_global(lse + row, softmax.log_sum_exp());
+        store_global(out + row * p.o_strides.row + dim, softmax.normalized(rows.o(row, dim)));
+      if (lse != nullptr && lane == 0) store_global(lse + row, softmax.log_sum_exp(scale));
     });
   }
 
@@ -130,15 +129,8 @@ struct ScalarRows {
     const int first = mask.first_key(query) - first_key, end = mask.end_key(query) - first_key;
     float top = negative_infinity();
     for (int key = lane; key < kBc; key += kLanes) {
-      float parts[4] = {0.f, 0.f, 0.f, 0.f};
-      for (int c = 0; c < KTile::kChunks; ++c) {
-        const Vec16 q = load_shared_16(q_tile.at(row, c)), k = load_shared_16(k_tile.at(key, c));
-        parts[0] = fused_multiply_add(float_of(q.x), float_of(k.x), parts[0]);
-        parts[1] = fused_multiply_add(float_of(q.y), float_of(k.y), parts[1]);
-        parts[2] = fused_multiply_add(float_of(q.z), float_of(k.z), parts[2]);
-        parts[3] = fused_multiply_add(float_of(q.w), float_of(k.w), parts[3]);
-      }
-      float s = (parts[0] + parts[1]) + (parts[2] + parts[3]);
+      float s = 0.f;
+      for (int c = 0; c < KTile::kChunks; c += 4) s += product_of_part(row, key, c);
       if (scale.changes_scores) s *= scale.sign;
       if (key >= end || (kTraits.windowed && key < first)) s = negative_infinity();
       store_shared(weights + static_cast<u32>(key * 4), bits_of(s));
@@ -147,6 +139,20 @@ struct ScalarRows {
 #pragma unroll
     for (int other = 1; other < kLanes; other *= 2) top = maximum(top, shuffle_xor(top, other));
     return top;
+  }
+
+  /// The product of Q and K over four chunks of dims from `first` on. Sums of a few dims, and then of those, stray less
+  /// from the exact one than a single sum of all.
+  FT_DEVICE float product_of_part(int row, int key, int first) const {
+    float parts[4] = {0.f, 0.f, 0.f, 0.f};
+    for (int c = first; c < min(first + 4, KTile::kChunks); ++c) {
+      const Vec16 q = load_shared_16(q_tile.at(row, c)), k = load_shared_16(k_tile.at(key, c));
+      parts[0] = fused_multiply_add(float_of(q.x), float_of(k.x), parts[0]);
+      parts[1] = fused_multiply_add(float_of(q.y), float_of(k.y), parts[1]);
+      parts[2] = fused_multiply_add(float_of(q.z), float_of(k.z), parts[2]);
+      parts[3] = fused_multiply_add(float_of(q.w), float_of(k.w), parts[3]);
+    }
+    return (parts[0] + parts[1]) + (parts[2] + parts[3]);
   }
 
   /// P of one row, each lane's from its own S; returns its sum.
@@ -172,10 +178,7 @@ struct ScalarRows {
     for (int first = 0; first < kDims; first += kHeld * kLanes) {
       float o[kHeld];
 #pragma unroll
-      for (int i = 0; i < kHeld; ++i) {
-        const int dim = held_dim(first, i);
-        o[i] = dim < kDims ? rows.o(row, dim) * factor : 0.f;
-      }
+      for (int i = 0; i < kHeld; ++i) o[i] = 0.f;
       for (int key = 0; key < kBc; ++key) {
         const float weight = float_of(load_shared(weights + static_cast<u32>(key * 4)));
 #pragma unroll
@@ -186,7 +189,8 @@ struct ScalarRows {
       }
 #pragma unroll
       for (int i = 0; i < kHeld; ++i)
-        if (held_dim(first, i) < kDims) rows.keep_o(row, held_dim(first, i), o[i]);
+        if (const int dim = held_dim(first, i); dim < kDims)
+          rows.keep_o(row, dim, fused_multiply_add(rows.o(row, dim), factor, o[i]));
     }
   }
 };

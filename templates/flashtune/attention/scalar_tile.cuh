@@ -32,10 +32,8 @@ struct ScalarTile {
   static constexpr int kRows = kShare.rows, kKeys = kShare.keys, kChunks = kShare.chunks;
   static constexpr int kRowLanes = kConfig.row_lanes, kRowGroups = 32 / kRowLanes;
   static constexpr int kWarpRows = kRows * kRowGroups;
-  static constexpr int kPartChunks = 8;  // of a partial sum of S: 32 dims
-  static constexpr int kParkWidth = kRows * kKeys % 4 == 0 ? 4 : 1, kParkBytes = 4 * kParkWidth;
-  // Steps that are unrolled: enough to load ahead, few enough for both loops to stay in the instruction cache.
-  static constexpr int kUnroll = kRows * kKeys >= 64 ? 1 : 4;
+  static constexpr int kPartChunks = 4;
+  // Steps of P V that are unrolled: few enough for the loop to stay in the instruction cache.
   static constexpr int kUnrollKeys = kRows * kChunks >= 16 ? 1 : 2;
 
   int warp_row;  // in the tile
@@ -57,27 +55,20 @@ struct ScalarTile {
   /// The last lanes of a narrow head have no chunk of their own and take the last one, which they do not write.
   FT_DEVICE int chunk_of(int j) const { return min(lane_column + j * kRowLanes, VTile::kChunks - 1); }
 
-  /// S = Q K^T, four dims at a time. A sum of a head's products one by one would stray further from the exact one than
-  /// an unfused product does, which adds in parts: so does this, and what it has so far waits in the warp's rows of P.
-  FT_DEVICE void multiply_qk(float (&s)[kRows][kKeys], const QTile& q_tile, const KTile& k_tile,
-                             const PTile& p_tile) const {
-    const u32 waiting = p_tile.at(warp_row, 0) + static_cast<u32>((lane_row * kRowLanes + lane_column) * kParkBytes);
-    const u32 q_at = q_tile.at(row_of(0), 0), k_at = k_tile.at(lane_column, 0);
-    const auto add_part = [&](int first) {
+  /// S = Q K^T, in sums of 16 dims: one sum of all products of a long head would stray further from the exact one than
+  /// that of an unfused product, which adds in parts, too.
+  FT_DEVICE void multiply_qk(float (&s)[kRows][kKeys], const QTile& q_tile, const KTile& k_tile) const {
 #pragma unroll
-      for (int i = 0; i < kRows; ++i)
+    for (int i = 0; i < kRows; ++i)
 #pragma unroll
-        for (int j = 0; j < kKeys; ++j) s[i][j] = 0.f;
-      add_qk(s, q_at, k_at, first, min(first + kPartChunks, KTile::kChunks));
-      if (first > 0) add_parked(s, waiting);
-    };
-    constexpr int kLastPart = (KTile::kChunks - 1) / kPartChunks * kPartChunks;
-#pragma unroll
-    for (int first = 0; first < kLastPart; first += kPartChunks) {
-      add_part(first);
-      park(s, waiting);
+      for (int j = 0; j < kKeys; ++j) s[i][j] = 0.f;
+    u32 q_at = q_tile.at(row_of(0), 0), k_at = k_tile.at(lane_column, 0);
+#pragma unroll 1
+    for (int part = 0; part < KTile::kChunks / kPartChunks; ++part) {
+      add_part<kPartChunks>(s, q_at, k_at);
+      q_at += kPartChunks * 16, k_at += kPartChunks * 16;
     }
-    add_part(kLastPart);
+    add_part<KTile::kChunks % kPartChunks>(s, q_at, k_at);
   }
 
   FT_DEVICE void apply(const Mask<kTraits>& mask, float (&s)[kRows][kKeys], int first_row, int first_key) const {
@@ -101,7 +92,7 @@ struct ScalarTile {
       for (int j = 1; j < kKeys; ++j) top = maximum(top, s[i][j]);
 #pragma unroll
       for (int mask = 1; mask < kRowLanes; mask *= 2) top = maximum(top, shuffle_xor(top, mask));
-      const float factor = rows[i].raise(top * scale.cut);
+      const float factor = rows[i].raise(top, scale);
 #pragma unroll
       for (int j = 0; j < kKeys; ++j) {
         const float weight = rows[i].weight(s[i][j], scale);
@@ -144,32 +135,33 @@ struct ScalarTile {
   }
 
   /// O, normalised, and the log-sum-exp of the rows that exist.
-  FT_DEVICE void write(const Fp32Head& head, const PrefillParams& p, int first_row) {
+  FT_DEVICE void write(const Fp32Head& head, const PrefillParams& p, int first_row, const ExactScale& scale) {
 #pragma unroll
     for (int i = 0; i < kRows; ++i) {
 #pragma unroll
       for (int mask = 1; mask < kRowLanes; mask *= 2) rows[i].sum += shuffle_xor(rows[i].sum, mask);
       const int row = first_row + row_of(i);
       if (row >= p.seq_q) continue;
-      const float factor = rows[i].normalizer();
       float* to = head.o + row * p.o_strides.row;
       const bool aligned = begins_16_bytes(to);
 #pragma unroll
       for (int j = 0; j < kChunks; ++j) {
         float values[4];
 #pragma unroll
-        for (int e = 0; e < 4; ++e) values[e] = o[i][j][e] * factor;
+        for (int e = 0; e < 4; ++e) values[e] = rows[i].normalized(o[i][j][e]);
         store_four<kTraits.head_dim_v>(to, (lane_column + j * kRowLanes) * 4, values, aligned);
       }
-      if (head.lse != nullptr && lane_column == 0) store_global(head.lse + row, rows[i].log_sum_exp());
+      if (head.lse != nullptr && lane_column == 0) store_global(head.lse + row, rows[i].log_sum_exp(scale));
     }
   }
 
  private:
-  /// S += Q K^T of 16-byte chunks [from, to).
-  FT_DEVICE static void add_qk(float (&s)[kRows][kKeys], u32 q_at, u32 k_at, int from, int to) {
-#pragma unroll kUnroll
-    for (int c = from; c < to; ++c) {
+  /// S += Q K^T of the next kCount chunks of dims.
+  template <int kCount>
+  FT_DEVICE static void add_part(float (&s)[kRows][kKeys], u32 q_at, u32 k_at) {
+    float sum[kRows][kKeys];
+#pragma unroll
+    for (int c = 0; c < kCount; ++c) {
       Quad k[kKeys];
 #pragma unroll
       for (int j = 0; j < kKeys; ++j)
@@ -180,32 +172,15 @@ struct ScalarTile {
 #pragma unroll
         for (int e = 0; e < 4; ++e)
 #pragma unroll
-          for (int j = 0; j < kKeys; ++j) s[i][j] = fused_multiply_add(q.at[e], k[j].at[e], s[i][j]);
+          for (int j = 0; j < kKeys; ++j)
+            sum[i][j] = c + e == 0 ? q.at[e] * k[j].at[e] : fused_multiply_add(q.at[e], k[j].at[e], sum[i][j]);
       }
     }
-  }
-
-  /// A lane's scores, to where no other lane's are, and back.
-  FT_DEVICE static void park(const float (&s)[kRows][kKeys], u32 at) {
-    const auto bits = [&](int n) { return bits_of(s[n / kKeys][n % kKeys]); };
+    if constexpr (kCount > 0) {
 #pragma unroll
-    for (int n = 0; n < kRows * kKeys; n += kParkWidth) {
-      if constexpr (kParkWidth == 4)
-        store_shared_16(at + static_cast<u32>(n * 128), {bits(n), bits(n + 1), bits(n + 2), bits(n + 3)});
-      else
-        store_shared(at + static_cast<u32>(n * 128), bits(n));
-    }
-  }
-  FT_DEVICE static void add_parked(float (&s)[kRows][kKeys], u32 at) {
+      for (int i = 0; i < kRows; ++i)
 #pragma unroll
-    for (int n = 0; n < kRows * kKeys; n += kParkWidth) {
-      if constexpr (kParkWidth == 4) {
-        const Quad parked = load_quad(at + static_cast<u32>(n * 128));
-#pragma unroll
-        for (int e = 0; e < 4; ++e) s[(n + e) / kKeys][(n + e) % kKeys] += parked.at[e];
-      } else {
-        s[n / kKeys][n % kKeys] += float_of(load_shared(at + static_cast<u32>(n * 128)));
-      }
+        for (int j = 0; j < kKeys; ++j) s[i][j] += sum[i][j];
     }
   }
 };
@@ -257,7 +232,7 @@ FT_DEVICE void attend_by_scalar_tiles(const PrefillScalarParams& p) {
     load_v(t);
 
     float s[Tile::kRows][Tile::kKeys];
-    tile.multiply_qk(s, q_tile, k_tile, p_tile);
+    tile.multiply_qk(s, q_tile, k_tile);
     if (scale.changes_scores) {
 #pragma unroll
       for (int i = 0; i < Tile::kRows; ++i)
@@ -268,14 +243,14 @@ FT_DEVICE void attend_by_scalar_tiles(const PrefillScalarParams& p) {
       tile.apply(mask, s, at.first_row, first_key(t));
 
     cp_async_wait<0>();
-    sync_block();  // V of this step has landed, all warps are done with K, and all lanes with what waited in P
+    sync_block();  // V of this step has landed, and all warps are done with K
     if (t + 1 < keys.count) load_k(t + 1);
 
     tile.soften(s, p_tile, scale);
     sync_warp();  // the warp's rows of P are written; they are written again after two barriers of the block
     tile.add_pv(p_tile, v_tile);
   }
-  tile.write(head, p, at.first_row);
+  tile.write(head, p, at.first_row, scale);
 }
 
 }  // namespace flashtune

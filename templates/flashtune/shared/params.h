@@ -49,7 +49,7 @@ struct PrefillParams {
 /// a row would be off to the same side.
 struct PrefillScalarParams : PrefillParams {
   float scale_rest;  // of the scale's magnitude, and above 0, so that -inf times it is no NaN
-  float* row_state;  // [batch, heads, seq_q, 2]: maximum (base 2) and sum, where tiles of keys are the outer loop
+  float* row_state;  // [batch, heads, seq_q, 2]: largest score and sum, where tiles of keys are the outer loop
 };
 
 // --- prefill_wgmma ---------------------------------------------------------------------------------------------------

@@ -215,7 +215,8 @@ constexpr Resources resources_of(const PrefillScalarConfig& c, const KernelTrait
     const ScalarShare share = share_of(c, t);
     const int k_operand = share.keys * 4 + 4, p_operand = share.rows * 4 + share.chunks * 4;
     const int operands = k_operand > p_operand ? k_operand : p_operand;
-    r.registers = share.rows * (share.keys + share.chunks * 4 + 2) + operands + kAddresses;
+    const int s = 2 * share.keys;  // a sum of some dims beside that of those before
+    r.registers = share.rows * (s + share.chunks * 4 + 2) + operands + kAddresses;
   }
   return r;
 }
