@@ -109,7 +109,7 @@ struct ScalarShape {
 };
 // Tiles of 8 x 4 of S and 8 x 8 of O for each thread where the registers hold them, then whatever fits.
 constexpr std::array kScalarShapes = {ScalarShape{64, 128, 32, 4, 8},  ScalarShape{128, 128, 64, 8, 16},
-                                      ScalarShape{256, 64, 64, 8, 16}, ScalarShape{256, 64, 32, 4, 16},
+                                      ScalarShape{256, 64, 64, 8, 16}, ScalarShape{256, 64, 32, 8, 16},
                                       ScalarShape{256, 32, 16, 4, 16}, ScalarShape{256, 16, 16, 2, 16},
                                       ScalarShape{256, 8, 8, 1, 8}};
 

@@ -94,6 +94,10 @@ std::vector<Cell> cells_of_cover() {
       {86, fp32(Precision::kTf32, 69, false, true)},
       {90, fp32(Precision::kTf32, 128, true, false)},
       {120, fp32(Precision::kTf32x3, 256, false, false)},
+      {80, fp32(Precision::kIeee, 64, true, false)},
+      {86, fp32(Precision::kIeee, 69, false, true)},
+      {90, fp32(Precision::kIeee, 128, false, false)},
+      {120, fp32(Precision::kIeee, 256, true, true)},
   };
 }
 
@@ -199,6 +203,26 @@ TEST(SpaceCompiles, TheDefaultsOfHopperOverlapTheirProducts) {
       EXPECT_EQ(spec.candidate.family(), Family::kPrefillWgmma) << describe(spec);
       EXPECT_EQ(serialisation_in_log(compiler.compile(spec).log), "") << describe(spec);
     }
+}
+
+/// Rows by threads and by warps stand in no space: they are points of the ladder.
+TEST(SpaceCompiles, RowsOfExactFp32InEitherLoop) {
+  if (flag("--all")) GTEST_SKIP() << "--all compiles spaces";
+  constexpr const char* kConfigs[] = {
+      "split=thread_row,loop=kv_outer,br=29,bc=29,warps=1,copy=plain4,layout=linear",
+      "split=thread_row,loop=q_outer,br=64,bc=32,warps=2,copy=async16",
+      "split=warp_row,loop=kv_outer,br=29,bc=29,warps=29,copy=plain4,layout=linear",
+      "split=warp_row,loop=q_outer,br=32,bc=32,warps=8,copy=async4",
+  };
+  const KernelCompiler compiler({});
+  Tally tally;
+  for (const char* config : kConfigs)
+    for (const int arch : {80, 90}) {
+      const KernelSpec spec{candidate_from_text(std::string("prefill_scalar ") + config),
+                            fp32(Precision::kIeee, 128, true, arch == 90), arch};
+      check(spec, compiler.compile(spec), tally);
+    }
+  EXPECT_EQ(tally.spilling, 0);
 }
 
 TEST(SpaceCompiles, EverythingThatIsAdmitted) {
