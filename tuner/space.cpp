@@ -118,7 +118,9 @@ bool promises_no_spill(const Candidate& candidate, const KernelTraits& traits, c
         int copies = 1;
         if constexpr (requires { config.br; }) {
           const int copiers = traits.op == Op::kDecode ? 32 : resources.threads;  // of decode, a warp copies alone
-          copies = std::max(config.br, config.bc) * padded_dim(traits.head_dim) / 8 / copiers;
+          int elements = 8;                                                       // of one copy
+          if constexpr (requires { config.copy; }) elements = is_wide(config.copy) ? 4 : 1;
+          copies = std::max(config.br, config.bc) * padded_dim(traits.head_dim) / elements / copiers;
         }
         return resources.registers + kMargin <= cap && copies <= kMostCopies;
       },

@@ -222,7 +222,7 @@ TEST(SpaceCompiles, RowsOfExactFp32InEitherLoop) {
                             fp32(Precision::kIeee, 128, true, arch == 90), arch};
       check(spec, compiler.compile(spec), tally);
     }
-  EXPECT_EQ(tally.spilling, 0);
+  EXPECT_EQ(tally.pruned, 0);  // a block of 29 warps has 64 registers a thread, too few for all addresses
 }
 
 TEST(SpaceCompiles, EverythingThatIsAdmitted) {

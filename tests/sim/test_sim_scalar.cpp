@@ -69,7 +69,7 @@ TEST(PrefillScalar, IsRightForEverySplitAndLoop) {
   SimDevice device(kArch);
   Validator validator(device, p, scale_of(p), 64);
   for (const char* text : kConfigs)
-    expect_right(device, validator, candidate_of(text, p.head_dim), p, kSanitized ? 1 : 2, EdgesIn::kEveryLane);
+    expect_right(device, validator, candidate_of(text, p.head_dim), p, 1, EdgesIn::kEveryLane);
 }
 
 TEST(PrefillScalar, IsRightForACoveringSetOfItsSpace) {

@@ -128,8 +128,10 @@ struct ScalarRows {
   FT_DEVICE float write_scores(int row, int query, int first_key) const {
     const int first = mask.first_key(query) - first_key, end = mask.end_key(query) - first_key;
     float top = negative_infinity();
+#pragma unroll 1
     for (int key = lane; key < kBc; key += kLanes) {
       float s = 0.f;
+#pragma unroll 1
       for (int c = 0; c < KTile::kChunks; c += 4) s += product_of_part(row, key, c);
       if (scale.changes_scores) s *= scale.sign;
       if (key >= end || (kTraits.windowed && key < first)) s = negative_infinity();
@@ -158,6 +160,7 @@ struct ScalarRows {
   /// P of one row, each lane's from its own S; returns its sum.
   FT_DEVICE float write_weights(const RowSoftmax& softmax) const {
     float sum = 0.f;
+#pragma unroll 1
     for (int key = lane; key < kBc; key += kLanes) {
       const u32 at = weights + static_cast<u32>(key * 4);
       const float weight = softmax.weight(float_of(load_shared(at)), scale);
@@ -179,6 +182,7 @@ struct ScalarRows {
       float o[kHeld];
 #pragma unroll
       for (int i = 0; i < kHeld; ++i) o[i] = 0.f;
+#pragma unroll 4
       for (int key = 0; key < kBc; ++key) {
         const float weight = float_of(load_shared(weights + static_cast<u32>(key * 4)));
 #pragma unroll
