@@ -131,9 +131,10 @@ constexpr Resources resources_of(const PrefillTf32Config& c, const KernelTraits&
   const int split = t.precision == Precision::kTf32x3 ? 2 : 1;      // an operand is two
   const int q = c.q_in_regs ? row_tiles * padded_fp32_dim(t.head_dim) / 8 * 4 : row_tiles * 4;
   const int operands = (row_tiles * 4 + 8) * split;  // of P, and of four columns of V
+  const int sum = split > 1 ? row_tiles * 16 : 0;    // of a step's keys, four accumulators at a time
   const int state = row_tiles * 4;                   // m and l of two rows
   constexpr int kAddresses = 34;                     // pointers, addresses, counters
-  r.registers = o + s + q + operands + state + kAddresses;
+  r.registers = o + s + q + operands + sum + state + kAddresses;
   return r;
 }
 
