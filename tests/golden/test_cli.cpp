@@ -109,7 +109,7 @@ TEST_F(CommandLine, ProblemsThatNoKernelComputesAreMisuse) {
                                                          {"--head-dim", "128", "--batch", "0"},
                                                          {"--head-dim", "128", "--seq-kv", "-1"},
                                                          {"--head-dim", "128", "--window", "-5"},
-                                                         {"--head-dim", "128", "--dtype", "fp32"},
+                                                         {"--head-dim", "128", "--dtype", "fp64"},
                                                          {"--head-dim", "128", "--op", "backward"},
                                                          {"--head-dim", "128", "--layout", "sbhd"},
                                                          {"--head-dim", "128", "--layout", "packed", "--seq-kv", "64"},
