@@ -115,14 +115,16 @@ bool promises_no_spill(const Candidate& candidate, const KernelTraits& traits, c
         // less.
         const int warps_per_part = (resources.threads / 32 * config.blocks_per_sm + 3) / 4;
         const int cap = std::min(resources.register_cap, limits.registers_per_sm / 4 / 32 / warps_per_part / 8 * 8);
-        int copies = 1;
+        int copies = 1, kept = 0;
         if constexpr (requires { config.br; }) {
+          // P is split anew for each group of columns of V, unless ptxas finds that the parts may be kept.
+          if (traits.precision == Precision::kTf32x3) kept = config.bc / 2;
           const int copiers = traits.op == Op::kDecode ? 32 : resources.threads;  // of decode, a warp copies alone
           int elements = 8;                                                       // of one copy
           if constexpr (requires { config.copy; }) elements = is_wide(config.copy) ? 4 : 1;
           copies = std::max(config.br, config.bc) * padded_dim(traits.head_dim) / elements / copiers;
         }
-        return resources.registers + kMargin <= cap && copies <= kMostCopies;
+        return resources.registers + kMargin + kept <= cap && copies <= kMostCopies;
       },
       candidate.config);
 }
