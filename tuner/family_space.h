@@ -1,6 +1,7 @@
 // The axes of each family: what space.cpp crosses, judges and thins out.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "flashtune/shared/resources.h"
@@ -17,6 +18,41 @@ std::vector<Config> cross(const std::vector<Config>& configs, T Config::*field, 
       crossed.back().*field = value;
     }
   return crossed;
+}
+
+/// Rows of a block and the warps that split them: 16 rows a warp, then 32, then 48. Small blocks are for short queries.
+template <class Config>
+std::vector<Config> rows_by_warps() {
+  constexpr int kShapes[][2] = {{16, 1}, {32, 2}, {64, 2}, {64, 4}, {128, 4}, {128, 8}, {192, 4}, {256, 8}};
+  std::vector<Config> configs;
+  for (const auto& [br, warps] : kShapes) {
+    configs.emplace_back();
+    configs.back().br = br;
+    configs.back().warps = warps;
+  }
+  return configs;
+}
+
+/// Register budgets, from one block of an SM up, that are admitted.
+template <class Config>
+std::vector<int> admitted_budgets(Config config, const KernelTraits& traits, const ArchLimits& limits) {
+  std::vector<int> budgets;
+  for (config.blocks_per_sm = 1; config.blocks_per_sm <= std::min(8, 16 / config.warps); ++config.blocks_per_sm)
+    if (rejection_of(config, traits, limits) == Rejection::kNone) budgets.push_back(config.blocks_per_sm);
+  return budgets;
+}
+
+/// Orders of blocks that differ: where tiles are of one length there is one.
+inline std::vector<BlockOrder> orders_of(const KernelTraits& traits) {
+  if (!tiles_differ(traits)) return {BlockOrder::kGrid};
+  return {BlockOrder::kGrid, BlockOrder::kLongestFirst, BlockOrder::kSections};
+}
+
+/// Strides on which 16 bytes do not begin are copied by fours.
+template <class Config>
+Config with_copies_for(Config config, const Problem& problem) {
+  if (rejection_of(config, problem) == Rejection::kCopyWidth) config.copy = Fp32Copy::kAsync4;
+  return config;
 }
 
 std::vector<PrefillMmaConfig> prefill_mma_points(const KernelTraits& traits, const ArchLimits& limits);

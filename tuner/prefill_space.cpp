@@ -1,7 +1,6 @@
 // The axes of prefill_mma. An axis is conditional where its value could not matter; what is legal is left to
 // rejection_of alone.
 #include <algorithm>
-#include <array>
 
 #include "tuner/family_space.h"
 
@@ -9,19 +8,6 @@ namespace flashtune {
 namespace {
 
 using Config = PrefillMmaConfig;
-
-/// Rows of a block and the warps that split them: 16 rows a warp, then 32, then 48. Small blocks are for short queries.
-std::vector<Config> tile_rows() {
-  constexpr std::array<std::array<int, 2>, 8> kShapes = {
-      {{16, 1}, {32, 2}, {64, 2}, {64, 4}, {128, 4}, {128, 8}, {192, 4}, {256, 8}}};
-  std::vector<Config> configs;
-  for (const auto& [br, warps] : kShapes) {
-    configs.emplace_back();
-    configs.back().br = br;
-    configs.back().warps = warps;
-  }
-  return configs;
-}
 
 /// Narrow tiles leave short head dims without work between two barriers; steps of 16 pay only where shared memory is
 /// tight.
@@ -50,7 +36,7 @@ std::vector<int> useful_budgets(Config config, const KernelTraits& traits, const
 }  // namespace
 
 std::vector<Config> prefill_mma_points(const KernelTraits& traits, const ArchLimits& limits) {
-  std::vector<Config> configs = tile_rows();
+  std::vector<Config> configs = rows_by_warps<Config>();
   configs = cross(configs, &Config::bc, [&](const Config&) { return tile_columns(traits.head_dim); });
   configs = cross(configs, &Config::k_stages, [](const Config& c) {
     // A third stage hides a latency longer than a whole step, and wide steps are longer than any.
@@ -78,11 +64,7 @@ std::vector<Config> prefill_mma_points(const KernelTraits& traits, const ArchLim
     return std::vector<int>{lacks_smem(rejection_of(c, traits, limits)) ? 1 : 0};
   });
   configs = cross(configs, &Config::lazy_rescale, [](const Config&) { return std::vector<int>{0, 1}; });
-  configs = cross(configs, &Config::order, [&](const Config&) {
-    using Orders = std::vector<BlockOrder>;
-    return tiles_differ(traits) ? Orders{BlockOrder::kGrid, BlockOrder::kLongestFirst, BlockOrder::kSections}
-                                : Orders{BlockOrder::kGrid};
-  });
+  configs = cross(configs, &Config::order, [&](const Config&) { return orders_of(traits); });
   return cross(configs, &Config::load, [](const Config& c) {
     // With two V stages there is no barrier in the middle of a step, and so nothing for the order to move.
     using Orders = std::vector<LoadOrder>;

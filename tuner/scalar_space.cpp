@@ -1,7 +1,6 @@
 // The axes of prefill_scalar that can pay: shapes of register tiles. Its rows by single threads and warps, its layouts
 // and its other copies are for the ladder.
 #include <algorithm>
-#include <array>
 
 #include "tuner/family_space.h"
 
@@ -27,14 +26,6 @@ std::vector<Config> tile_rows(const KernelTraits& traits) {
   return configs;
 }
 
-/// Budgets that differ from one another, from one block up to as many as leave the predicted registers.
-std::vector<int> budgets(Config config, const KernelTraits& traits, const ArchLimits& limits) {
-  std::vector<int> admitted;
-  for (config.blocks_per_sm = 1; config.blocks_per_sm <= std::min(8, 16 / config.warps); ++config.blocks_per_sm)
-    if (rejection_of(config, traits, limits) == Rejection::kNone) admitted.push_back(config.blocks_per_sm);
-  return admitted;
-}
-
 }  // namespace
 
 std::vector<Config> prefill_scalar_points(const KernelTraits& traits, const ArchLimits& limits) {
@@ -42,19 +33,13 @@ std::vector<Config> prefill_scalar_points(const KernelTraits& traits, const Arch
   for (Config& config : configs)
     if (traits.head_dim % 4 != 0) config.copy = Fp32Copy::kAsync4;
   configs = cross(configs, &Config::bc, [](const Config&) { return std::vector<int>{16, 32, 64, 128}; });
-  configs = cross(configs, &Config::blocks_per_sm, [&](const Config& c) { return budgets(c, traits, limits); });
-  return cross(configs, &Config::order, [&](const Config&) {
-    using Orders = std::vector<BlockOrder>;
-    return tiles_differ(traits) ? Orders{BlockOrder::kGrid, BlockOrder::kLongestFirst, BlockOrder::kSections}
-                                : Orders{BlockOrder::kGrid};
-  });
+  configs =
+      cross(configs, &Config::blocks_per_sm, [&](const Config& c) { return admitted_budgets(c, traits, limits); });
+  return cross(configs, &Config::order, [&](const Config&) { return orders_of(traits); });
 }
 
-/// Strides on which 16 bytes do not begin are copied by fours.
 std::vector<Config> points_for(const Config& config, const Problem& problem, const ArchLimits&) {
-  Config point = config;
-  if (rejection_of(point, problem) == Rejection::kCopyWidth) point.copy = Fp32Copy::kAsync4;
-  return {point};
+  return {with_copies_for(config, problem)};
 }
 
 Rejection worth(const Config& config, const KernelTraits& traits, const ArchLimits& limits) {

@@ -1,6 +1,5 @@
 // The axes of prefill_tf32 that can pay; its other values are for the ladder.
 #include <algorithm>
-#include <array>
 
 #include "tuner/family_space.h"
 
@@ -9,31 +8,11 @@ namespace {
 
 using Config = PrefillTf32Config;
 
-/// Rows of a block and the warps that split them, 16 or 32 rows a warp: more do not fit the registers beside O.
-std::vector<Config> tile_rows() {
-  constexpr std::array<std::array<int, 2>, 8> kShapes = {
-      {{16, 1}, {32, 2}, {64, 2}, {64, 4}, {128, 4}, {128, 8}, {192, 4}, {256, 8}}};
-  std::vector<Config> configs;
-  for (const auto& [br, warps] : kShapes) {
-    configs.emplace_back();
-    configs.back().br = br;
-    configs.back().warps = warps;
-  }
-  return configs;
-}
-
-/// Budgets from one block up to as many as leave the predicted registers.
-std::vector<int> budgets(Config config, const KernelTraits& traits, const ArchLimits& limits) {
-  std::vector<int> admitted;
-  for (config.blocks_per_sm = 1; config.blocks_per_sm <= std::min(8, 16 / config.warps); ++config.blocks_per_sm)
-    if (rejection_of(config, traits, limits) == Rejection::kNone) admitted.push_back(config.blocks_per_sm);
-  return admitted;
-}
-
 }  // namespace
 
 std::vector<Config> prefill_tf32_points(const KernelTraits& traits, const ArchLimits& limits) {
-  std::vector<Config> configs = tile_rows();
+  // Of 48 rows a warp only short heads fit the registers beside O.
+  std::vector<Config> configs = rows_by_warps<Config>();
   for (Config& config : configs)
     if (traits.head_dim % 4 != 0) config.copy = Fp32Copy::kAsync4;
   configs = cross(configs, &Config::bc, [&](const Config&) {
@@ -46,30 +25,23 @@ std::vector<Config> prefill_tf32_points(const KernelTraits& traits, const ArchLi
   });
   configs = cross(configs, &Config::q_in_regs, [](const Config&) { return std::vector<int>{0, 1}; });
   configs = cross(configs, &Config::q_smem_reuse, [](const Config& c) { return std::vector<int>{c.q_in_regs}; });
-  configs = cross(configs, &Config::blocks_per_sm, [&](const Config& c) { return budgets(c, traits, limits); });
+  configs =
+      cross(configs, &Config::blocks_per_sm, [&](const Config& c) { return admitted_budgets(c, traits, limits); });
   configs = cross(configs, &Config::kv_layout, [&](const Config&) {
     // Whole lines waste nothing where rows fill them, and copies of them straddle none.
     using Layouts = std::vector<Fp32Layout>;
     return traits.head_dim % 32 == 0 ? Layouts{Fp32Layout::kPad, Fp32Layout::kXor} : Layouts{Fp32Layout::kPad};
   });
   configs = cross(configs, &Config::lazy_rescale, [](const Config&) { return std::vector<int>{0, 1}; });
-  configs = cross(configs, &Config::order, [&](const Config&) {
-    using Orders = std::vector<BlockOrder>;
-    return traits.causal && !traits.windowed
-               ? Orders{BlockOrder::kGrid, BlockOrder::kLongestFirst, BlockOrder::kSections}
-               : Orders{BlockOrder::kGrid};
-  });
+  configs = cross(configs, &Config::order, [&](const Config&) { return orders_of(traits); });
   return cross(configs, &Config::load, [](const Config& c) {
     using Orders = std::vector<LoadOrder>;
     return c.v_stages == 1 ? Orders{LoadOrder::kKFirst, LoadOrder::kVFirst} : Orders{LoadOrder::kKFirst};
   });
 }
 
-/// Strides on which 16 bytes do not begin are copied by fours.
 std::vector<Config> points_for(const Config& config, const Problem& problem, const ArchLimits&) {
-  Config point = config;
-  if (rejection_of(point, problem) == Rejection::kCopyWidth) point.copy = Fp32Copy::kAsync4;
-  return {point};
+  return {with_copies_for(config, problem)};
 }
 
 Rejection worth(const Config& config, const KernelTraits&, const ArchLimits&) {

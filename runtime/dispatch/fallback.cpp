@@ -85,6 +85,12 @@ constexpr std::array kTf32Wide = {Shape{256, 64, 8, 1, 1}, Shape{128, 32, 4, 1, 
 constexpr std::array kAnyFp32 = {Shape{128, 32, 8, 1, 1}, Shape{64, 32, 4, 1, 1}, Shape{32, 16, 2, 1, 1},
                                  Shape{16, 16, 1, 1, 1}};
 
+/// 16 bytes at a time where every row begins on a multiple of that.
+Fp32Copy copy_for(const Problem& p) {
+  const bool wide = p.head_dim % 4 == 0 && rejection_of_copy(Fp32Copy::kAsync16, p) == Rejection::kNone;
+  return wide ? Fp32Copy::kAsync16 : Fp32Copy::kAsync4;
+}
+
 Candidate fallback_of_tf32(const Problem& problem, const ArchLimits& limits) {
   std::vector<Shape> shapes;
   if (problem.precision == Precision::kTf32 && problem.head_dim <= 64)
@@ -97,8 +103,7 @@ Candidate fallback_of_tf32(const Problem& problem, const ArchLimits& limits) {
     config.k_stages = shape.k_stages, config.v_stages = shape.v_stages;
     config.lazy_rescale = 1;
     config.order = order_for(traits_of(problem));
-    if (problem.head_dim % 4 != 0 || rejection_of(config, problem) == Rejection::kCopyWidth)
-      config.copy = Fp32Copy::kAsync4;
+    config.copy = copy_for(problem);
     if (const auto candidate = most_resident(config, problem, limits)) return *candidate;
   }
   throw Error(ErrorKind::kInternal, "the built-in default of fp32 is admitted for no shape; please report this");
@@ -119,8 +124,7 @@ Candidate fallback_of_scalar(const Problem& problem, const ArchLimits& limits) {
     PrefillScalarConfig config;
     config.br = shape.br, config.bc = shape.bc, config.warps = shape.warps, config.row_lanes = shape.row_lanes;
     config.order = order_for(traits_of(problem));
-    if (problem.head_dim % 4 != 0 || rejection_of(config, problem) == Rejection::kCopyWidth)
-      config.copy = Fp32Copy::kAsync4;
+    config.copy = copy_for(problem);
     if (const auto candidate = most_resident(config, problem, limits)) return *candidate;
   }
   throw Error(ErrorKind::kInternal, "the built-in default of ieee fp32 is admitted for no shape; please report this");
