@@ -1,0 +1,89 @@
+// What is tuned of decode, and of appending to its cache.
+// Read by g++, nvcc and NVRTC alike, so it uses no standard header.
+#pragma once
+
+#include "flashtune/shared/axes.h"
+
+namespace flashtune {
+
+// --- decode_split ----------------------------------------------------------------------------------------------------
+
+/// Who puts the splits of a sequence together: the last of its blocks to arrive (one launch, two trips through the L2),
+/// a second small kernel (which may start early by programmatic dependent launch on sm_90), or the blocks themselves as
+/// one cluster that write to each other's shared memory (sm_90 and later, at most 16 splits).
+enum class Merge : int { kLastBlock = 0, kKernel = 1, kCluster = 2 };
+constexpr const char* name_of(Merge merge) {
+  return merge == Merge::kLastBlock ? "last_block"
+         : merge == Merge::kKernel  ? "kernel"
+         : merge == Merge::kCluster ? "cluster"
+                                    : nullptr;
+}
+
+/// Which blocks are neighbours in the grid: the splits of a sequence, or the heads of a split (they read neighbouring
+/// addresses where the cache is [batch, row, head, dim]).
+enum class SplitOrder : int { kSplitsFirst = 0, kHeadsFirst = 1 };
+constexpr const char* name_of(SplitOrder order) {
+  return order == SplitOrder::kSplitsFirst  ? "splits_first"
+         : order == SplitOrder::kHeadsFirst ? "heads_first"
+                                            : nullptr;
+}
+
+/// Family decode_split: flash-decoding on mma.sync (sm_80 and later). The query heads of a KV head and the new rows are
+/// packed in the rows of one tile; the keys are split over blocks, and inside a block over warps that never meet before
+/// the end.
+struct DecodeSplitConfig {
+  int br = 16;            // packed query rows per block: 16, 32 or 64
+  int bc = 16;            // keys of one tile of one warp: a multiple of 16
+  int warps = 4;          // 1 to 16, each with its own tiles of keys
+  int stages = 3;         // tiles of K and V in the ring of each warp, 1 to 8
+  int splits = 1;         // blocks that share a sequence's keys; not compiled in
+  int chunk = 0;          // > 0: keys per split instead, a multiple of bc (batch-invariant results); not compiled in
+  int blocks_per_sm = 2;  // the register budget: __launch_bounds__(32 * warps, blocks_per_sm)
+  int lazy_rescale = 1;   // 1: O is rescaled only when a row's maximum grew by more than 2^8
+  Merge merge = Merge::kLastBlock;
+  SplitOrder order = SplitOrder::kSplitsFirst;
+  SmemLayout smem = SmemLayout::kXor;
+  constexpr bool operator==(const DecodeSplitConfig&) const = default;
+};
+
+template <class Config, class F>
+requires requires(Config& c) { c.chunk; }
+constexpr void visit_fields(Config& c, F&& f) {
+  f("br", c.br);
+  f("bc", c.bc);
+  f("warps", c.warps);
+  f("stages", c.stages);
+  f("splits", c.splits);
+  f("chunk", c.chunk);
+  f("blocks_per_sm", c.blocks_per_sm);
+  f("lazy_rescale", c.lazy_rescale);
+  f("merge", c.merge);
+  f("order", c.order);
+  f("smem", c.smem);
+}
+
+/// The part that the compiler sees.
+constexpr DecodeSplitConfig compiled_part(DecodeSplitConfig c) {
+  c.splits = 1;
+  c.chunk = 0;
+  return c;
+}
+
+// --- kv_append -------------------------------------------------------------------------------------------------------
+
+/// Family kv_append: a thread for each 16 bytes of a new row. Nothing of it is worth tuning: it ends sooner than its
+/// launch is noticed.
+struct KvAppendConfig {
+  int threads = 128;      // per block: a multiple of 32 from 32 to 1024
+  int blocks_per_sm = 8;  // the register budget: __launch_bounds__(threads, blocks_per_sm)
+  constexpr bool operator==(const KvAppendConfig&) const = default;
+};
+
+template <class Config, class F>
+requires requires(Config& c) { c.threads; }
+constexpr void visit_fields(Config& c, F&& f) {
+  f("threads", c.threads);
+  f("blocks_per_sm", c.blocks_per_sm);
+}
+
+}  // namespace flashtune

@@ -1,0 +1,123 @@
+// What is tuned of prefill on fp32 elements.
+// Read by g++, nvcc and NVRTC alike, so it uses no standard header.
+#pragma once
+
+#include "flashtune/shared/axes.h"
+
+namespace flashtune {
+
+// --- prefill_tf32 ----------------------------------------------------------------------------------------------------
+
+/// How fp32 rows lie in shared memory, in chunks of 16 bytes: an odd number of them to a row (kPad); chunk c of row r
+/// at c ^ (r % 8) of its 128 bytes (kXor), or at c + 2 * (r % 8), from the row's start again past its end (kRotate); or
+/// one after the other (kLinear), where eight rows meet in the same banks.
+enum class Fp32Layout : int { kPad = 0, kXor = 1, kRotate = 2, kLinear = 3 };
+constexpr const char* name_of(Fp32Layout layout) {
+  return layout == Fp32Layout::kPad      ? "pad"
+         : layout == Fp32Layout::kXor    ? "xor"
+         : layout == Fp32Layout::kRotate ? "rotate"
+         : layout == Fp32Layout::kLinear ? "linear"
+                                         : nullptr;
+}
+
+/// How fp32 tiles come to shared memory: by cp.async, 16 bytes or, for rows that do not begin on a multiple of that, 4
+/// at a time; or through registers, so that a step waits for its own copies.
+enum class Fp32Copy : int { kAsync16 = 0, kAsync4 = 1, kPlain16 = 2, kPlain4 = 3 };
+constexpr const char* name_of(Fp32Copy copy) {
+  return copy == Fp32Copy::kAsync16   ? "async16"
+         : copy == Fp32Copy::kAsync4  ? "async4"
+         : copy == Fp32Copy::kPlain16 ? "plain16"
+         : copy == Fp32Copy::kPlain4  ? "plain4"
+                                      : nullptr;
+}
+
+/// Family prefill_tf32: prefill_mma's loop on fp32 elements, multiplied as tf32 once or, for tf32x3, three times.
+struct PrefillTf32Config {
+  int br = 128;           // query rows per block: a multiple of 16 * warps
+  int bc = 32;            // keys per step: a multiple of 16
+  int warps = 4;          // 1 to 8
+  int k_stages = 1;       // K tiles in flight, 1 to 3
+  int v_stages = 1;       // V tiles in flight, 1 to 3
+  int q_in_regs = 0;      // 1: Q's fragments stay in registers
+  int q_smem_reuse = 0;   // 1: K and V take Q's shared memory once Q is in registers
+  int blocks_per_sm = 1;  // the register budget: __launch_bounds__(32 * warps, blocks_per_sm)
+  int lazy_rescale = 0;   // 1: O is rescaled only when a row's maximum grew by more than 2^8
+  BlockOrder order = BlockOrder::kGrid;
+  LoadOrder load = LoadOrder::kKFirst;
+  POperand p = POperand::kRegisters;
+  Fp32Copy copy = Fp32Copy::kAsync16;
+  Fp32Layout q_layout = Fp32Layout::kPad;
+  Fp32Layout kv_layout = Fp32Layout::kPad;
+  constexpr bool operator==(const PrefillTf32Config&) const = default;
+};
+
+template <class Config, class F>
+requires requires(Config& c) { c.kv_layout; }
+constexpr void visit_fields(Config& c, F&& f) {
+  f("br", c.br);
+  f("bc", c.bc);
+  f("warps", c.warps);
+  f("k_stages", c.k_stages);
+  f("v_stages", c.v_stages);
+  f("q_in_regs", c.q_in_regs);
+  f("q_smem_reuse", c.q_smem_reuse);
+  f("blocks_per_sm", c.blocks_per_sm);
+  f("lazy_rescale", c.lazy_rescale);
+  f("order", c.order);
+  f("load", c.load);
+  f("p", c.p);
+  f("copy", c.copy);
+  f("q_layout", c.q_layout);
+  f("kv_layout", c.kv_layout);
+}
+
+// --- prefill_scalar --------------------------------------------------------------------------------------------------
+
+/// Who computes a query row: one thread, one warp (its lanes share the keys of S, then the dims of O), or row_lanes
+/// lanes that own a tile of several rows and keys in registers, as in a matrix product.
+enum class RowSplit : int { kThreadRow = 0, kWarpRow = 1, kTile = 2 };
+constexpr const char* name_of(RowSplit split) {
+  return split == RowSplit::kThreadRow ? "thread_row"
+         : split == RowSplit::kWarpRow ? "warp_row"
+         : split == RowSplit::kTile    ? "tile"
+                                       : nullptr;
+}
+
+/// Which tiles the outer loop takes: those of keys, by one block for each head, so that O, m and l of every row are
+/// read and written again for each (FlashAttention-1), or those of queries, a block for each.
+enum class OuterLoop : int { kKvOuter = 0, kQOuter = 1 };
+constexpr const char* name_of(OuterLoop loop) {
+  return loop == OuterLoop::kKvOuter ? "kv_outer" : loop == OuterLoop::kQOuter ? "q_outer" : nullptr;
+}
+
+/// Family prefill_scalar: exact fp32 on CUDA cores, every product a fused multiply-add.
+struct PrefillScalarConfig {
+  RowSplit split = RowSplit::kTile;
+  OuterLoop loop = OuterLoop::kQOuter;  // kKvOuter: not with split=tile
+  int br = 128;                         // query rows per tile, to 256
+  int bc = 64;                          // keys per step, to 256
+  int warps = 8;                        // 1 to 32
+  int row_lanes = 16;                   // of split=tile: lanes that share rows, 4, 8, 16 or 32; else 16
+  int blocks_per_sm = 1;                // the register budget: __launch_bounds__(32 * warps, blocks_per_sm)
+  BlockOrder order = BlockOrder::kGrid;
+  Fp32Copy copy = Fp32Copy::kAsync16;
+  Fp32Layout layout = Fp32Layout::kPad;  // or kLinear
+  constexpr bool operator==(const PrefillScalarConfig&) const = default;
+};
+
+template <class Config, class F>
+requires requires(Config& c) { c.row_lanes; }
+constexpr void visit_fields(Config& c, F&& f) {
+  f("split", c.split);
+  f("loop", c.loop);
+  f("br", c.br);
+  f("bc", c.bc);
+  f("warps", c.warps);
+  f("row_lanes", c.row_lanes);
+  f("blocks_per_sm", c.blocks_per_sm);
+  f("order", c.order);
+  f("copy", c.copy);
+  f("layout", c.layout);
+}
+
+}  // namespace flashtune

@@ -1,0 +1,186 @@
+// What prefill on fp32 elements needs and whether it is legal.
+// Read by g++, nvcc and NVRTC alike, so it uses no standard header.
+#pragma once
+
+#include "flashtune/shared/fp32_config.h"
+#include "flashtune/shared/limits.h"
+#include "flashtune/shared/prefill_resources.h"
+#include "flashtune/shared/tile_rows.h"
+
+namespace flashtune {
+
+// --- prefill_tf32 ----------------------------------------------------------------------------------------------------
+
+/// Head dims are padded to the 8 of an m16n8k8 k-step.
+constexpr int padded_fp32_dim(int head_dim) { return round_up(head_dim, 8); }
+
+/// Bytes of one row of an fp32 tile in shared memory; kXor needs whole lines of 128.
+constexpr int fp32_row_bytes(int head_dim, Fp32Layout layout) {
+  const int chunks = padded_fp32_dim(head_dim) / 4;  // even
+  return 16 * (layout == Fp32Layout::kPad ? chunks + 1 : layout == Fp32Layout::kXor ? round_up(chunks, 8) : chunks);
+}
+
+/// Byte offsets into a block's dynamic shared memory; the kernel and resources_of share them.
+struct PrefillTf32Smem {
+  int q = 0;
+  int k = 0;                                               // k_stages tiles
+  int v = 0;                                               // v_stages tiles
+  int p = 0;                                               // of the whole block, with POperand::kShared
+  int q_bytes = 0, k_bytes = 0, v_bytes = 0, p_bytes = 0;  // of one tile
+  int total = 0;
+};
+
+constexpr PrefillTf32Smem smem_of(const PrefillTf32Config& c, const KernelTraits& t) {
+  PrefillTf32Smem s;
+  s.q_bytes = c.br * fp32_row_bytes(t.head_dim, c.q_layout);
+  s.k_bytes = c.bc * fp32_row_bytes(t.head_dim, c.kv_layout);
+  s.v_bytes = c.bc * fp32_row_bytes(t.head_dim_v, c.kv_layout);
+  s.p_bytes = c.p == POperand::kShared ? c.br * fp32_row_bytes(c.bc, c.q_layout) : 0;
+  s.k = c.q_smem_reuse ? 0 : s.q_bytes;
+  s.v = s.k + c.k_stages * s.k_bytes;
+  s.p = s.v + c.v_stages * s.v_bytes;
+  s.total = s.p + s.p_bytes;
+  if (s.total < s.q_bytes) s.total = s.q_bytes;
+  return s;
+}
+
+constexpr Resources resources_of(const PrefillTf32Config& c, const KernelTraits& t, const ArchLimits& limits) {
+  Resources r;
+  r.threads = 32 * c.warps;
+  r.smem_bytes = smem_of(c, t).total;
+  r.register_cap = register_cap(r.threads, c.blocks_per_sm, limits);
+  const int row_tiles = c.br / (16 * c.warps);
+  const int o = row_tiles * padded_fp32_dim(t.head_dim_v) / 8 * 4;  // fp32 accumulators
+  const int s = row_tiles * c.bc / 8 * 4;                           // scores, which become P in place
+  const int split = t.precision == Precision::kTf32x3 ? 2 : 1;      // an operand is two
+  const int q = c.q_in_regs ? row_tiles * padded_fp32_dim(t.head_dim) / 8 * 4 : row_tiles * 4;
+  const int operands = (row_tiles * 4 + 8) * split;  // of P, and of four columns of V
+  const int sum = split > 1 ? row_tiles * 16 : 0;    // of a step's keys, four accumulators at a time
+  const int state = row_tiles * 4;                   // m and l of two rows
+  constexpr int kAddresses = 34;                     // pointers, addresses, counters
+  r.registers = o + s + q + operands + sum + state + kAddresses;
+  return r;
+}
+
+/// Whether tiles are copied 16 bytes at a time, from where 16 bytes begin.
+constexpr bool is_wide(Fp32Copy copy) { return copy == Fp32Copy::kAsync16 || copy == Fp32Copy::kPlain16; }
+
+/// The validity predicate of prefill_tf32, as far as it does not depend on strides.
+constexpr Rejection rejection_of(const PrefillTf32Config& c, const KernelTraits& t, const ArchLimits& limits) {
+  if (t.op != Op::kPrefill) return Rejection::kOtherOp;
+  if (t.dtype != Dtype::kFp32) return Rejection::kOtherDtype;
+  if (t.precision == Precision::kIeee) return Rejection::kOtherPrecision;
+  if (const Rejection shape = rejection_of_split_rows(c, t, limits); shape != Rejection::kNone) return shape;
+  if (c.p == POperand::kShared && t.precision == Precision::kTf32x3) return Rejection::kSplitP;
+  if (is_wide(c.copy) && (t.head_dim % 4 != 0 || t.head_dim_v % 4 != 0)) return Rejection::kCopyWidth;
+  return rejection_of(resources_of(c, t, limits), c.blocks_per_sm, limits);
+}
+
+/// What the strides of one problem add for it.
+constexpr Rejection rejection_of_copy(Fp32Copy copy, const Problem& p) {
+  if (!is_wide(copy)) return Rejection::kNone;
+  const Strides strides[] = {p.q, p.k, p.v};
+  for (const Strides& s : strides)
+    if (s.batch % 4 != 0 || s.head % 4 != 0 || s.row % 4 != 0) return Rejection::kCopyWidth;
+  return Rejection::kNone;
+}
+constexpr Rejection rejection_of(const PrefillTf32Config& c, const Problem& p) { return rejection_of_copy(c.copy, p); }
+
+// --- prefill_scalar --------------------------------------------------------------------------------------------------
+
+/// What one thread owns with split=tile: rows of S and O, keys of S, and chunks of 4 dims of O.
+struct ScalarShare {
+  int rows = 0, keys = 0, chunks = 0;
+};
+constexpr ScalarShare share_of(const PrefillScalarConfig& c, const KernelTraits& t) {
+  return {c.br / (c.warps * (32 / c.row_lanes)), c.bc / c.row_lanes,
+          round_up(padded_fp32_dim(t.head_dim_v) / 4, c.row_lanes) / c.row_lanes};
+}
+
+/// Byte offsets into a block's dynamic shared memory; the kernel and resources_of share them.
+struct PrefillScalarSmem {
+  int q = 0, k = 0, v = 0;
+  int p = 0;          // of split=tile the block's [br, bc]; else a row for each row that is computed at a time
+  int o = 0;          // [br, dim], where queries are the outer loop and O is not in registers
+  int row_state = 0;  // likewise: maximum and sum of each row
+  int q_bytes = 0, kv_bytes = 0, p_bytes = 0, o_bytes = 0, row_state_bytes = 0;
+  int p_pitch = 0;  // bytes of a row of P, where it is not a tile: an odd number of banks with layout=pad
+  int total = 0;
+};
+
+constexpr PrefillScalarSmem smem_of(const PrefillScalarConfig& c, const KernelTraits& t) {
+  const int row = fp32_row_bytes(t.head_dim, c.layout);
+  const bool tile = c.split == RowSplit::kTile;
+  PrefillScalarSmem s;
+  s.q_bytes = c.br * row;
+  s.kv_bytes = c.bc * row;
+  s.k = s.q_bytes;
+  s.v = s.k + s.kv_bytes;
+  s.p = s.v + s.kv_bytes;
+  s.p_pitch = 4 * (c.layout == Fp32Layout::kPad ? c.bc | 1 : c.bc);
+  s.p_bytes = tile ? c.br * fp32_row_bytes(c.bc, Fp32Layout::kPad)
+                   : round_up((c.split == RowSplit::kThreadRow ? c.br : c.warps) * s.p_pitch, 16);
+  s.o = s.p + s.p_bytes;
+  const bool keeps_rows = !tile && c.loop == OuterLoop::kQOuter;
+  s.o_bytes = keeps_rows ? s.q_bytes : 0;
+  s.row_state = s.o + s.o_bytes;
+  s.row_state_bytes = keeps_rows ? c.br * 8 : 0;
+  s.total = s.row_state + s.row_state_bytes;
+  return s;
+}
+
+constexpr Resources resources_of(const PrefillScalarConfig& c, const KernelTraits& t, const ArchLimits& limits) {
+  Resources r;
+  r.threads = 32 * c.warps;
+  r.smem_bytes = smem_of(c, t).total;
+  r.register_cap = register_cap(r.threads, c.blocks_per_sm, limits);
+  constexpr int kAddresses = 34;  // pointers, addresses, counters
+  r.registers = kAddresses + 14;  // a thread's or a warp's own row: a few dims of O and their operands
+  if (c.split == RowSplit::kTile) {
+    const ScalarShare share = share_of(c, t);
+    const int k_operand = share.keys * 4 + 4, p_operand = share.rows * 4 + share.chunks * 4;
+    const int operands = k_operand > p_operand ? k_operand : p_operand;
+    const int s = 2 * share.keys;  // a sum of some dims beside that of those before
+    r.registers = share.rows * (s + share.chunks * 4 + 2) + operands + kAddresses;
+  }
+  return r;
+}
+
+/// The validity predicate of prefill_scalar, as far as it does not depend on strides. A point of the ladder may leave
+/// blocks_per_sm at 1: that more of it would fit an SM is the space's concern.
+constexpr Rejection rejection_of(const PrefillScalarConfig& c, const KernelTraits& t, const ArchLimits& limits) {
+  if (t.op != Op::kPrefill) return Rejection::kOtherOp;
+  if (t.dtype != Dtype::kFp32) return Rejection::kOtherDtype;
+  if (t.precision != Precision::kIeee) return Rejection::kOtherPrecision;
+  if (c.warps < 1 || c.warps > 32) return Rejection::kScalarWarps;
+  if (c.br < 1 || c.br > 256 || c.bc < 1 || c.bc > 256) return Rejection::kScalarRows;
+  if (c.row_lanes != 16 && (c.split != RowSplit::kTile || (c.row_lanes != 4 && c.row_lanes != 8 && c.row_lanes != 32)))
+    return Rejection::kRowLanes;
+  if (c.split == RowSplit::kThreadRow && c.br > 32 * c.warps) return Rejection::kScalarRows;
+  if (c.split == RowSplit::kWarpRow && c.br % c.warps != 0) return Rejection::kScalarRows;
+  if (c.split == RowSplit::kTile) {
+    const ScalarShare share = share_of(c, t);
+    if (share.rows < 1 || share.rows > 16 || c.br % share.rows != 0 ||
+        c.br / share.rows != c.warps * (32 / c.row_lanes))
+      return Rejection::kScalarTile;
+    if (share.keys > 16 || c.bc % c.row_lanes != 0 || c.bc % 8 != 0) return Rejection::kScalarTile;
+  }
+  if (c.loop == OuterLoop::kKvOuter && (c.split == RowSplit::kTile || c.order != BlockOrder::kGrid))
+    return Rejection::kKvOuter;
+  if (c.layout != Fp32Layout::kPad && c.layout != Fp32Layout::kLinear) return Rejection::kScalarLayout;
+  if (c.order != BlockOrder::kGrid && !tiles_differ(t)) return Rejection::kOrderNeedsCausal;
+  if (is_wide(c.copy) && (t.head_dim % 4 != 0 || t.head_dim_v % 4 != 0)) return Rejection::kCopyWidth;
+  if (c.blocks_per_sm < 1 || c.blocks_per_sm > limits.max_blocks_per_sm) return Rejection::kThreadsPerSm;
+  const Rejection room = rejection_of(resources_of(c, t, limits), c.blocks_per_sm, limits);
+  return room == Rejection::kSameBudget ? Rejection::kNone : room;
+}
+constexpr Rejection rejection_of(const PrefillScalarConfig& c, const Problem& p) {
+  return rejection_of_copy(c.copy, p);
+}
+
+/// Bytes of workspace: maximum and sum of each row, where keys are the outer loop.
+constexpr long long workspace_of(const PrefillScalarConfig& c, const Problem& p) {
+  return c.loop == OuterLoop::kKvOuter ? 8ll * p.batch * p.heads * p.seq_q : 0;
+}
+
+}  // namespace flashtune
