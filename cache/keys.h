@@ -54,6 +54,7 @@ constexpr Layout bucket_layout(const Problem& problem) {
 constexpr Problem bucket_of(const Problem& problem) {
   Problem b = problem;
   b.causal = cuts_causally(problem);
+  b.precision = computed_precision(problem);
   b.batch = bucket_of_batch(problem.batch);
   b.seq_q = bucket_of_length(problem.seq_q);
   b.seq_kv = bucket_of_length(problem.seq_kv);
@@ -70,7 +71,7 @@ constexpr std::uint64_t bucket_hash(const Problem& p) {
   const auto pair = [](std::int64_t high, std::int64_t low) {
     return static_cast<std::uint64_t>(high) << 32 | static_cast<std::uint32_t>(low);
   };
-  const int kinds = static_cast<int>(p.precision) << 28 | static_cast<int>(p.op) << 24 |
+  const int kinds = static_cast<int>(computed_precision(p)) << 28 | static_cast<int>(p.op) << 24 |
                     static_cast<int>(p.dtype) << 16 | static_cast<int>(bucket_layout(p)) << 8 |
                     static_cast<int>(cuts_causally(p));
   const std::uint64_t words[] = {

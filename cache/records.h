@@ -20,6 +20,7 @@ enum class Family : int {
   kPrefillWgmma = 3,
   kPrefillTf32 = 4,
   kPrefillScalar = 5,
+  kDecodeScalar = 6,
 };
 constexpr const char* name_of(Family family) {
   return family == Family::kPrefillMma      ? "prefill_mma"
@@ -28,12 +29,13 @@ constexpr const char* name_of(Family family) {
          : family == Family::kPrefillWgmma  ? "prefill_wgmma"
          : family == Family::kPrefillTf32   ? "prefill_tf32"
          : family == Family::kPrefillScalar ? "prefill_scalar"
+         : family == Family::kDecodeScalar  ? "decode_scalar"
                                             : nullptr;
 }
 
 /// A family with a config. The variant's index is the Family's value.
 using AnyConfig = std::variant<PrefillMmaConfig, DecodeSplitConfig, KvAppendConfig, PrefillWgmmaConfig,
-                               PrefillTf32Config, PrefillScalarConfig>;
+                               PrefillTf32Config, PrefillScalarConfig, DecodeScalarConfig>;
 struct Candidate {
   AnyConfig config;
   Family family() const { return static_cast<Family>(config.index()); }

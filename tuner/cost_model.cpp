@@ -194,6 +194,8 @@ double modelled_us(const Candidate& candidate, const Problem& problem, const Ker
   const int resident = resident_blocks(candidate, traits_of(problem), facts, limits_of(device.key.arch));
   if (const auto* decode = std::get_if<DecodeSplitConfig>(&candidate.config))
     return decode_us(*decode, problem, facts, resident, device);
+  if (const auto* decode = std::get_if<DecodeScalarConfig>(&candidate.config))
+    return decode_us(*decode, problem, facts, resident, device);
   if (const auto* wgmma = std::get_if<PrefillWgmmaConfig>(&candidate.config))
     return wgmma_us(*wgmma, problem, facts, resident, device);
   if (const auto* scalar = std::get_if<PrefillScalarConfig>(&candidate.config))

@@ -17,7 +17,8 @@ constexpr double kMergeCluster = 1.6;    // through shared memory
 constexpr double kPerPartial = 0.004;    // each partial result that a merging thread reads
 constexpr double kSpillPrice = 0.002;    // relative, of each spilled byte
 
-double merge_us(const DecodeSplitConfig& c, int splits) {
+template <SplitsKeys Config>
+double merge_us(const Config& c, int splits) {
   if (splits == 1) return 0;
   const double start = c.merge == Merge::kLastBlock ? kMergeLastBlock
                        : c.merge == Merge::kKernel  ? kMergeKernel
@@ -25,10 +26,26 @@ double merge_us(const DecodeSplitConfig& c, int splits) {
   return start + kPerPartial * splits;
 }
 
-}  // namespace
+/// Flops in a microsecond of an SM, and those of a key: all rows of a tile are multiplied, those past the last too.
+double products_us(const DecodeSplitConfig& c, const Problem& p, const ReferenceDevice& device, double keys) {
+  const double flops = 4.0 * keys * c.br * std::max(p.head_dim, p.head_dim_v);
+  return flops / (device.mma_tflops * 1e6 / std::max(device.key.sm_count, 1) * 0.5);
+}
 
-double decode_us(const DecodeSplitConfig& c, const Problem& p, const KernelFacts& facts, int resident,
-                 const ReferenceDevice& device) {
+/// Instructions of a warp for each key, of which an SM starts four a clock: multiply-adds, what unpacks elements, loads
+/// of shared memory (four clocks each), and for each row what adds up and softens a score.
+double products_us(const DecodeScalarConfig& c, const Problem& p, const ReferenceDevice& device, double keys) {
+  constexpr double kIssued = 2.4;  // of four: a warp waits for shared memory and for its own results
+  constexpr double kPerScore = 2.0, kPerKey = 3.0;
+  const double dims = (p.head_dim + p.head_dim_v) / 32.0, loads = dims * size_of(p.dtype) / 16.0;
+  const double unpacked = p.dtype == Dtype::kFp32 ? 0 : dims;
+  const double clocks =
+      (c.br * (dims + kPerScore) + unpacked + kPerKey) / kIssued + 4 * loads + c.br * dims / 32.0;
+  return keys * clocks / (device.clock_ghz * 1e3);
+}
+
+template <SplitsKeys Config>
+double us_of(const Config& c, const Problem& p, const KernelFacts& facts, int resident, const ReferenceDevice& device) {
   const int splits = grid_splits(c, p), tiles = row_tiles(c, p);
   const double sms = std::max(device.key.sm_count, 1);
   const double blocks = 1.0 * p.batch * p.kv_heads * tiles * splits;
@@ -41,11 +58,19 @@ double decode_us(const DecodeSplitConfig& c, const Problem& p, const KernelFacts
   const double share = device.memory_gbs * kEfficiency / sms * std::max(1.0, sms / std::min(sms, blocks) * 0.5);
   const double rate = std::min(in_flight / kMemoryDelay, share * 1e3);  // bytes in a microsecond
   const double from_memory = on_sm * keys * row_bytes / rate / tiles;   // the other row tiles find it in the L2
-  // All rows of a tile are multiplied, those past the last too.
-  const double flops = 4.0 * on_sm * keys * c.br * std::max(p.head_dim, p.head_dim_v);
-  const double products = flops / (device.mma_tflops * 1e6 / sms * 0.5);
-  const double time = kStart + std::max(from_memory, products) + merge_us(c, splits);
+  const double time = kStart + std::max(from_memory, products_us(c, p, device, on_sm * keys)) + merge_us(c, splits);
   return time * (1 + kSpillPrice * facts.spill_bytes);
+}
+
+}  // namespace
+
+double decode_us(const DecodeSplitConfig& c, const Problem& p, const KernelFacts& facts, int resident,
+                 const ReferenceDevice& device) {
+  return us_of(c, p, facts, resident, device);
+}
+double decode_us(const DecodeScalarConfig& c, const Problem& p, const KernelFacts& facts, int resident,
+                 const ReferenceDevice& device) {
+  return us_of(c, p, facts, resident, device);
 }
 
 }  // namespace flashtune

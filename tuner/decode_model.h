@@ -8,5 +8,7 @@ namespace flashtune {
 /// Microseconds. `resident`: blocks that an SM holds at once.
 double decode_us(const DecodeSplitConfig& config, const Problem& problem, const KernelFacts& facts, int resident,
                  const ReferenceDevice& device);
+double decode_us(const DecodeScalarConfig& config, const Problem& problem, const KernelFacts& facts, int resident,
+                 const ReferenceDevice& device);
 
 }  // namespace flashtune

@@ -1,4 +1,4 @@
-// The axes of decode_split: what keeps many bytes in flight, and the ways to split and to merge.
+// The axes of decode_split and decode_scalar: what keeps many bytes in flight, and the ways to split and to merge.
 #include <algorithm>
 #include <cmath>
 
@@ -7,9 +7,8 @@
 namespace flashtune {
 namespace {
 
-using Config = DecodeSplitConfig;
-
 /// The most blocks that an SM is asked to hold, and one fewer: registers against copies in flight.
+template <SplitsKeys Config>
 std::vector<int> useful_budgets(Config config, const KernelTraits& traits, const ArchLimits& limits) {
   for (config.blocks_per_sm = 16 / config.warps; config.blocks_per_sm > 1; --config.blocks_per_sm)
     if (rejection_of(config, traits, limits) == Rejection::kNone)
@@ -17,20 +16,9 @@ std::vector<int> useful_budgets(Config config, const KernelTraits& traits, const
   return {1};
 }
 
-}  // namespace
-
-std::vector<Config> decode_split_points(const KernelTraits& traits, const ArchLimits& limits) {
-  std::vector<Config> configs(1);
-  configs = cross(configs, &Config::br, [](const Config&) { return std::vector<int>{16, 32}; });
-  configs = cross(configs, &Config::bc, [](const Config&) { return std::vector<int>{16, 32, 64}; });
-  configs = cross(configs, &Config::warps, [](const Config&) { return std::vector<int>{2, 4, 8}; });
-  configs = cross(configs, &Config::stages, [](const Config&) { return std::vector<int>{1, 2, 3, 4}; });
-  configs = cross(configs, &Config::smem, [&](const Config&) {
-    // Padding saves memory only where whole 128-byte lines would waste some.
-    const bool whole = traits.head_dim % 64 == 0 && traits.head_dim_v % 64 == 0;
-    return std::vector<SmemLayout>{whole ? SmemLayout::kXor : SmemLayout::kPad};
-  });
-  configs = cross(configs, &Config::blocks_per_sm, [&](const Config& c) { return useful_budgets(c, traits, limits); });
+/// Every way to merge and to order the blocks.
+template <SplitsKeys Config>
+std::vector<Config> merged(std::vector<Config> configs, const ArchLimits& limits) {
   configs = cross(configs, &Config::merge, [&](const Config&) {
     std::vector<Merge> merges = {Merge::kLastBlock, Merge::kKernel};
     if (limits.arch >= 90) merges.push_back(Merge::kCluster);
@@ -43,7 +31,8 @@ std::vector<Config> decode_split_points(const KernelTraits& traits, const ArchLi
   });
 }
 
-std::vector<Config> points_for(const Config& config, const Problem& p, const ArchLimits& limits) {
+template <SplitsKeys Config>
+std::vector<Config> with_splits(const Config& config, const Problem& p, const ArchLimits& limits) {
   const double tiles = 1.0 * p.batch * p.kv_heads * row_tiles(config, p);
   const int steps = std::max((p.seq_kv - 1) / (config.bc * config.warps) + 1, 1);
   const int most = std::min(steps, config.merge == Merge::kCluster ? kMaxCluster : kMostSplits);
@@ -56,23 +45,87 @@ std::vector<Config> points_for(const Config& config, const Problem& p, const Arc
   const bool plain = config.merge == Merge::kLastBlock && config.order == SplitOrder::kSplitsFirst;
   std::erase_if(splits,
                 [&](int s) { return s < (plain ? 1 : 2) || s > most || (s > 1 && s * tiles > 16.0 * limits.sms); });
-  return cross({config}, &Config::splits, [&](const Config&) { return splits; });
+  return cross(std::vector<Config>{config}, &Config::splits, [&](const Config&) { return splits; });
 }
 
 /// A GPU's memory answers after about a microsecond: what an SM has asked for by then is all that it gets.
-Rejection worth(const Config& config, const KernelTraits& traits, const ArchLimits& limits) {
+template <SplitsKeys Config>
+Rejection worth_its_bytes(const Config& config, const KernelTraits& traits, const ArchLimits& limits) {
   constexpr double kShareInFlight = 0.35;  // of the SM's shared memory
-  const double ring = 1.0 * smem_of(config, traits).ring_bytes * config.warps * config.blocks_per_sm;
+  const DecodeSmem smem = smem_of(config, traits);
+  const double ring = 1.0 * (smem.ring_bytes - smem.p_bytes) * config.warps * config.blocks_per_sm;
   return ring < kShareInFlight * limits.smem_per_sm && config.blocks_per_sm * config.warps < 16
              ? Rejection::kTileTooSmall
              : Rejection::kNone;
 }
 
-Rejection worth(const Config& config, const Problem& problem) {
+/// Packed rows up to which 16-bit types may be as fast on CUDA cores, which multiply no empty rows.
+constexpr int kMostScalarBit16Rows = 4;
+
+}  // namespace
+
+std::vector<DecodeSplitConfig> decode_split_points(const KernelTraits& traits, const ArchLimits& limits) {
+  using Config = DecodeSplitConfig;
+  if (traits.dtype == Dtype::kFp32) return {};
+  std::vector<Config> configs(1);
+  configs = cross(configs, &Config::br, [](const Config&) { return std::vector<int>{16, 32}; });
+  configs = cross(configs, &Config::bc, [](const Config&) { return std::vector<int>{16, 32, 64}; });
+  configs = cross(configs, &Config::warps, [](const Config&) { return std::vector<int>{2, 4, 8}; });
+  configs = cross(configs, &Config::stages, [](const Config&) { return std::vector<int>{1, 2, 3, 4}; });
+  configs = cross(configs, &Config::smem, [&](const Config&) {
+    // Padding saves memory only where whole 128-byte lines would waste some.
+    const bool whole = traits.head_dim % 64 == 0 && traits.head_dim_v % 64 == 0;
+    return std::vector<SmemLayout>{whole ? SmemLayout::kXor : SmemLayout::kPad};
+  });
+  configs = cross(configs, &Config::blocks_per_sm, [&](const Config& c) { return useful_budgets(c, traits, limits); });
+  return merged(configs, limits);
+}
+
+std::vector<DecodeScalarConfig> decode_scalar_points(const KernelTraits& traits, const ArchLimits& limits) {
+  using Config = DecodeScalarConfig;
+  const bool fp32 = traits.dtype == Dtype::kFp32;
+  Config first;
+  if (fp32 && traits.head_dim % 4 != 0) first.copy = Fp32Copy::kAsync4;
+  std::vector<Config> configs = {first};
+  configs = cross(configs, &Config::br, [&](const Config&) {
+    return fp32 ? std::vector<int>{1, 2, 4, 8, 16} : std::vector<int>{1, 2, kMostScalarBit16Rows};
+  });
+  configs = cross(configs, &Config::bc,
+                  [&](const Config&) { return fp32 ? std::vector<int>{8, 16, 32} : std::vector<int>{16, 32}; });
+  configs = cross(configs, &Config::warps,
+                  [&](const Config&) { return fp32 ? std::vector<int>{2, 4, 8} : std::vector<int>{4, 8}; });
+  configs = cross(configs, &Config::stages,
+                  [&](const Config&) { return fp32 ? std::vector<int>{1, 2, 3, 4} : std::vector<int>{2, 3, 4}; });
+  configs = cross(configs, &Config::blocks_per_sm, [&](const Config& c) { return useful_budgets(c, traits, limits); });
+  return merged(configs, limits);
+}
+
+std::vector<DecodeSplitConfig> points_for(const DecodeSplitConfig& config, const Problem& p, const ArchLimits& limits) {
+  return with_splits(config, p, limits);
+}
+std::vector<DecodeScalarConfig> points_for(const DecodeScalarConfig& config, const Problem& p,
+                                           const ArchLimits& limits) {
+  return with_splits(with_copies_for(config, p), p, limits);
+}
+
+Rejection worth(const DecodeSplitConfig& config, const KernelTraits& traits, const ArchLimits& limits) {
+  return worth_its_bytes(config, traits, limits);
+}
+Rejection worth(const DecodeScalarConfig& config, const KernelTraits& traits, const ArchLimits& limits) {
+  return worth_its_bytes(config, traits, limits);
+}
+
+Rejection worth(const DecodeSplitConfig& config, const Problem& problem) {
   const int rows = packed_rows(problem);
   // A second tile of rows reads all keys again, but 32 rows of a large head do not fit the registers.
   const bool fits = rows <= 16 || problem.head_dim_v > 128 ? config.br == 16 : config.br > 16;
   return fits ? Rejection::kNone : Rejection::kTileTooSmall;
+}
+Rejection worth(const DecodeScalarConfig& config, const Problem& problem) {
+  if (problem.dtype != Dtype::kFp32 && packed_rows(problem) > kMostScalarBit16Rows) return Rejection::kOvertaken;
+  // Empty rows are multiplied, too. Two tiles of half the rows read all keys twice, but have registers to spare.
+  const int rows = scalar_rows_for(problem);
+  return config.br == rows || (rows >= 8 && config.br == rows / 2) ? Rejection::kNone : Rejection::kPackedRows;
 }
 
 }  // namespace flashtune

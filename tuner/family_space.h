@@ -62,6 +62,7 @@ std::vector<PrefillTf32Config> prefill_tf32_points(const KernelTraits& traits, c
 std::vector<PrefillScalarConfig> prefill_scalar_points(const KernelTraits& traits, const ArchLimits& limits);
 /// The points of one compiled kernel each, with one split.
 std::vector<DecodeSplitConfig> decode_split_points(const KernelTraits& traits, const ArchLimits& limits);
+std::vector<DecodeScalarConfig> decode_scalar_points(const KernelTraits& traits, const ArchLimits& limits);
 
 /// A problem's points of one compiled kernel: the same one, or one for each number of splits.
 std::vector<PrefillMmaConfig> points_for(const PrefillMmaConfig& config, const Problem& problem,
@@ -74,10 +75,13 @@ std::vector<PrefillScalarConfig> points_for(const PrefillScalarConfig& config, c
                                             const ArchLimits& limits);
 std::vector<DecodeSplitConfig> points_for(const DecodeSplitConfig& config, const Problem& problem,
                                           const ArchLimits& limits);
+std::vector<DecodeScalarConfig> points_for(const DecodeScalarConfig& config, const Problem& problem,
+                                           const ArchLimits& limits);
 
 /// What is legal and cannot pay: on any problem, and on this one.
 Rejection worth(const PrefillMmaConfig& config, const KernelTraits& traits, const ArchLimits& limits);
 Rejection worth(const DecodeSplitConfig& config, const KernelTraits& traits, const ArchLimits& limits);
+Rejection worth(const DecodeScalarConfig& config, const KernelTraits& traits, const ArchLimits& limits);
 Rejection worth(const PrefillWgmmaConfig& config, const KernelTraits& traits, const ArchLimits& limits);
 Rejection worth(const PrefillTf32Config& config, const KernelTraits& traits, const ArchLimits& limits);
 Rejection worth(const PrefillScalarConfig& config, const KernelTraits& traits, const ArchLimits& limits);
@@ -85,6 +89,7 @@ Rejection worth(const PrefillMmaConfig& config, const Problem& problem);
 Rejection worth(const PrefillTf32Config& config, const Problem& problem);
 Rejection worth(const PrefillScalarConfig& config, const Problem& problem);
 Rejection worth(const DecodeSplitConfig& config, const Problem& problem);
+Rejection worth(const DecodeScalarConfig& config, const Problem& problem);
 Rejection worth(const PrefillWgmmaConfig& config, const Problem& problem);
 
 /// A config with one of the fields changed that the space leaves at one value; the other families' spaces have all.

@@ -261,7 +261,7 @@ std::vector<ReferenceRow> reference_rows(const Problem& p, const HostTensors& in
         const std::size_t q_at = offset_of(p.q, row.batch, row.row, row.head);
         for (std::size_t c = 0; c < q.size(); ++c) q[c] = inputs.q[q_at + c];
         out[order[i]] = reference_row(row, {q.data(), k, v, visible_keys(p, row.row, length_of(p, lengths, row.batch)),
-                                            scale, p.dtype, p.precision});
+                                            scale, p.dtype, computed_precision(p)});
       }
     });
   }

@@ -73,7 +73,10 @@ Space enumerate(const KernelTraits& traits, const ArchLimits& limits) {
       if (limits.arch == 90) admit(space, prefill_wgmma_points(traits, limits), traits, limits);
       admit(space, prefill_mma_points(traits, limits), traits, limits);
       break;
-    case Op::kDecode: admit(space, decode_split_points(traits, limits), traits, limits); break;
+    case Op::kDecode:
+      admit(space, decode_split_points(traits, limits), traits, limits);
+      admit(space, decode_scalar_points(traits, limits), traits, limits);
+      break;
     case Op::kAppend: admit(space, kv_append_points(), traits, limits); break;
   }
   return space;
@@ -121,7 +124,7 @@ bool promises_no_spill(const Candidate& candidate, const KernelTraits& traits, c
           if (traits.precision == Precision::kTf32x3) kept = config.bc / 2;
           const int copiers = traits.op == Op::kDecode ? 32 : resources.threads;  // of decode, a warp copies alone
           int elements = 8;                                                       // of one copy
-          if constexpr (requires { config.copy; }) elements = is_wide(config.copy) ? 4 : 1;
+          if constexpr (requires { config.copy; }) elements = is_wide(config.copy) ? 16 / size_of(traits.dtype) : 1;
           copies = std::max(config.br, config.bc) * padded_dim(traits.head_dim) / elements / copiers;
         }
         return resources.registers + kMargin + kept <= cap && copies <= kMostCopies;

@@ -103,11 +103,18 @@ struct EngineImpl::Impl {
     model.batch = 1;
     model.seq_kv = kPinnedLength;
     Decision decision = dispatcher.decide(with_layout(model, Layout::kBshd));
-    if (auto* config = std::get_if<DecodeSplitConfig>(&decision.candidate.config)) {
-      config->chunk = round_up(options.pinned_chunk, config->bc);
-      config->splits = 1;
-      if (config->merge == Merge::kCluster) config->merge = Merge::kLastBlock;
-    }
+    std::visit(
+        [&](auto& config) {
+          if constexpr (SplitsKeys<decltype(config)>) {
+            config.chunk = round_up(options.pinned_chunk, config.bc);
+            config.splits = 1;
+            if (config.merge == Merge::kCluster) config.merge = Merge::kLastBlock;
+            // How rows are copied changes no bit; the model has strides of its own.
+            if constexpr (requires { config.copy; })
+              if (rejection_of(config, problem) == Rejection::kCopyWidth) config.copy = Fp32Copy::kAsync4;
+          }
+        },
+        decision.candidate.config);
     return decision;
   }
 
@@ -135,6 +142,7 @@ struct EngineImpl::Impl {
     double least = std::numeric_limits<double>::infinity();
     kernels.for_each([&](const KernelKey& key, const Kernel& kernel) {
       if (!(key.traits == traits_of(problem))) return;
+      if (rejection_of(key.candidate, problem, limits) != Rejection::kNone) return;
       const auto apart = distance(problem, kernel.problem);
       if (apart && *apart < least) least = *apart, best = {&key, &kernel};
     });

@@ -42,12 +42,13 @@ bool elements_are_distinct(const Strides& s, int batch, int rows, int heads, int
                      s.batch, s.row, s.head));
 }
 
-void check_strides(const char* name, const Strides& s) {
+void check_strides(const char* name, const Strides& s, Dtype dtype) {
+  const int multiple = static_cast<int>(kAlignment) / size_of(dtype);
   for (const long long stride : {s.batch, s.row, s.head})
-    if (stride < 0 || stride % 8 != 0)
+    if (stride < 0 || stride % multiple != 0)
       refuse(
-          fmt::format("the strides of {} (batch {}, row {}, head {}) must be multiples of 8 elements and not negative",
-                      name, s.batch, s.row, s.head));
+          fmt::format("the strides of {} (batch {}, row {}, head {}) must be multiples of {} elements and not negative",
+                      name, s.batch, s.row, s.head, multiple));
 }
 
 /// The tables of an append: every position that a new row may have is in them.
@@ -97,8 +98,8 @@ void check_tensors(const Problem& p, const Tensors& t) {
 void check_append(const Problem& p, const AppendTensors& t) {
   const std::pair<const char*, DevicePtr> pointers[] = {{"k_new", t.k_new}, {"v_new", t.v_new}, {"k", t.k}, {"v", t.v}};
   for (const auto& [name, pointer] : pointers) check_pointer(name, pointer, kAlignment);
-  check_strides("k_new", t.k_new_strides);
-  check_strides("v_new", t.v_new_strides);
+  check_strides("k_new", t.k_new_strides, p.dtype);
+  check_strides("v_new", t.v_new_strides, p.dtype);
   if (p.seq_kv < p.seq_q)
     refuse(fmt::format("seq_kv = {} is less than the {} new rows: no sequence could hold them", p.seq_kv, p.seq_q));
   check_cache(p, cache_of(t));

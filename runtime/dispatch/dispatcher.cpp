@@ -45,7 +45,7 @@ bool holds(const SeenBucket& seen, const Problem& problem) {
          b.head_dim_v == problem.head_dim_v && b.batch == bucket_of_batch(problem.batch) &&
          b.seq_q == bucket_of_length(problem.seq_q) && b.seq_kv == bucket_of_length(problem.seq_kv) &&
          b.window == bucket_of_length(problem.window) && b.page_size == problem.page_size &&
-         b.precision == problem.precision && seen.layout == bucket_layout(problem);
+         b.precision == computed_precision(problem) && seen.layout == bucket_layout(problem);
 }
 
 DecisionReason reason_of(Grade grade) {

@@ -137,26 +137,47 @@ struct DecodeShape {
 constexpr std::array kDecodeShapes = {DecodeShape{32, 4, 3}, DecodeShape{16, 4, 3}, DecodeShape{16, 4, 2},
                                       DecodeShape{16, 2, 2}, DecodeShape{16, 1, 1}};
 
+/// The config at its most resident blocks, split into as many as the GPU holds at once, each with one step of keys at
+/// least; nothing when it is not admitted.
+template <SplitsKeys Config>
+std::optional<Candidate> filling_the_gpu(Config config, const Problem& p, const ArchLimits& limits) {
+  for (config.blocks_per_sm = limits.max_blocks_per_sm; config.blocks_per_sm >= 1; --config.blocks_per_sm)
+    if (rejection_of(Candidate{config}, p, limits) == Rejection::kNone) break;
+  if (config.blocks_per_sm == 0) return std::nullopt;
+  const double tiles = 1.0 * p.batch * p.kv_heads * row_tiles(config, p);
+  const int most = std::max((p.seq_kv - 1) / (config.bc * config.warps) + 1, 1);
+  config.splits =
+      std::clamp(static_cast<int>(limits.sms * config.blocks_per_sm / tiles), 1, std::min(most, kMostSplits));
+  return Candidate{config};
+}
+
 std::optional<Candidate> admitted(const DecodeShape& shape, const Problem& p, const ArchLimits& limits) {
   DecodeSplitConfig config;
   // 32 rows of a large head fill the registers alone; then each tile of 16 reads the keys again.
   config.br = packed_rows(p) <= 16 || p.head_dim_v > 128 ? 16 : 32;
   config.bc = shape.bc, config.warps = shape.warps, config.stages = shape.stages;
   config.smem = p.head_dim % 64 == 0 && p.head_dim_v % 64 == 0 ? SmemLayout::kXor : SmemLayout::kPad;
-  for (config.blocks_per_sm = limits.max_blocks_per_sm; config.blocks_per_sm >= 1; --config.blocks_per_sm)
-    if (rejection_of(config, traits_of(p), limits) == Rejection::kNone) break;
-  if (config.blocks_per_sm == 0) return std::nullopt;
-  // As many blocks as the GPU holds at once, each with one step of keys at least.
-  const double tiles = 1.0 * p.batch * p.kv_heads * row_tiles(config, p);
-  const int most = std::max((p.seq_kv - 1) / (shape.bc * shape.warps) + 1, 1);
-  config.splits =
-      std::clamp(static_cast<int>(limits.sms * config.blocks_per_sm / tiles), 1, std::min(most, kMostSplits));
-  return Candidate{config};
+  return filling_the_gpu(config, p, limits);
 }
 
 Candidate fallback_of_decode(const Problem& problem, const ArchLimits& limits) {
   if (const auto candidate = first_admitted(kDecodeShapes, problem, limits)) return *candidate;
   throw Error(ErrorKind::kInternal, "the built-in default of decode is admitted for no shape; please report this");
+}
+
+// Twice the bytes of a 16-bit key: half the keys keep as much in flight. The last one fits everywhere.
+constexpr std::array kScalarDecodeShapes = {DecodeShape{16, 4, 3}, DecodeShape{16, 4, 2}, DecodeShape{8, 4, 3},
+                                            DecodeShape{8, 4, 2},  DecodeShape{8, 2, 2},  DecodeShape{8, 1, 1}};
+
+Candidate fallback_of_fp32_decode(const Problem& problem, const ArchLimits& limits) {
+  for (int rows = scalar_rows_for(problem); rows >= 1; rows /= 2)
+    for (const DecodeShape& shape : kScalarDecodeShapes) {
+      DecodeScalarConfig config;
+      config.br = rows, config.bc = shape.bc, config.warps = shape.warps, config.stages = shape.stages;
+      config.copy = copy_for(problem);
+      if (const auto candidate = filling_the_gpu(config, problem, limits)) return *candidate;
+    }
+  throw Error(ErrorKind::kInternal, "the built-in default of fp32 decode is admitted for no shape; please report this");
 }
 
 }  // namespace
@@ -177,7 +198,9 @@ PrefillWgmmaConfig with_usual(PrefillWgmmaConfig c, const KernelTraits& traits, 
 
 Candidate fallback(const Problem& problem, const ArchLimits& limits) {
   if (problem.op == Op::kAppend) return {KvAppendConfig{}};
-  if (problem.op == Op::kDecode) return fallback_of_decode(problem, limits);
+  if (problem.op == Op::kDecode)
+    return problem.dtype == Dtype::kFp32 ? fallback_of_fp32_decode(problem, limits)
+                                         : fallback_of_decode(problem, limits);
   if (problem.dtype == Dtype::kFp32 && problem.precision == Precision::kIeee)
     return fallback_of_scalar(problem, limits);
   if (problem.dtype == Dtype::kFp32) return fallback_of_tf32(problem, limits);

@@ -180,7 +180,8 @@ int page_log2_of(const Problem& p) {
   return p.page_size > 0 ? std::bit_width(static_cast<unsigned>(p.page_size)) - 1 : 0;
 }
 
-Plan plan_of(const DecodeSplitConfig& config, const Problem& p, const Resources& resources) {
+template <SplitsKeys Config>
+Plan plan_of(const Config& config, const Problem& p, const Resources& resources) {
   const int splits = grid_splits(config, p), tiles = row_tiles(config, p);
   const double blocks = 1.0 * p.batch * p.kv_heads * tiles * splits;
   if (blocks > std::numeric_limits<int>::max())
@@ -224,7 +225,7 @@ void number_chunks(Plan& plan, AppendParams& params, int chunks_of_a_head, int h
 
 Plan plan_of(const KvAppendConfig& config, const Problem& p, const Resources& resources) {
   // Three factors below 2^31 can overflow 64 bits; a double is exact enough to tell.
-  const int chunks_of_a_head = p.head_dim / 8;
+  const int chunks_of_a_head = p.head_dim * size_of(p.dtype) / 16;
   const double chunks = 1.0 * p.batch * p.seq_q * chunks_of_a_head, heads = 1.0 * p.kv_heads + p.heads;
   if (chunks * heads > std::numeric_limits<int>::max() - config.threads)
     throw Error(
@@ -261,6 +262,16 @@ void bind_attention(Params& params, const Tensors& tensors) {
   params.scale_log2 = tensors.scale * kLog2E;
 }
 
+/// The scale times log2(e) in two parts: rounded to one fp32, all weights of a row would be off to the same side.
+template <class Params>
+void bind_exact_scale(Params& params, float softmax_scale) {
+  const double scale = std::abs(static_cast<double>(softmax_scale)) * std::numbers::log2e;
+  auto cut = static_cast<float>(scale);
+  if (cut > scale) cut = std::nextafter(cut, 0.f);
+  params.scale_log2 = std::copysign(cut, softmax_scale);
+  params.scale_rest = std::max(static_cast<float>(scale - cut), std::numeric_limits<float>::min());
+}
+
 void bind_family(PrefillParams& params, const Plan&, const Tensors& tensors, DevicePtr, const Device&) {
   bind_attention(params, tensors);
 }
@@ -268,11 +279,7 @@ void bind_family(PrefillParams& params, const Plan&, const Tensors& tensors, Dev
 void bind_family(PrefillScalarParams& params, const Plan& plan, const Tensors& tensors, DevicePtr workspace,
                  const Device&) {
   bind_attention(params, tensors);
-  const double scale = std::abs(static_cast<double>(tensors.scale)) * std::numbers::log2e;
-  auto cut = static_cast<float>(scale);
-  if (cut > scale) cut = std::nextafter(cut, 0.f);
-  params.scale_log2 = std::copysign(cut, tensors.scale);
-  params.scale_rest = std::max(static_cast<float>(scale - cut), std::numeric_limits<float>::min());
+  bind_exact_scale(params, tensors.scale);
   params.row_state = plan.workspace_bytes > 0 ? reinterpret_cast<float*>(workspace) : nullptr;
 }
 
@@ -300,6 +307,7 @@ void bind_family(AppendParams&, const Plan&, const Tensors&, DevicePtr, const De
 
 void bind_family(DecodeParams& params, const Plan&, const Tensors& tensors, DevicePtr workspace, const Device&) {
   bind_attention(params, tensors);
+  bind_exact_scale(params, tensors.scale);
   params.lengths = reinterpret_cast<const int*>(tensors.lengths);
   params.page_table = reinterpret_cast<const int*>(tensors.page_table);
   params.num_pages = tensors.num_pages;
@@ -308,6 +316,22 @@ void bind_family(DecodeParams& params, const Plan&, const Tensors& tensors, Devi
   move_by(params.counters, workspace);
   move_by(params.partial_sums, workspace);
   move_by(params.partial_o, workspace);
+}
+
+/// The tuned config with splits that suit another problem.
+template <SplitsKeys Config>
+Config with_splits_for(Config config, const Problem& tuned_for, const Problem& problem, int sm_count) {
+  if (config.chunk > 0) return config;
+  const auto tiles = [&](const Problem& p) { return 1.0 * p.batch * p.kv_heads * row_tiles(config, p); };
+  const auto keys = [](const Problem& p) { return std::max(1.0 * keys_in_reach(p), 1.0); };
+  const double blocks = config.splits * tiles(tuned_for), wave = std::max(1.0 * sm_count * config.blocks_per_sm, 1.0);
+  // Too few blocks for the GPU: the tuned number of keys for each was what paid, until the GPU is full.
+  const double wanted =
+      blocks >= wave ? blocks : std::min(blocks * keys(problem) / keys(tuned_for), std::max(blocks, wave));
+  const double most = std::min(std::ceil(keys(problem) / (config.bc * config.warps)),
+                               1.0 * (config.merge == Merge::kCluster ? kMaxCluster : kMostSplits));
+  config.splits = static_cast<int>(std::clamp(std::round(wanted / tiles(problem)), 1.0, std::max(most, 1.0)));
+  return config;
 }
 
 }  // namespace
@@ -386,6 +410,7 @@ TileSteps tile_steps(const Candidate& candidate) {
     TileSteps operator()(const PrefillTf32Config& c) const { return {c.br, c.bc}; }
     TileSteps operator()(const PrefillScalarConfig& c) const { return {c.br, c.bc}; }
     TileSteps operator()(const DecodeSplitConfig& c) const { return {c.br, c.bc * c.warps}; }
+    TileSteps operator()(const DecodeScalarConfig& c) const { return {c.br, c.bc * c.warps}; }
     TileSteps operator()(const KvAppendConfig&) const { return {1, 1}; }
     TileSteps operator()(const PrefillWgmmaConfig& c) const { return {query_rows(c), c.bc}; }
   } steps;
@@ -393,19 +418,13 @@ TileSteps tile_steps(const Candidate& candidate) {
 }
 
 Candidate adapted(const Candidate& candidate, const Problem& tuned_for, const Problem& problem, int sm_count) {
-  const auto* tuned = std::get_if<DecodeSplitConfig>(&candidate.config);
-  if (tuned == nullptr || tuned->chunk > 0 || tuned_for == problem) return candidate;
-  DecodeSplitConfig config = *tuned;
-  const auto tiles = [&](const Problem& p) { return 1.0 * p.batch * p.kv_heads * row_tiles(config, p); };
-  const auto keys = [](const Problem& p) { return std::max(1.0 * keys_in_reach(p), 1.0); };
-  const double blocks = tuned->splits * tiles(tuned_for), wave = std::max(1.0 * sm_count * tuned->blocks_per_sm, 1.0);
-  // Too few blocks for the GPU: the tuned number of keys for each was what paid, until the GPU is full.
-  const double wanted =
-      blocks >= wave ? blocks : std::min(blocks * keys(problem) / keys(tuned_for), std::max(blocks, wave));
-  const double most = std::min(std::ceil(keys(problem) / (config.bc * config.warps)),
-                               1.0 * (config.merge == Merge::kCluster ? kMaxCluster : kMostSplits));
-  config.splits = static_cast<int>(std::clamp(std::round(wanted / tiles(problem)), 1.0, std::max(most, 1.0)));
-  return {config};
+  if (tuned_for == problem) return candidate;
+  return std::visit(
+      [&](const auto& config) -> Candidate {
+        if constexpr (SplitsKeys<decltype(config)>) return {with_splits_for(config, tuned_for, problem, sm_count)};
+        return {config};
+      },
+      candidate.config);
 }
 
 float default_scale(const Problem& problem) { return 1.0f / std::sqrt(static_cast<float>(problem.head_dim)); }

@@ -31,6 +31,7 @@ constexpr FamilySource kFamilies[] = {
     {"PrefillWgmmaConfig", "PrefillWgmmaParams", sizeof(PrefillWgmmaParams), true},
     {"PrefillTf32Config", "PrefillParams", sizeof(PrefillParams), false},
     {"PrefillScalarConfig", "PrefillScalarParams", sizeof(PrefillScalarParams), false},
+    {"DecodeScalarConfig", "DecodeParams", sizeof(DecodeParams), false},
 };
 static_assert(std::size(kFamilies) == std::variant_size_v<AnyConfig>, "every family has its row");
 
@@ -152,8 +153,13 @@ Candidate compiled_part(const Candidate& candidate) {
 }
 
 std::string combine_entry_of(const Candidate& candidate) {
-  const auto* config = std::get_if<DecodeSplitConfig>(&candidate.config);
-  return config != nullptr && config->merge == Merge::kKernel ? "flashtune_decode_combine" : "";
+  const auto merges_by_kernel = [](const auto& config) {
+    if constexpr (SplitsKeys<decltype(config)>)
+      return config.merge == Merge::kKernel;
+    else
+      return false;
+  };
+  return std::visit(merges_by_kernel, candidate.config) ? "flashtune_decode_combine" : "";
 }
 
 Source make_source(std::string text, std::string entry, std::string target, const Templates& templates) {

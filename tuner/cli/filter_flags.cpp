@@ -15,7 +15,7 @@ void add_filter_flags(CLI::App& app, FilterFlags& flags) {
   add("--device", flags.device, "NAME",
       "of this device, as flashtune devices prints it: \"NVIDIA H200\", \"model:...\"");
   add("--op", flags.op, "NAME", "of this operation: prefill or decode");
-  add("--dtype", flags.dtype, "NAME", "of this type: fp16 or bf16");
+  add("--dtype", flags.dtype, "NAME", "of this type: bf16, fp16 or fp32");
   add("--head-dim", flags.head_dim, "N", "of this head dimension");
   add("--outcome", flags.outcome, "NAME", "trials that ended so: measured, wrong, spills, ...");
   add("--older-than", flags.older_than, "DATE", "recorded before this date (UTC): 2026-11-20");

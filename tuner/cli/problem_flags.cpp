@@ -107,7 +107,7 @@ std::string culprit(ProblemFault fault, const Problem& p) {
     case ProblemFault::kSeqKv: return fmt::format("--seq-kv {}", p.seq_kv);
     case ProblemFault::kPrecision:
       return fmt::format("--dtype {} --precision {}", name_of(p.dtype), name_of(p.precision));
-    case ProblemFault::kFp32Cache: return fmt::format("--op {} --dtype {}", name_of(p.op), name_of(p.dtype));
+    case ProblemFault::kFp32Append: return fmt::format("--op {} --dtype {}", name_of(p.op), name_of(p.dtype));
     case ProblemFault::kHeadDim:
     case ProblemFault::kHeadDimOfFp32:
     case ProblemFault::kHeadDimV: return fmt::format("--head-dim {}", p.head_dim);

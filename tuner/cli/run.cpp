@@ -68,7 +68,8 @@ Candidate config_by_hand(const std::string& text, const Candidate& standing) {
 void check_config(const Flags& flags) {
   const bool decode = flags.problem.op == name_of(Op::kDecode);
   const auto read_as = [&](Family family) { config_by_hand(flags.config, {default_constructed(family)}); };
-  if (decode) return read_as(Family::kDecodeSplit);
+  if (decode)
+    return read_as(flags.problem.dtype == name_of(Dtype::kFp32) ? Family::kDecodeScalar : Family::kDecodeSplit);
   try {
     read_as(Family::kPrefillWgmma);
   } catch (const Error&) {

@@ -4,7 +4,6 @@
 #include "flashtune/primitives/atomics.cuh"
 #include "flashtune/primitives/global.cuh"
 #include "flashtune/shared/resources.h"
-#include "flashtune/tiles/register_tile.cuh"
 
 namespace flashtune {
 
@@ -87,42 +86,17 @@ struct SequenceMask {
   }
 };
 
-/// The keys that each of a lane's rows sees. Kept, because a packed row's position costs a division.
-template <int kRowTiles, KernelTraits kTraits>
-struct RowKeys {
-  int first[kRowTiles][2], end[kRowTiles][2];
-  int greatest_first, least_end;  // of all rows of the tile: keys between them need no mask
+/// The keys that all rows of a tile see: between them no mask is needed.
+template <KernelTraits kTraits>
+struct CommonKeys {
+  int greatest_first, least_end;
 
-  FT_DEVICE RowKeys(const SequenceMask<kTraits>& mask, const PackedRows& rows, int first_row, int last_row, int lane)
-      : greatest_first(mask.first_key(rows.query(last_row))), least_end(mask.end_key(rows.query(first_row))) {
-#pragma unroll
-    for (int i = 0; i < kRowTiles; ++i)
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int query = rows.query(first_row + i * 16 + half * 8 + (lane >> 2));
-        first[i][half] = mask.first_key(query);
-        end[i][half] = mask.end_key(query);
-      }
-  }
+  FT_DEVICE CommonKeys(const SequenceMask<kTraits>& mask, const PackedRows& rows, int first_row, int last_row)
+      : greatest_first(mask.first_key(rows.query(last_row))), least_end(mask.end_key(rows.query(first_row))) {}
 
   /// Whether some element of the tile's rows x keys [key, key + keys) is masked.
   FT_DEVICE bool cut(int key, int keys) const {
     return key + keys > least_end || (kTraits.windowed && key < greatest_first);
-  }
-
-  /// Sets the masked elements of a warp's scores to -inf. `key` is that of the lane's element [0][0][0].
-  template <int kColTiles>
-  FT_DEVICE void apply(Accumulator<kRowTiles, kColTiles>& s, int key) const {
-#pragma unroll
-    for (int i = 0; i < kRowTiles; ++i)
-#pragma unroll
-      for (int n = 0; n < kColTiles; ++n)
-#pragma unroll
-        for (int e = 0; e < 4; ++e) {
-          const int column = key + n * 8 + e % 2;
-          if (column >= end[i][e / 2] || (kTraits.windowed && column < first[i][e / 2]))
-            s.at[i][n][e] = negative_infinity();
-        }
   }
 };
 

@@ -2,14 +2,15 @@
 #pragma once
 
 #include "flashtune/attention/kv_split.cuh"
-#include "flashtune/primitives/math.cuh"
+#include "flashtune/attention/row_softmax.cuh"
 #include "flashtune/primitives/memory.cuh"
 #include "flashtune/primitives/mma.cuh"
 #include "flashtune/primitives/warp.cuh"
+#include "flashtune/tiles/fp32_tile.cuh"
 
 namespace flashtune {
 
-/// Four neighbouring columns of a row of the output before its division by l, which stands for sum of 2^(score - m).
+/// Four neighbouring columns of a row of the output (of its last piece maybe fewer, and 0) before its division by l, which stands for sum of 2^(score - m).
 struct Partial {
   float o[4] = {0.f, 0.f, 0.f, 0.f};
   float m = negative_infinity();  // base 2, scaled
@@ -64,7 +65,7 @@ FT_DEVICE Partial merge_parts(int first, int count, int step, const Load& load) 
 /// the tile is row i / kPieces, columns 4 * (i % kPieces) and on.
 template <KernelTraits kTraits>
 struct OutputRows {
-  static constexpr int kPieces = kTraits.head_dim_v / 4;
+  static constexpr int kPieces = pieces_of(kTraits.head_dim_v);
   const DecodeParams& p;
   const PackedRows& rows;
   SplitBlock block;
@@ -79,11 +80,19 @@ struct OutputRows {
   FT_DEVICE void write(int row, int piece, const Partial& part) const {
     const int query = rows.query(first_row + row);
     const int head = block.kv_head * rows.group + rows.head(first_row + row);
-    const float factor = part.l > 0.f ? 1.f / part.l : 0.f;  // a row that saw no key: its output is 0
-    u16* out = static_cast<u16*>(p.o) + block.batch * p.o_strides.batch + query * p.o_strides.row +
-               head * p.o_strides.head + piece * 4;
-    store_global_8(out, {pack<kTraits.dtype>(part.o[0] * factor, part.o[1] * factor),
-                         pack<kTraits.dtype>(part.o[2] * factor, part.o[3] * factor)});
+    const i64 at = block.batch * p.o_strides.batch + query * p.o_strides.row + head * p.o_strides.head;
+    if constexpr (kTraits.dtype == Dtype::kFp32) {
+      float* out = static_cast<float*>(p.o) + at;
+      float values[4];
+#pragma unroll
+      for (int e = 0; e < 4; ++e) values[e] = exact_quotient(part.o[e], part.l);
+      store_four<kTraits.head_dim_v>(out, piece * 4, values, begins_16_bytes(out));
+    } else {
+      const float factor = part.l > 0.f ? 1.f / part.l : 0.f;  // a row that saw no key: its output is 0
+      u16* out = static_cast<u16*>(p.o) + at + piece * 4;
+      store_global_8(out, {pack<kTraits.dtype>(part.o[0] * factor, part.o[1] * factor),
+                           pack<kTraits.dtype>(part.o[2] * factor, part.o[3] * factor)});
+    }
     if (p.lse == nullptr || piece != 0) return;
     constexpr float kLn2 = 0.6931471805599453f;
     const float lse = part.l > 0.f ? (part.m + log2_approx(part.l)) * kLn2 : negative_infinity();
@@ -93,13 +102,13 @@ struct OutputRows {
   /// Leaves a piece in the workspace for whoever merges the splits.
   FT_DEVICE void write_partial(int row, int piece, int split, const Partial& part) const {
     const i64 at = partial_row(row, split);
-    store_global_16(p.partial_o + at * kTraits.head_dim_v + piece * 4, part.values());
+    store_global_16(p.partial_o + (at * kPieces + piece) * 4, part.values());
     if (piece == 0) store_global_8(p.partial_sums + at * 2, part.sums());
   }
 
   FT_DEVICE void load_partial(Partial& part, int row, int piece, int split) const {
     const i64 at = partial_row(row, split);
-    part.set(load_global_16(p.partial_o + at * kTraits.head_dim_v + piece * 4), load_global_8(p.partial_sums + at * 2));
+    part.set(load_global_16(p.partial_o + (at * kPieces + piece) * 4), load_global_8(p.partial_sums + at * 2));
   }
 };
 

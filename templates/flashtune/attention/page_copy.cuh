@@ -3,34 +3,52 @@
 
 #include "flashtune/attention/kv_split.cuh"
 #include "flashtune/tiles/copy.cuh"
+#include "flashtune/tiles/fp32_tile.cuh"
 
 namespace flashtune {
 
+/// Calls copy(row, chunk, in_range) for the chunks of 16 bytes, or copy(row, element, in_range) for the elements of a
+/// tile, as kThreads threads share them: neighbours by neighbours.
+template <Fp32Copy kCopy, int kThreads, class Tile, class Copy>
+FT_DEVICE void each_copy(int rows_left, int thread, Copy copy) {
+  constexpr int kWidth = is_wide(kCopy) ? Tile::kChunkElements : 1;
+  constexpr int kColumns = Tile::kChunks * Tile::kChunkElements / kWidth, kCopies = Tile::kRows * kColumns;
+  constexpr int kSteps = (kCopies + kThreads - 1) / kThreads, kUnroll = is_wide(kCopy) ? kSteps : 1;
+#pragma unroll kUnroll
+  for (int step = 0; step < kSteps; ++step) {
+    const int index = thread + step * kThreads;
+    const int row = index / kColumns, column = index % kColumns;
+    if (kCopies % kThreads != 0 && index >= kCopies) break;
+    copy(row, column, row < rows_left && column * kWidth < Tile::kHeadDim);
+  }
+}
+
+/// One copy of each_copy: from `from`, or zeros.
+template <Fp32Copy kCopy, class Tile, class Element>
+FT_DEVICE void copy_or_zero(const Tile& to, int row, int column, const Element* from, bool in_range) {
+  if constexpr (is_wide(kCopy))
+    cp_async_16_or_zero(to.at(row, column), from, in_range);
+  else
+    cp_async_4_or_zero(to.element(row, column), from, in_range);
+}
+
 /// Packed rows [first_row, first_row + row_count) of the queries of one KV head; the tile's other rows and the padding
 /// of the head dim become zero. Every thread of the block takes part; nothing is committed or waited for.
-template <int kThreads, class Tile>
-FT_DEVICE void copy_queries_to_shared(const Tile& to, const u16* from, const Strides& strides, const PackedRows& rows,
-                                      int first_row, int row_count, int thread) {
-  constexpr int kCopies = Tile::kRows * Tile::kChunks;
-#pragma unroll
-  for (int step = 0; step < (kCopies + kThreads - 1) / kThreads; ++step) {
-    const int index = thread + step * kThreads;
-    const int row = index / Tile::kChunks, chunk = index % Tile::kChunks;
-    if (kCopies % kThreads != 0 && index >= kCopies) break;
-    const bool in_range = row < row_count && chunk < Tile::kHeadDim / 8;
-    cp_async_16_or_zero(to.at(row, chunk),
-                        in_range ? from + rows.query(first_row + row) * strides.row +
-                                       rows.head(first_row + row) * strides.head + chunk * 8
-                                 : from,
-                        in_range);
-  }
+template <Fp32Copy kCopy, int kThreads, class Tile, class Element>
+FT_DEVICE void copy_queries_to_shared(const Tile& to, const Element* from, const Strides& strides,
+                                      const PackedRows& rows, int first_row, int row_count, int thread) {
+  constexpr int kWidth = is_wide(kCopy) ? Tile::kChunkElements : 1;
+  each_copy<kCopy, kThreads, Tile>(row_count, thread, [&](int row, int column, bool in_range) {
+    const i64 at = rows.query(first_row + row) * strides.row + rows.head(first_row + row) * strides.head;
+    copy_or_zero<kCopy>(to, row, column, in_range ? from + at + column * kWidth : from, in_range);
+  });
 }
 
 /// The pages of a warp's next tile of keys: one for each 16 keys, the smallest page. Looked up one tile ahead, and
 /// judged only when they are used, so that the copies do not wait for the table.
 template <int kBc, KernelTraits kTraits>
 struct PageCursor {
-  static constexpr int kPages = kTraits.paged ? kBc / 16 : 1;
+  static constexpr int kPages = kTraits.paged ? (kBc + 15) / 16 : 1;
   int page[kPages];  // or -1: read nothing
   const int* table;
   int log2;
@@ -49,6 +67,15 @@ struct PageCursor {
     }
   }
 
+  /// The page of the tile's row `row`.
+  FT_DEVICE int of_row(int row) const {
+    int found = page[0];
+#pragma unroll
+    for (int j = 1; j < kPages; ++j)
+      if (row >= j * 16) found = page[j];
+    return found;
+  }
+
   /// Waits for the look-up of `first_key`; a page that does not exist is noted and becomes -1.
   FT_DEVICE void judge(const DecodeParams& p, int first_key, int length) {
     if constexpr (kTraits.paged) {
@@ -62,30 +89,49 @@ struct PageCursor {
   }
 };
 
+/// Rows [0, rows_left) of a contiguous cache; the tile's other rows and the padding of the head dim become zero. One
+/// warp.
+template <Fp32Copy kCopy, class Tile, class Element>
+FT_DEVICE void copy_keys_to_shared(const Tile& to, const Element* from, i64 row_stride, int rows_left, int lane) {
+  if constexpr (is_wide(kCopy))
+    copy_global_to_shared<32>(to, from, row_stride, rows_left, lane);
+  else
+    copy_elements<32, true>(to, from, row_stride, rows_left, lane);
+}
+
 /// Keys [key, key + kRows) of a paged cache; keys from keys_left on, those of bad pages and the padding of the head dim
 /// become zero. One warp.
-template <class Tile, int kBc, KernelTraits kTraits>
-FT_DEVICE void copy_pages_to_shared(const Tile& to, const u16* from, const Strides& strides,
+template <Fp32Copy kCopy, class Tile, class Element, int kBc, KernelTraits kTraits>
+FT_DEVICE void copy_pages_to_shared(const Tile& to, const Element* from, const Strides& strides,
                                     const PageCursor<kBc, kTraits>& pages, int key, int keys_left, int lane) {
-  using Shape = CopyShape<Tile, 32>;
-  const int first_row = lane / Shape::kLanes;
-  const int first_chunk = lane % Shape::kLanes;
-  if (32 % Shape::kLanes != 0 && first_row >= Shape::kRowStep) return;
   const int in_page = (1 << pages.log2) - 1;
+  const auto row_at = [&](int page, int row) {
+    return from + page * strides.batch + ((key + row) & in_page) * strides.row;
+  };
+  if constexpr (!is_wide(kCopy)) {
+    each_copy<kCopy, 32, Tile>(keys_left, lane, [&](int row, int column, bool in_range) {
+      const int page = pages.of_row(row);
+      const bool real = page >= 0 && in_range;
+      copy_or_zero<kCopy>(to, row, column, real ? row_at(page, row) + column : from, real);
+    });
+  } else {
+    using Shape = CopyShape<Tile, 32>;
+    const int first_row = lane / Shape::kLanes;
+    const int first_chunk = lane % Shape::kLanes;
+    if (32 % Shape::kLanes != 0 && first_row >= Shape::kRowStep) return;
 #pragma unroll
-  for (int step = 0; step < Shape::kSteps; ++step) {
-    const int row = first_row + step * Shape::kRowStep;
-    if (!Shape::kEven && row >= Tile::kRows) break;
-    int page = pages.page[0];
+    for (int step = 0; step < Shape::kSteps; ++step) {
+      const int row = first_row + step * Shape::kRowStep;
+      if (!Shape::kEven && row >= Tile::kRows) break;
+      const int page = pages.of_row(row);
+      const Element* source = row_at(page, row) + first_chunk * Tile::kChunkElements;
 #pragma unroll
-    for (int j = 1; j < kBc / 16; ++j)
-      if (row >= j * 16) page = pages.page[j];
-    const u16* source = from + page * strides.batch + ((key + row) & in_page) * strides.row + first_chunk * 8;
-#pragma unroll
-    for (int group = 0; group < Shape::kGroups; ++group) {
-      const int chunk = first_chunk + group * Shape::kLanes;
-      const bool in_range = page >= 0 && row < keys_left && chunk < Shape::kRealChunks;
-      cp_async_16_or_zero(to.at(row, chunk), in_range ? source + group * Shape::kLanes * 8 : from, in_range);
+      for (int group = 0; group < Shape::kGroups; ++group) {
+        const int chunk = first_chunk + group * Shape::kLanes;
+        const bool in_range = page >= 0 && row < keys_left && chunk < Shape::kRealChunks;
+        cp_async_16_or_zero(to.at(row, chunk),
+                            in_range ? source + group * Shape::kLanes * Tile::kChunkElements : from, in_range);
+      }
     }
   }
 }

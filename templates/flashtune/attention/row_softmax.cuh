@@ -15,13 +15,22 @@ struct ExactScale {
   float sign;
   float cut, rest;
 
-  FT_DEVICE explicit ExactScale(const PrefillScalarParams& p) : changes_scores(!(p.scale_log2 > 0.f)) {
+  template <class Params>
+  FT_DEVICE explicit ExactScale(const Params& p) : changes_scores(!(p.scale_log2 > 0.f)) {
     const bool negative = p.scale_log2 < 0.f;
     sign = negative ? -1.f : p.scale_log2;
     cut = negative ? -p.scale_log2 : changes_scores ? 1.f : p.scale_log2;
     rest = p.scale_rest;
   }
 };
+
+/// An element of O over its row's sum, as if rounded once: a product with 1 / sum, and what it is off by divided, too. 0
+/// for a row that saw no key.
+FT_DEVICE float exact_quotient(float o, float sum) {
+  const float inverse = sum > 0.f ? 1.f / sum : 0.f, quotient = o * inverse;
+  const float rest = fused_multiply_add(-quotient, sum, o);
+  return rest == rest ? fused_multiply_add(rest, inverse, quotient) : quotient;  // infinities have none
+}
 
 /// A row's state. Weights are taken from differences of scores before these are scaled: the largest score's is 1, equal
 /// ones' are equal, and none depends on how large the scores are.
@@ -46,13 +55,8 @@ struct RowSoftmax {
     return exp2_approx(fused_multiply_add(below, scale.cut, below * scale.rest));
   }
 
-  /// An element of O over the sum, as if rounded once: a product with 1 / sum, and what it is off by divided, too. 0
-  /// for a row that saw no key.
-  FT_DEVICE float normalized(float o) const {
-    const float inverse = sum > 0.f ? 1.f / sum : 0.f, quotient = o * inverse;
-    const float rest = fused_multiply_add(-quotient, sum, o);
-    return rest == rest ? fused_multiply_add(rest, inverse, quotient) : quotient;  // infinities have none
-  }
+  /// An element of O over the sum.
+  FT_DEVICE float normalized(float o) const { return exact_quotient(o, sum); }
 
   /// The natural log-sum-exp of the scaled scores; -inf for a row that saw no key.
   FT_DEVICE float log_sum_exp(const ExactScale& scale) const {

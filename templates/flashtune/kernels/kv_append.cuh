@@ -45,9 +45,11 @@ FT_DEVICE int checked_page(const AppendParams& p, const AppendItem& item, int po
 template <KvAppendConfig kConfig, KernelTraits kTraits>
 FT_DEVICE void kv_append(const AppendParams& p) {
   constexpr Dtype kDtype = kTraits.dtype;
+  constexpr int kWidth = 16 / size_of(kDtype);
+  using Element = typename ElementOf<kDtype>::Type;
   const int index = block_index() * kConfig.threads + thread_index();
   if (index >= p.items) return;
-  const AppendItem item(p, index, kTraits.head_dim / 8);
+  const AppendItem item(p, index, kTraits.head_dim / kWidth);
   const int position = checked_position(p, item);
   if (position < 0) return;
   const Rotary<kDtype> rotary(p, position);
@@ -55,23 +57,23 @@ FT_DEVICE void kv_append(const AppendParams& p) {
   if (item.head >= p.kv_heads) {  // a query head
     if (rotary.is_partner(item.chunk)) return;
     const i64 at = item.offset(p.q_strides, item.head - p.kv_heads);
-    const RowPiece piece = rotary.read(static_cast<const u16*>(p.q) + at, item.chunk);
-    return rotary.write(static_cast<u16*>(p.q_out) + at, item.chunk, piece);
+    const RowPiece piece = rotary.read(static_cast<const Element*>(p.q) + at, item.chunk);
+    return rotary.write(static_cast<Element*>(p.q_out) + at, item.chunk, piece);
   }
 
   // Everything is on its way before the first of it is waited for.
   const Vec16 v =
-      load_global_16(static_cast<const u16*>(p.v_new) + item.offset(p.v_new_strides, item.head) + item.chunk * 8);
+      load_global_16(static_cast<const Element*>(p.v_new) + item.offset(p.v_new_strides, item.head) + item.chunk * kWidth);
   const int page = checked_page<kTraits>(p, item, position);
   RowPiece k{};
   if (!rotary.is_partner(item.chunk))
-    k = rotary.read(static_cast<const u16*>(p.k_new) + item.offset(p.k_new_strides, item.head), item.chunk);
+    k = rotary.read(static_cast<const Element*>(p.k_new) + item.offset(p.k_new_strides, item.head), item.chunk);
   if (page < 0) return;
   const int row = kTraits.paged ? position & ((1 << p.page_log2) - 1) : position;
-  u16* k_row = static_cast<u16*>(p.k) + page * p.k_strides.batch + row * p.k_strides.row + item.head * p.k_strides.head;
-  u16* v_row = static_cast<u16*>(p.v) + page * p.v_strides.batch + row * p.v_strides.row + item.head * p.v_strides.head;
+  Element* k_row = static_cast<Element*>(p.k) + page * p.k_strides.batch + row * p.k_strides.row + item.head * p.k_strides.head;
+  Element* v_row = static_cast<Element*>(p.v) + page * p.v_strides.batch + row * p.v_strides.row + item.head * p.v_strides.head;
   if (!rotary.is_partner(item.chunk)) rotary.write(k_row, item.chunk, k);
-  store_global_16(v_row + item.chunk * 8, v);
+  store_global_16(v_row + item.chunk * kWidth, v);
 }
 
 }  // namespace flashtune

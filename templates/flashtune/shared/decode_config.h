@@ -47,7 +47,7 @@ struct DecodeSplitConfig {
 };
 
 template <class Config, class F>
-requires requires(Config& c) { c.chunk; }
+requires requires(Config& c) { c.chunk, c.smem; }
 constexpr void visit_fields(Config& c, F&& f) {
   f("br", c.br);
   f("bc", c.bc);
@@ -62,8 +62,51 @@ constexpr void visit_fields(Config& c, F&& f) {
   f("smem", c.smem);
 }
 
+// --- decode_scalar ---------------------------------------------------------------------------------------------------
+
+/// Family decode_scalar: the same on CUDA cores, every product an fp32 multiply-add. For fp32, which it answers in all
+/// precisions: memory bounds it, so that exact products cost nothing. And for fp16 and bf16 with few packed rows, of
+/// which a fragment of mma.sync would be mostly empty.
+struct DecodeScalarConfig {
+  int br = 1;             // packed query rows per block: 1, 2, 4, 8 or 16
+  int bc = 16;            // keys of one tile of one warp: 8, 16, 32 or 64
+  int warps = 4;          // 1 to 16, each with its own tiles of keys
+  int stages = 3;         // tiles of K and V in the ring of each warp, 1 to 8
+  int splits = 1;         // blocks that share a sequence's keys; not compiled in
+  int chunk = 0;          // > 0: keys per split instead, a multiple of bc (batch-invariant results); not compiled in
+  int blocks_per_sm = 2;  // the register budget: __launch_bounds__(32 * warps, blocks_per_sm)
+  int lazy_rescale = 1;   // 1: maxima are only reduced, and O rescaled, when a score exceeds its row's by more than 2^8
+  Merge merge = Merge::kLastBlock;
+  SplitOrder order = SplitOrder::kSplitsFirst;
+  Fp32Copy copy = Fp32Copy::kAsync16;  // or, of fp32, kAsync4
+  constexpr bool operator==(const DecodeScalarConfig&) const = default;
+};
+
+template <class Config, class F>
+requires requires(Config& c) { c.chunk, c.copy; }
+constexpr void visit_fields(Config& c, F&& f) {
+  f("br", c.br);
+  f("bc", c.bc);
+  f("warps", c.warps);
+  f("stages", c.stages);
+  f("splits", c.splits);
+  f("chunk", c.chunk);
+  f("blocks_per_sm", c.blocks_per_sm);
+  f("lazy_rescale", c.lazy_rescale);
+  f("merge", c.merge);
+  f("order", c.order);
+  f("copy", c.copy);
+}
+
+/// The families whose blocks share a sequence's keys.
+template <class Config>
+concept SplitsKeys = requires(Config& c) {
+  c.splits, c.chunk, c.merge;
+};
+
 /// The part that the compiler sees.
-constexpr DecodeSplitConfig compiled_part(DecodeSplitConfig c) {
+template <SplitsKeys Config>
+constexpr Config compiled_part(Config c) {
   c.splits = 1;
   c.chunk = 0;
   return c;

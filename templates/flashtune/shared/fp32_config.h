@@ -8,29 +8,6 @@ namespace flashtune {
 
 // --- prefill_tf32 ----------------------------------------------------------------------------------------------------
 
-/// How fp32 rows lie in shared memory, in chunks of 16 bytes: an odd number of them to a row (kPad); chunk c of row r
-/// at c ^ (r % 8) of its 128 bytes (kXor), or at c + 2 * (r % 8), from the row's start again past its end (kRotate); or
-/// one after the other (kLinear), where eight rows meet in the same banks.
-enum class Fp32Layout : int { kPad = 0, kXor = 1, kRotate = 2, kLinear = 3 };
-constexpr const char* name_of(Fp32Layout layout) {
-  return layout == Fp32Layout::kPad      ? "pad"
-         : layout == Fp32Layout::kXor    ? "xor"
-         : layout == Fp32Layout::kRotate ? "rotate"
-         : layout == Fp32Layout::kLinear ? "linear"
-                                         : nullptr;
-}
-
-/// How fp32 tiles come to shared memory: by cp.async, 16 bytes or, for rows that do not begin on a multiple of that, 4
-/// at a time; or through registers, so that a step waits for its own copies.
-enum class Fp32Copy : int { kAsync16 = 0, kAsync4 = 1, kPlain16 = 2, kPlain4 = 3 };
-constexpr const char* name_of(Fp32Copy copy) {
-  return copy == Fp32Copy::kAsync16   ? "async16"
-         : copy == Fp32Copy::kAsync4  ? "async4"
-         : copy == Fp32Copy::kPlain16 ? "plain16"
-         : copy == Fp32Copy::kPlain4  ? "plain4"
-                                      : nullptr;
-}
-
 /// Family prefill_tf32: prefill_mma's loop on fp32 elements, multiplied as tf32 once or, for tf32x3, three times.
 struct PrefillTf32Config {
   int br = 128;           // query rows per block: a multiple of 16 * warps

@@ -11,15 +11,6 @@ namespace flashtune {
 
 // --- prefill_tf32 ----------------------------------------------------------------------------------------------------
 
-/// Head dims are padded to the 8 of an m16n8k8 k-step.
-constexpr int padded_fp32_dim(int head_dim) { return round_up(head_dim, 8); }
-
-/// Bytes of one row of an fp32 tile in shared memory; kXor needs whole lines of 128.
-constexpr int fp32_row_bytes(int head_dim, Fp32Layout layout) {
-  const int chunks = padded_fp32_dim(head_dim) / 4;  // even
-  return 16 * (layout == Fp32Layout::kPad ? chunks + 1 : layout == Fp32Layout::kXor ? round_up(chunks, 8) : chunks);
-}
-
 /// Byte offsets into a block's dynamic shared memory; the kernel and resources_of share them.
 struct PrefillTf32Smem {
   int q = 0;
@@ -62,9 +53,6 @@ constexpr Resources resources_of(const PrefillTf32Config& c, const KernelTraits&
   return r;
 }
 
-/// Whether tiles are copied 16 bytes at a time, from where 16 bytes begin.
-constexpr bool is_wide(Fp32Copy copy) { return copy == Fp32Copy::kAsync16 || copy == Fp32Copy::kPlain16; }
-
 /// The validity predicate of prefill_tf32, as far as it does not depend on strides.
 constexpr Rejection rejection_of(const PrefillTf32Config& c, const KernelTraits& t, const ArchLimits& limits) {
   if (t.op != Op::kPrefill) return Rejection::kOtherOp;
@@ -76,14 +64,7 @@ constexpr Rejection rejection_of(const PrefillTf32Config& c, const KernelTraits&
   return rejection_of(resources_of(c, t, limits), c.blocks_per_sm, limits);
 }
 
-/// What the strides of one problem add for it.
-constexpr Rejection rejection_of_copy(Fp32Copy copy, const Problem& p) {
-  if (!is_wide(copy)) return Rejection::kNone;
-  const Strides strides[] = {p.q, p.k, p.v};
-  for (const Strides& s : strides)
-    if (s.batch % 4 != 0 || s.head % 4 != 0 || s.row % 4 != 0) return Rejection::kCopyWidth;
-  return Rejection::kNone;
-}
+/// What the strides of one problem add.
 constexpr Rejection rejection_of(const PrefillTf32Config& c, const Problem& p) { return rejection_of_copy(c.copy, p); }
 
 // --- prefill_scalar --------------------------------------------------------------------------------------------------

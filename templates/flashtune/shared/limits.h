@@ -85,6 +85,9 @@ enum class Rejection : int {
   kKvOuter,
   kScalarLayout,
   kThreadTile,
+  kScalarDecodeTile,
+  kDecodeCopy,
+  kPackedRows,
 };
 
 constexpr const char* text_of(Rejection r) {
@@ -145,6 +148,9 @@ constexpr const char* text_of(Rejection r) {
     case Rejection::kRowLanes: return "row_lanes must be 4, 8, 16 or 32, and other than 16 with split=tile only";
     case Rejection::kKvOuter: return "loop=kv_outer is for split=thread_row and warp_row, in order=grid";
     case Rejection::kThreadTile: return "a thread's tile is too small: it would load more than it multiplies";
+    case Rejection::kScalarDecodeTile: return "br must be 1, 2, 4, 8 or 16, bc 8, 16, 32 or 64";
+    case Rejection::kDecodeCopy: return "copy must be async16 or, of fp32, async4";
+    case Rejection::kPackedRows: return "br does not suit the rows that the problem packs";
     case Rejection::kScalarLayout: return "layout must be pad or linear";
     case Rejection::kCopyStrides: return "the copy engine takes strides below 2^40 bytes, and none of 0";
   }

@@ -106,7 +106,7 @@ struct DecodeParams {
   float* lse;              // [batch, heads, seq_q], natural logarithm, or nullptr when it is not wanted
   const int* lengths;      // [batch], keys that each sequence has, or nullptr when all have seq_kv
   const int* page_table;   // [batch, max_pages]
-  float* partial_o;        // [batch, kv_heads, rows, splits, dim], rows = heads / kv_heads * seq_q
+  float* partial_o;        // [batch, kv_heads, rows, splits, dim], rows = heads / kv_heads * seq_q, dim in whole fours
   float* partial_sums;     // [batch, kv_heads, rows, splits, 2]: maximum (base 2) and sum
   unsigned int* counters;  // [batch, kv_heads, row tiles], zero before and after each launch
   unsigned int* status;    // DecodeFault bits
@@ -122,7 +122,8 @@ struct DecodeParams {
   int num_pages;
   int max_pages;
   int page_log2;     // of the page size, 4 to 8
-  float scale_log2;  // the softmax scale times log2(e): the exponentials are exp2
+  float scale_log2;  // the softmax scale times log2(e): the exponentials are exp2. It is cut, and
+  float scale_rest;  // what was cut off is here, as PrefillScalarParams has it
   Divider by_group;  // of heads / kv_heads
   Divider by_row_tiles, by_kv_heads, by_splits;
 };
@@ -162,7 +163,7 @@ struct AppendParams {
   int page_log2;  // of the page size, 4 to 8
   Rope rope;
   int rotary_dim;    // dims from the first on that are rotated, a multiple of 16; 0 without rope
-  int items;         // chunks of 8 dims: of all new rows, all KV heads and, where q is given, all query heads
+  int items;         // chunks of 16 bytes: of all new rows, all KV heads and, where q is given, all query heads
   Divider by_heads;  // KV heads, and the query heads where q is given
   Divider by_seq_q;
 };

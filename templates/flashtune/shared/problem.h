@@ -9,7 +9,7 @@ enum class Dtype : int { kFp16 = 0, kBf16 = 1, kFp32 = 2 };
 
 /// How fp32 elements are multiplied: as they are (kIeee), rounded to the 10 mantissa bits of tf32 (kTf32), or each as
 /// the sum of two tf32 numbers, in three products of which the smallest is left out (kTf32x3: about 21 bits). Other
-/// types have kIeee.
+/// types have kIeee. Decode multiplies fp32 as it is, whichever of them is asked for.
 enum class Precision : int { kIeee = 0, kTf32x3 = 1, kTf32 = 2 };
 
 /// The token of an enumerator, as it stands in help, keys and files; nullptr past the last one.
@@ -127,7 +127,7 @@ enum class ProblemFault : int {
   kPrecision,
   kHeadDimOfFp32,
   kNegativeStride,
-  kFp32Cache,
+  kFp32Append,
 };
 
 /// Whether K and V are a cache: new rows beside lengths that only the device knows, pages.
@@ -154,11 +154,16 @@ constexpr ProblemFault fault_of(const Problem& p) {
       (p.page_size < kLeastPage || p.page_size > kMostPage || (p.page_size & (p.page_size - 1)) != 0))
     return ProblemFault::kPageSize;
   if (p.dtype != Dtype::kFp32 && p.precision != Precision::kIeee) return ProblemFault::kPrecision;
-  if (p.dtype == Dtype::kFp32 && has_cache(p.op)) return ProblemFault::kFp32Cache;
   const int multiple = multiple_of(p.dtype);
   if (p.head_dim < multiple || p.head_dim > kMostHeadDim || p.head_dim % multiple != 0)
     return p.dtype == Dtype::kFp32 ? ProblemFault::kHeadDimOfFp32 : ProblemFault::kHeadDim;
   if (p.head_dim_v != p.head_dim) return ProblemFault::kHeadDimV;
+  if (p.op == Op::kAppend && p.dtype == Dtype::kFp32) {
+    const long long fours[] = {p.head_dim, p.q.batch, p.q.head, p.q.row, p.k.batch, p.k.head,
+                               p.k.row,    p.v.batch, p.v.head, p.v.row};
+    for (const long long number : fours)
+      if (number % 4 != 0) return ProblemFault::kFp32Append;
+  }
   if (p.window < 0) return ProblemFault::kWindow;
   const Strides strides[] = {p.q, p.k, p.v, p.o};
   for (const Strides& s : strides)
@@ -185,11 +190,16 @@ constexpr const char* text_of(ProblemFault fault) {
     case ProblemFault::kPrecision: return "precision is a choice of fp32; fp16 and bf16 have one alone";
     case ProblemFault::kHeadDimOfFp32: return "head-dim must be 1 to 256";
     case ProblemFault::kNegativeStride: return "strides must not be negative";
-    case ProblemFault::kFp32Cache: return "decode and append take fp16 and bf16";
+    case ProblemFault::kFp32Append:
+      return "append of fp32 takes head-dim and strides that are multiples of 4: it writes 16 bytes at a time";
     case ProblemFault::kPagesOfPrefill: return "page-size is for decode: prefill reads contiguous K and V";
   }
   return "unknown fault";
 }
+
+/// How products are made, whatever was asked for: decode is bound by memory, so fp32 products cost nothing there, and
+/// every precision gets them, more than tf32 and tf32x3 ask for. One kernel and one row of a database serve all three.
+constexpr Precision computed_precision(const Problem& p) { return has_cache(p.op) ? Precision::kIeee : p.precision; }
 
 /// What a compiled kernel is specialised on besides its config: cubins are shared by all problems of one trait.
 struct KernelTraits {
@@ -211,7 +221,8 @@ constexpr bool cuts_causally(const Problem& p) {
 
 constexpr KernelTraits traits_of(const Problem& p) {
   const bool windowed = p.window > 0 && p.op != Op::kAppend;  // which masks nothing
-  return {p.dtype, p.head_dim, p.head_dim_v, cuts_causally(p), windowed, p.page_size > 0, p.op, p.precision};
+  return {p.dtype,  p.head_dim,      p.head_dim_v, cuts_causally(p),
+          windowed, p.page_size > 0, p.op,         computed_precision(p)};
 }
 
 /// Keys of a decode problem's sequence that its new rows see together, at most: all, or as many as a window reaches to

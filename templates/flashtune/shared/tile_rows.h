@@ -3,6 +3,7 @@
 #pragma once
 
 #include "flashtune/shared/axes.h"
+#include "flashtune/shared/limits.h"
 #include "flashtune/shared/problem.h"
 
 namespace flashtune {
@@ -19,6 +20,30 @@ constexpr int padded_dim(int head_dim) { return round_up(head_dim, 16); }
 constexpr int smem_row_bytes(int head_dim, SmemLayout layout) {
   const int chunks = padded_dim(head_dim) / 8;
   return 16 * (layout == SmemLayout::kPad ? chunks + 1 : round_up(chunks, 8));  // chunks is even, so + 1 makes it odd
+}
+
+/// Head dims are padded to the 8 of an m16n8k8 k-step.
+constexpr int padded_fp32_dim(int head_dim) { return round_up(head_dim, 8); }
+
+/// Bytes of one row of an fp32 tile in shared memory; kXor needs whole lines of 128.
+constexpr int fp32_row_bytes(int head_dim, Fp32Layout layout) {
+  const int chunks = padded_fp32_dim(head_dim) / 4;  // even
+  return 16 * (layout == Fp32Layout::kPad ? chunks + 1 : layout == Fp32Layout::kXor ? round_up(chunks, 8) : chunks);
+}
+
+/// Whether the strides of one problem let its fp32 rows be copied so.
+constexpr Rejection rejection_of_copy(Fp32Copy copy, const Problem& p) {
+  if (!is_wide(copy)) return Rejection::kNone;
+  const Strides strides[] = {p.q, p.k, p.v};
+  for (const Strides& s : strides)
+    if (s.batch % 4 != 0 || s.head % 4 != 0 || s.row % 4 != 0) return Rejection::kCopyWidth;
+  return Rejection::kNone;
+}
+
+/// Chunks of 16 bytes of a row that lies without padding; one of more than a warp has lanes is copied by fours.
+constexpr int linear_chunks(int head_dim, Dtype dtype) {
+  const int chunks = round_up(head_dim * size_of(dtype), 16) / 16;
+  return chunks > 32 ? round_up(chunks, 4) : chunks;
 }
 
 }  // namespace flashtune

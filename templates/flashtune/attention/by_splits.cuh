@@ -1,0 +1,200 @@
+// The loop of flash-decoding: attention of a few new rows against a long KV cache. The query heads that share a KV head
+// fill the rows of one tile, so that K and V are read once per group. The keys are split over blocks, and in a block
+// over warps, each of which streams its own tiles through its own ring: what counts is how many bytes an SM has in
+// flight, so warps never wait for each other before the end. What a warp computes of a tile is Math's: mma_split.cuh,
+// scalar_split.cuh.
+#pragma once
+
+#include "flashtune/attention/merge.cuh"
+#include "flashtune/attention/page_copy.cuh"
+#include "flashtune/primitives/cluster.cuh"
+#include "flashtune/primitives/dependent_launch.cuh"
+
+namespace flashtune {
+
+/// O = softmax(scale * Q K^T) V for one tile of packed rows and one split of the keys.
+template <auto kConfig, KernelTraits kTraits, class Math>
+FT_DEVICE void attend_by_splits(const DecodeParams& p) {
+  constexpr int kThreads = 32 * kConfig.warps;
+  constexpr int kBr = kConfig.br, kBc = kConfig.bc, kWarps = kConfig.warps, kStages = kConfig.stages;
+  constexpr bool kClustered = kConfig.merge == Merge::kCluster;
+  constexpr DecodeSmem kSmem = smem_of(kConfig, kTraits);
+  static_assert(!kClustered || kConfig.order == SplitOrder::kSplitsFirst, "a cluster is a run of neighbouring blocks");
+  using Element = typename Math::Element;
+  using QTile = typename Math::QTile;
+  using KTile = typename Math::KTile;
+  using VTile = typename Math::VTile;
+
+  const int thread = thread_index(), warp = thread / 32, lane = thread % 32;
+  const PackedRows rows(p);
+  const SplitBlock block = split_block<kConfig.order>(p);
+  const int first_row = block.row_tile * kBr;
+  const int row_count = min(kBr, rows.count - first_row);
+
+  if constexpr (kConfig.merge == Merge::kKernel) allow_next_launch();  // decode_combine, which waits for this one's end
+  const int length = checked_length(p, block.batch);
+  if (length < 0) return;  // all blocks of the sequence do the same
+  const SequenceMask<kTraits> mask(p, length);
+  const SplitKeys keys =
+      split_keys<kBc, kWarps>(p, mask, rows.query(first_row), rows.query(first_row + row_count - 1), block.split);
+  // The blocks of a cluster stay, those without keys too: each writes a share of the output.
+  if (!kClustered && block.split >= keys.used) return;
+  if constexpr (kClustered) arrive_cluster_begun();  // others may store to the inbox
+
+  const Element* k = static_cast<const Element*>(p.k) + block.kv_head * p.k_strides.head;
+  const Element* v = static_cast<const Element*>(p.v) + block.kv_head * p.v_strides.head;
+  if constexpr (!kTraits.paged) k += block.batch * p.k_strides.batch, v += block.batch * p.v_strides.batch;
+
+  const u32 smem = dynamic_smem();
+  const QTile q_tile{shared_region(smem + kSmem.q, kSmem.q_bytes)};
+  const u32 ring = smem + static_cast<u32>(kSmem.ring + warp * kSmem.ring_bytes);
+  const KTile k_ring{shared_region(ring, kSmem.k_bytes * kStages)};
+  const VTile v_ring{shared_region(ring + static_cast<u32>(kSmem.k_bytes * kStages), kSmem.v_bytes * kStages)};
+
+  // Step t of a warp visits tile keys.first + t * kWarps + warp.
+  const int steps = max(keys.count - warp + kWarps - 1, 0) / kWarps;
+  const auto first_key = [&](int t) { return (keys.first + t * kWarps + warp) * kBc; };
+  using Pages = PageCursor<kBc, kTraits>;
+  const auto load = [&](int t, int slot, Pages& pages) {
+    if (t < steps) {
+      const int key = first_key(t), keys_left = length - key;
+      if constexpr (kTraits.paged) {
+        pages.judge(p, key, length);
+        copy_pages_to_shared<Math::kCopy>(k_ring.stage(slot), k, p.k_strides, pages, key, keys_left, lane);
+        copy_pages_to_shared<Math::kCopy>(v_ring.stage(slot), v, p.v_strides, pages, key, keys_left, lane);
+      } else {
+        copy_keys_to_shared<Math::kCopy>(k_ring.stage(slot), k + key * p.k_strides.row, p.k_strides.row, keys_left,
+                                         lane);
+        copy_keys_to_shared<Math::kCopy>(v_ring.stage(slot), v + key * p.v_strides.row, p.v_strides.row, keys_left,
+                                         lane);
+      }
+    }
+  };
+
+  // One group per tile; Q travels with the first. Groups past the last tile are empty, so the counts never
+  // change.
+  copy_queries_to_shared<Math::kCopy, kThreads>(
+      q_tile,
+      static_cast<const Element*>(p.q) + block.batch * p.q_strides.batch + block.kv_head * rows.group * p.q_strides.head,
+      p.q_strides, rows, first_row, row_count, thread);
+  Pages pages(p, block.batch);  // of the tile that is copied next
+  if constexpr (kTraits.paged) {
+    Pages first[kStages] = {};  // all at once: one trip to the table
+#pragma unroll
+    for (int t = 0; t < kStages; ++t) first[t] = pages, first[t].look_up(t < steps ? first_key(t) : length, length);
+    pages.look_up(kStages < steps ? first_key(kStages) : length, length);
+#pragma unroll
+    for (int t = 0; t < kStages; ++t) load(t, t, first[t]), cp_async_commit();
+  } else {
+#pragma unroll 1
+    for (int t = 0; t < kStages; ++t) load(t, t, pages), cp_async_commit();
+  }
+
+  Math math(p, mask, rows, first_row, row_count, lane,
+            shared_region(ring + static_cast<u32>(kSmem.ring_bytes - kSmem.p_bytes), kSmem.p_bytes));
+  cp_async_wait<kStages - 1>();
+  sync_block();  // Q, which all warps copied, has landed
+  math.load_queries(q_tile);
+
+  for (int t = 0, slot = 0; t < steps; ++t) {
+    cp_async_wait<kStages - 1>();
+    sync_warp();  // all lanes' copies of this tile have landed
+
+    math.attend(k_ring, v_ring, slot, first_key(t));
+
+    sync_warp();  // all lanes have read this tile: its slot may be refilled
+    load(t + kStages, slot, pages);
+    cp_async_commit();
+    if (t + kStages + 1 < steps) pages.look_up(first_key(t + kStages + 1), length);  // there in a step's time
+    slot = slot + 1 == kStages ? 0 : slot + 1;
+  }
+
+  math.reduce();
+  const u32 results = shared_region(smem + kSmem.results, kSmem.result_slots * kBr * kSmem.result_pitch);
+  const u32 sums = shared_region(smem + kSmem.sums, kSmem.result_slots * kBr * 8);
+  sync_block();  // all warps are done with Q and their rings, over which the results go
+  math.stage(results + static_cast<u32>(warp * kBr * kSmem.result_pitch), sums + static_cast<u32>(warp * kBr * 8),
+             kSmem.result_pitch);
+  sync_block();  // the results of all warps are there
+
+  const OutputRows<kTraits> out{p, rows, block, first_row};
+  constexpr int kPieces = OutputRows<kTraits>::kPieces;
+  // Alone, this block writes the output. Else it leaves its pieces in the workspace, or sends them to the blocks of the
+  // cluster: block b writes the output of pieces b, b + splits, b + 2 * splits.
+  const int pieces = row_count * kPieces;
+  const int share = kClustered ? divide(pieces - 1, p.by_splits) + 1 : 0;  // pieces of a block, at most
+  const u32 inbox = kClustered ? shared_region(smem + kSmem.inbox, kSmem.inbox_bytes) : 0;
+  const u32 inbox_sums = inbox + static_cast<u32>(p.splits * share * 16);
+  const bool alone = keys.used == 1;
+  if constexpr (kClustered) wait_cluster();  // all blocks have begun
+  for (int i = thread; i < pieces && block.split < keys.used; i += kThreads) {
+    const int row = i / kPieces, piece = i % kPieces;
+    const Partial part = merge_parts<kWarps>(0, kWarps, 1, [&](Partial& result, int slot) {
+      const u32 at = static_cast<u32>(slot * kBr + row);
+      result.set(load_shared_16(results + at * kSmem.result_pitch + static_cast<u32>(piece * 16)),
+                 load_shared_8(sums + at * 8));
+    });
+    if (alone) {
+      out.write(row, piece, part);
+    } else if constexpr (kClustered) {
+      const int turn = divide(i, p.by_splits), owner = i - turn * p.splits;
+      const u32 at = static_cast<u32>(block.split * share + turn);
+      store_cluster_16(in_block(inbox + at * 16, owner), part.values());
+      store_cluster_8(in_block(inbox_sums + at * 8, owner), part.sums());
+    } else {
+      out.write_partial(row, piece, block.split, part);
+    }
+  }
+  if (alone) return;
+
+  if constexpr (kClustered) {
+    arrive_cluster();
+    wait_cluster();  // all blocks have sent
+    for (int turn = thread; turn * p.splits + block.split < pieces; turn += kThreads) {
+      const int i = turn * p.splits + block.split;
+      out.write(i / kPieces, i % kPieces, merge_parts<8>(0, keys.used, 1, [&](Partial& part, int split) {
+                  const u32 at = static_cast<u32>(split * share + turn);
+                  part.set(load_shared_16(inbox + at * 16), load_shared_8(inbox_sums + at * 8));
+                }));
+    }
+  }
+  if constexpr (kConfig.merge == Merge::kLastBlock) {
+    const u32 flag = shared_region(smem + kSmem.flag, 16);
+    sync_block();  // this block's partial results are written; the count of thread 0 makes them visible
+    if (thread == 0) {
+      u32* counter = p.counters + block.tile(p);
+      const bool last = atomic_add(counter, 1) == static_cast<u32>(keys.used - 1);
+      if (last) store_global_u32(counter, 0);  // as the next launch needs it
+      store_shared(flag, last ? 1 : 0);
+    }
+    sync_block();  // thread 0 knows whether the others came before
+    if (load_shared(flag) != 0)
+      merge_splits<kThreads>(out, row_count, keys.used, shared_region(smem + kSmem.merged, kThreads * 24), thread);
+  }
+}
+
+/// Merges the splits of Merge::kKernel: one block per row tile of the kernel before it, as many threads.
+template <auto kConfig, KernelTraits kTraits>
+FT_DEVICE void decode_combine(const DecodeParams& p) {
+  constexpr int kThreads = 32 * kConfig.warps;
+  constexpr DecodeSmem kSmem = smem_of(kConfig, kTraits);
+  const PackedRows rows(p);
+  SplitBlock block;  // the grid is that of attend_by_splits with one split
+  const int sequence = divide(block_index(), p.by_row_tiles);
+  block.row_tile = block_index() - sequence * static_cast<int>(p.by_row_tiles.divisor);
+  block.batch = divide(sequence, p.by_kv_heads);
+  block.kv_head = sequence - block.batch * p.kv_heads;
+  block.split = 0;
+  const int first_row = block.row_tile * kConfig.br;
+  const int row_count = min(kConfig.br, rows.count - first_row);
+  const int length = checked_length(p, block.batch);
+  const SequenceMask<kTraits> mask(p, length);
+  const SplitKeys keys =
+      split_keys<kConfig.bc, kConfig.warps>(p, mask, rows.query(first_row), rows.query(first_row + row_count - 1), 0);
+  wait_for_launches_before();  // the partial results are written; what was read above, before that kernel began
+  if (length < 0 || keys.used == 1) return;  // nothing to write, or written by its only block
+  merge_splits<kThreads>(OutputRows<kTraits>{p, rows, block, first_row}, row_count, keys.used,
+                         shared_region(dynamic_smem() + kSmem.merged, kThreads * 24), thread_index());
+}
+
+}  // namespace flashtune
