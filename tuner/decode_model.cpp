@@ -39,8 +39,7 @@ double products_us(const DecodeScalarConfig& c, const Problem& p, const Referenc
   constexpr double kPerScore = 2.0, kPerKey = 3.0;
   const double dims = (p.head_dim + p.head_dim_v) / 32.0, loads = dims * size_of(p.dtype) / 16.0;
   const double unpacked = p.dtype == Dtype::kFp32 ? 0 : dims;
-  const double clocks =
-      (c.br * (dims + kPerScore) + unpacked + kPerKey) / kIssued + 4 * loads + c.br * dims / 32.0;
+  const double clocks = (c.br * (dims + kPerScore) + unpacked + kPerKey) / kIssued + 4 * loads + c.br * dims / 32.0;
   return keys * clocks / (device.clock_ghz * 1e3);
 }
 

@@ -90,12 +90,15 @@ std::vector<DecodeScalarConfig> decode_scalar_points(const KernelTraits& traits,
   configs = cross(configs, &Config::br, [&](const Config&) {
     return fp32 ? std::vector<int>{1, 2, 4, 8, 16} : std::vector<int>{1, 2, kMostScalarBit16Rows};
   });
-  configs = cross(configs, &Config::bc,
-                  [&](const Config&) { return fp32 ? std::vector<int>{8, 16, 32} : std::vector<int>{16, 32}; });
-  configs = cross(configs, &Config::warps,
-                  [&](const Config&) { return fp32 ? std::vector<int>{2, 4, 8} : std::vector<int>{4, 8}; });
-  configs = cross(configs, &Config::stages,
-                  [&](const Config&) { return fp32 ? std::vector<int>{1, 2, 3, 4} : std::vector<int>{2, 3, 4}; });
+  configs = cross(configs, &Config::bc, [&](const Config&) {
+    return fp32 ? std::vector<int>{8, 16, 32} : std::vector<int>{16, 32};
+  });
+  configs = cross(configs, &Config::warps, [&](const Config&) {
+    return fp32 ? std::vector<int>{2, 4, 8} : std::vector<int>{4, 8};
+  });
+  configs = cross(configs, &Config::stages, [&](const Config&) {
+    return fp32 ? std::vector<int>{1, 2, 3, 4} : std::vector<int>{2, 3, 4};
+  });
   configs = cross(configs, &Config::blocks_per_sm, [&](const Config& c) { return useful_budgets(c, traits, limits); });
   return merged(configs, limits);
 }

@@ -98,6 +98,7 @@ std::vector<Cell> cells_of_cover() {
       {86, fp32(Precision::kIeee, 69, false, true)},
       {90, fp32(Precision::kIeee, 128, false, false)},
       {120, fp32(Precision::kIeee, 256, true, true)},
+      {90, decode(Dtype::kFp32, 128, false, false, true)},
   };
 }
 

@@ -36,7 +36,7 @@ class AppendOnGpu : public GpuTest {
 TEST_F(AppendOnGpu, EveryCacheAndEmbeddingIsRight) {
   int turn = 0;
   for (const int head_dim : {8, 64, 72, 128, 256})
-    for (const Dtype dtype : {Dtype::kFp16, Dtype::kBf16})
+    for (const Dtype dtype : {Dtype::kFp16, Dtype::kBf16, Dtype::kFp32})
       for (const int page_size : {0, 16, 64}) {
         const LoadedCandidate kernel = load(append_problem(dtype, 1, 1, 1, 1, 1, head_dim, page_size));
         for (const Layout layout : {Layout::kBshd, Layout::kBhsd})

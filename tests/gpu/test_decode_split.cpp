@@ -1,5 +1,5 @@
-// Family decode_split on a GPU: masks, dtypes, head dims, groups and pages against the oracle, a cover of its configs,
-// the engine's steps inside a captured graph, and lengths and pages that cannot be.
+// Families decode_split and decode_scalar on a GPU: masks, dtypes, head dims, groups and pages against the oracle, a
+// cover of its configs, the engine's steps inside a captured graph, and lengths and pages that cannot be.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -49,6 +49,36 @@ TEST_F(DecodeSplitOnGpu, IsRightInEveryPairOfAxisValues) {
     std::vector<Candidate> cover = cover_of(Family::kDecodeSplit, p, limits());
     int splits = 0;
     for (Candidate& candidate : cover) std::get<DecodeSplitConfig>(candidate.config).splits = 1 + splits++ % 16;
+    expect_right(p, cover);
+  }
+}
+
+TEST_F(DecodeSplitOnGpu, Fp32IsRightForEveryHeadDimMaskAndGroup) {
+  std::vector<Assignment> all;
+  int turn = 0;
+  for (const int head_dim : {1, 6, 32, 50, 64, 69, 100, 128, 132, 201, 248, 256})
+    for (const int window : {0, 70})
+      for (const int page_size : {0, 16, 64}) {
+        constexpr int kGroups[] = {1, 4, 8, 3}, kRows[] = {1, 2, 16};
+        ++turn;
+        const int group = kGroups[turn % 4];
+        Problem p = decode(3, 2 * group, 2, kRows[turn % 3], 1000, head_dim, page_size);
+        p.dtype = Dtype::kFp32, p.precision = static_cast<Precision>(turn % 3);
+        p.causal = turn % 5 != 0;
+        p.window = window;
+        p = with_layout(p, turn % 3 == 0 ? Layout::kBhsd : Layout::kBshd);
+        all.push_back({p, {fallback(p, limits())}, turn % 7 == 0 ? -0.2f : default_scale(p)});
+      }
+  expect_right(all);
+}
+
+TEST_F(DecodeSplitOnGpu, CudaCoresAreRightInEveryPairOfAxisValues) {
+  Problem exact = decode(2, 8, 2, 1, 1500, 128, 32), odd = decode(2, 4, 2, 3, 900, 69);
+  exact.dtype = odd.dtype = Dtype::kFp32;
+  for (const Problem& p : {exact, odd, decode(2, 4, 2, 1, 3000, 128), decode(2, 2, 2, 1, 900, 72, 16)}) {
+    std::vector<Candidate> cover = cover_of(Family::kDecodeScalar, p, limits());
+    int splits = 0;
+    for (Candidate& candidate : cover) set_splits(candidate, 1 + splits++ % 16);
     expect_right(p, cover);
   }
 }

@@ -53,8 +53,7 @@ class SimAgreement : public GpuTest {
 Candidate random_candidate(Family family, const Problem& p, const ArchLimits& limits, std::mt19937& random) {
   const std::vector<Candidate> cover = cover_of(family, p, limits);
   Candidate candidate = cover[random() % cover.size()];
-  if (auto* decode = std::get_if<DecodeSplitConfig>(&candidate.config))
-    decode->splits = 1 + static_cast<int>(random() % 5);
+  set_splits(candidate, 1 + static_cast<int>(random() % 5));
   if (auto* wgmma = std::get_if<PrefillWgmmaConfig>(&candidate.config))
     if (const auto others = alternatives_of(*wgmma, p, limits); !others.empty() && random() % 2 == 0)
       *wgmma = others[random() % others.size()];
@@ -113,6 +112,14 @@ TEST_F(SimAgreement, WgmmaOutputsDifferByRoundingAlone) {
 }
 
 TEST_F(SimAgreement, DecodeOutputsDifferByRoundingAlone) { expect_agreement(Family::kDecodeSplit, 50, random_decode); }
+
+TEST_F(SimAgreement, DecodeOutputsOfCudaCoresDifferByRoundingAlone) {
+  expect_agreement(Family::kDecodeScalar, 30, [](std::mt19937& random, Lengths& lengths) {
+    Problem p = random_decode(random, lengths);
+    if (random() % 3 != 0) p.dtype = Dtype::kFp32;
+    return p;
+  });
+}
 
 }  // namespace
 }  // namespace flashtune

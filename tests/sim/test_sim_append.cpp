@@ -30,7 +30,7 @@ TEST_P(EachHeadDim, EveryCacheAndEmbeddingIsRightUnderEverySchedule) {
   const int head_dim = GetParam();
   SimDevice device(kArch);
   int turn = 0;
-  for (const Dtype dtype : {Dtype::kFp16, Dtype::kBf16})
+  for (const Dtype dtype : {Dtype::kFp16, Dtype::kBf16, Dtype::kFp32})
     for (const int page_size : {0, 16, 64}) {
       const SimKernel kernel = kernel_for(device, append_problem(dtype, 1, 1, 1, 1, 1, head_dim, page_size));
       for (const Layout layout : {Layout::kBshd, Layout::kBhsd})
@@ -148,8 +148,11 @@ DeviceBuffer uploaded(Device& device, const std::vector<T>& host) {
 /// The outputs of a decode on a cache that was filled at once, and on one whose last rows were appended.
 TEST(KvAppend, ADecodeAfterItIsTheOneOnACacheFilledAtOnce) {
   const Lengths lengths = {100, 3, 64, 0, 33};
-  for (const int page_size : {0, 16}) {
+  constexpr std::pair<Dtype, int> kCaches[] = {
+      {Dtype::kBf16, 0}, {Dtype::kBf16, 16}, {Dtype::kFp32, 0}, {Dtype::kFp32, 16}};
+  for (const auto& [dtype, page_size] : kCaches) {
     Problem p = small_decode(lengths, 4, 2, 100, 64, page_size);
+    p.dtype = dtype;
     p.seq_q = 3, p.causal = true;
     p = with_layout(p, Layout::kBshd);
     auto owned = std::make_unique<SimDevice>(kArch);

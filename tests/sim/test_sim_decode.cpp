@@ -7,8 +7,8 @@
 
 #include "cache/codec.h"
 #include "tests/sim/bench.h"
+#include "tests/support/cover.h"
 #include "tests/support/wrong_cache.h"
-#include "tuner/space.h"
 #include "tuner/validate.h"
 
 namespace flashtune {
@@ -24,7 +24,7 @@ Problem decode(int batch, int heads, int kv_heads, int new_rows, int seq_kv, int
 
 /// A cover of the space, each with more than one split where it merges.
 std::vector<Candidate> cover_of(const Problem& p) {
-  std::vector<Candidate> cover = pairwise_cover(enumerate(traits_of(p), limits_of(kArch)));
+  std::vector<Candidate> cover = cover_of(Family::kDecodeSplit, p, limits_of(kArch));
   int splits = 0;
   for (Candidate& candidate : cover) {
     auto& config = std::get<DecodeSplitConfig>(candidate.config);

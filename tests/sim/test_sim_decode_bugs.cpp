@@ -1,5 +1,5 @@
-// Proof that the simulated device finds bugs in decode_split, as test_sim_bugs.cpp has it for prefill_mma: each must be
-// caught, and by the lanes that the table names.
+// Proof that the simulated device finds bugs in decode_split and decode_scalar, as test_sim_bugs.cpp has it for
+// prefill_mma: each must be caught, and by the lanes that the table names.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -13,7 +13,9 @@
 namespace flashtune {
 namespace {
 
-constexpr const char* kKernel = "flashtune/kernels/decode_split.cuh";
+constexpr const char* kLoop = "flashtune/attention/by_splits.cuh";
+constexpr const char* kMma = "flashtune/attention/mma_split.cuh";
+constexpr const char* kScalar = "flashtune/attention/scalar_split.cuh";
 constexpr const char* kSplit = "flashtune/attention/kv_split.cuh";
 constexpr const char* kMerge = "flashtune/attention/merge.cuh";
 constexpr const char* kPages = "flashtune/attention/page_copy.cuh";
@@ -22,6 +24,9 @@ constexpr const char* kLastBlock = "bc=16,warps=2,stages=2,splits=3,blocks_per_s
 // Twice as many threads as a tile has pieces of output: two share a piece's splits.
 constexpr const char* kShared = "bc=16,warps=4,stages=2,splits=3,blocks_per_sm=4";
 constexpr const char* kTwoKernels = "bc=16,warps=2,stages=3,splits=3,blocks_per_sm=4,merge=kernel";
+// Its four packed rows are one tile; two lanes have the same keys to soften, and four groups of lanes share those of V.
+constexpr const char* kOnCudaCores = "decode_scalar br=4,bc=16,warps=2,stages=2,splits=3,blocks_per_sm=4";
+constexpr const char* kEager = "decode_scalar br=4,bc=16,warps=2,stages=2,splits=3,blocks_per_sm=4,lazy_rescale=0";
 constexpr const char* kCluster = "bc=16,warps=2,stages=2,splits=3,blocks_per_sm=4,merge=cluster";
 
 /// A bug, and the page size of the caches in which it shows: 0 where it shows without pages, too.
@@ -37,60 +42,60 @@ constexpr const char* kTop =
 const std::vector<DecodeBug> kBugs = {
     {{"no wait for Q",
       kLastBlock,
-      {kKernel, "  cp_async_wait<kStages - 1>();\n  sync_block();  // Q,", "  sync_block();  // Q,"},
+      {kLoop, "  cp_async_wait<kStages - 1>();\n  sync_block();  // Q,", "  sync_block();  // Q,"},
       "LER"}},
     {{"no barrier before Q is read",
       kLastBlock,
-      {kKernel, "  sync_block();  // Q, which all warps copied, has landed\n", ""},
+      {kLoop, "  sync_block();  // Q, which all warps copied, has landed\n", ""},
       "LER"}},
-    {{"no wait for a step's tile", kLastBlock, {kKernel, kTop, "    sync_warp();\n"}, "LER"}},
+    {{"no wait for a step's tile", kLastBlock, {kLoop, kTop, "    sync_warp();\n"}, "LER"}},
     {{"one more group left pending, two stages",
       kLastBlock,
-      {kKernel, kTop, "    cp_async_wait<kStages>();\n    sync_warp();\n"},
+      {kLoop, kTop, "    cp_async_wait<kStages>();\n    sync_warp();\n"},
       "LER"}},
     {{"one more group left pending, three stages",
       kTwoKernels,
-      {kKernel, kTop, "    cp_async_wait<kStages>();\n    sync_warp();\n"},
+      {kLoop, kTop, "    cp_async_wait<kStages>();\n    sync_warp();\n"},
       "LER"}},
     {{"no barrier of the warp before its tile is read",
       kLastBlock,
-      {kKernel, kTop, "    cp_async_wait<kStages - 1>();\n"},
+      {kLoop, kTop, "    cp_async_wait<kStages - 1>();\n"},
       "LER"}},
     {{"no barrier of the warp before a slot is refilled",
       kLastBlock,
-      {kKernel, "    sync_warp();  // all lanes have read this tile: its slot may be refilled\n", ""},
+      {kLoop, "    sync_warp();  // all lanes have read this tile: its slot may be refilled\n", ""},
       "T"}},
     {{"a tile is copied to the wrong stage",
       kLastBlock,
-      {kKernel, "load(t + kStages, slot, pages);", "load(t + kStages, slot ^ 1, pages);"},
+      {kLoop, "load(t + kStages, slot, pages);", "load(t + kStages, slot ^ 1, pages);"},
       "LER"}},
-    {{"V is read from the wrong stage", kLastBlock, {kKernel, "v_lane.stage(slot)", "v_lane.stage(slot ^ 1)"}, "LER"}},
+    {{"V is read from the wrong stage", kLastBlock, {kMma, "v_lane.stage(slot)", "v_lane.stage(slot ^ 1)"}, "LER"}},
     {{"no barrier before the results take the rings' place",
       kLastBlock,
-      {kKernel, "  sync_block();  // all warps are done with Q and their rings, over which the results go\n", ""},
+      {kLoop, "  sync_block();  // all warps are done with Q and their rings, over which the results go\n", ""},
       "LERT"}},
     {{"no barrier before the results of other warps are read",
       kLastBlock,
-      {kKernel, "  sync_block();  // the results of all warps are there\n", ""},
+      {kLoop, "  sync_block();  // the results of all warps are there\n", ""},
       "LER"}},
     {{"splits without keys stay",
       kLastBlock,
-      {kKernel, "if (!kClustered && block.split >= keys.used) return;", ""},
+      {kLoop, "if (!kClustered && block.split >= keys.used) return;", ""},
       "LER"}},
     {{"partial results are not flushed before they are counted",
       kLastBlock,
-      {kKernel, "    sync_block();  // this block's partial results are written", "    // this block's"},
+      {kLoop, "    sync_block();  // this block's partial results are written", "    // this block's"},
       "T"},
      0,
      2},
     {{"the last block waits for one more",
       kLastBlock,
-      {kKernel, "static_cast<u32>(keys.used - 1)", "static_cast<u32>(keys.used)"},
+      {kLoop, "static_cast<u32>(keys.used - 1)", "static_cast<u32>(keys.used)"},
       "LER"}},
-    {{"the counter is not reset", kLastBlock, {kKernel, "if (last) store_global_u32(counter, 0);", ""}, "LER"}},
+    {{"the counter is not reset", kLastBlock, {kLoop, "if (last) store_global_u32(counter, 0);", ""}, "LER"}},
     {{"no barrier before the flag is read",
       kLastBlock,
-      {kKernel, "    sync_block();  // thread 0 knows whether the others came before\n", ""},
+      {kLoop, "    sync_block();  // thread 0 knows whether the others came before\n", ""},
       "LER"}},
     {{"no barrier between the shares of a piece and their sum",
       kShared,
@@ -106,19 +111,19 @@ const std::vector<DecodeBug> kBugs = {
       "LER"}},
     {{"blocks of a cluster do not say that they have begun",
       kCluster,
-      {kKernel, "  if constexpr (kClustered) arrive_cluster_begun();", "  "},
+      {kLoop, "  if constexpr (kClustered) arrive_cluster_begun();", "  "},
       "LER"}},
     {{"no wait until the blocks of a cluster have begun",
       kCluster,
-      {kKernel, "  if constexpr (kClustered) wait_cluster();  // all blocks have begun\n", ""},
+      {kLoop, "  if constexpr (kClustered) wait_cluster();  // all blocks have begun\n", ""},
       "LER"}},
     {{"no barrier of the cluster before the inbox is read",
       kCluster,
-      {kKernel, "    arrive_cluster();\n    wait_cluster();  // all blocks have sent\n", ""},
+      {kLoop, "    arrive_cluster();\n    wait_cluster();  // all blocks have sent\n", ""},
       "LER"}},
     {{"no wait until all blocks of a cluster have sent",
       kCluster,
-      {kKernel, "    wait_cluster();  // all blocks have sent\n", ""},
+      {kLoop, "    wait_cluster();  // all blocks have sent\n", ""},
       "LERT"}},
     {{"the causal limit is off by one",
       kLastBlock,
@@ -142,9 +147,43 @@ const std::vector<DecodeBug> kBugs = {
      32},
     {{"pages are looked up one tile late",
       kLastBlock,
-      {kKernel, "pages.look_up(first_key(t + kStages + 1), length);", "pages.look_up(first_key(t + kStages), length);"},
+      {kLoop, "pages.look_up(first_key(t + kStages + 1), length);", "pages.look_up(first_key(t + kStages), length);"},
       "LER"},
      16},
+    {{"no wait for a step's tile, on CUDA cores", kOnCudaCores, {kLoop, kTop, "    sync_warp();\n"}, "LER"}},
+    {{"no barrier of the warp before its tile is read, on CUDA cores",
+      kOnCudaCores,
+      {kLoop, kTop, "    cp_async_wait<kStages - 1>();\n"},
+      "LER"}},
+    {{"no barrier between P and its readers",
+      kOnCudaCores,
+      {kScalar, "    sync_warp();  // all of P is written; it is written again after the barrier behind this step\n",
+       ""},
+      "LER"}},
+    {{"V is read from the wrong stage, on CUDA cores",
+      kOnCudaCores,
+      {kScalar, "add_pv(v_ring.stage(slot));", "add_pv(v_ring.stage(slot ^ 1));"},
+      "LER"}},
+    {{"lanes with the same keys all count them",
+      kOnCudaCores,
+      {kScalar, "return lane % kTwins == 0;", "return true;"},
+      "LER"}},
+    {{"the parts of two lanes are left out of S",
+      kOnCudaCores,
+      {kScalar, "if constexpr (kBit > 1)", "if constexpr (kBit > 2)"},
+      "LER"}},
+    {{"the last groups of lanes are left out of O",
+      kOnCudaCores,
+      {kScalar, "for (int other = kValueLanes; other < 32;", "for (int other = kValueLanes; other < 16;"},
+      "LER"}},
+    {{"the mask takes the tile's first key for the lane's",
+      kOnCudaCores,
+      {kScalar, "apply_mask(s, first_key + first_own_key());", "apply_mask(s, first_key);"},
+      "LER"}},
+    {{"O keeps its scale when a maximum grows",
+      kEager,
+      {kScalar, "each_output([&](float& x, int row) { x *= factors[row]; });", ""},
+      "LER"}},
 };
 
 // Two new rows, so that the causal limit cuts; sequences with three splits, of which a warp has more tiles than stages,
@@ -157,7 +196,10 @@ Problem bug_problem(int page_size) {
   return with_layout(p, Layout::kBshd);
 }
 
-Candidate candidate_of(const char* config) { return {config_from_text(config, DecodeSplitConfig{})}; }
+Candidate candidate_of(const std::string& config) {
+  return config.find(' ') != std::string::npos ? candidate_from_text(config)
+                                               : Candidate{config_from_text(config, DecodeSplitConfig{})};
+}
 
 class DecodeBugs : public testing::Test {
  protected:
@@ -173,7 +215,7 @@ class DecodeBugs : public testing::Test {
 
 TEST_F(DecodeBugs, TheKernelsTheyAreInjectedIntoAreRight) {
   for (const int page_size : {0, 16, 32})
-    for (const char* config : {kLastBlock, kShared, kTwoKernels, kCluster}) {
+    for (const char* config : {kLastBlock, kShared, kTwoKernels, kCluster, kOnCudaCores}) {
       const SimKernel kernel =
           load_kernel(device_, SimCompiler(), candidate_of(config), traits_of(bug_problem(page_size)));
       const Caught caught = run_lanes(attention(page_size), device_, kernel, 2);

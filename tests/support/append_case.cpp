@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <bit>
 #include <cmath>
 #include <random>
 #include <utility>
@@ -19,6 +20,13 @@ DeviceBuffer uploaded(Device& device, const std::vector<T>& host) {
   DeviceBuffer buffer(device, (sizeof(T) * host.size() + 3) / 4 * 4);
   device.copy_in(buffer.get(), host.data(), sizeof(T) * host.size());
   return buffer;
+}
+
+std::uint32_t bits_of(float value, Dtype dtype) {
+  return dtype == Dtype::kFp32 ? std::bit_cast<std::uint32_t>(value) : from_float(value, dtype);
+}
+float value_of(std::uint32_t bits, Dtype dtype) {
+  return dtype == Dtype::kFp32 ? std::bit_cast<float>(bits) : to_float(static_cast<std::uint16_t>(bits), dtype);
 }
 
 /// Elements between two new rows of a sequence.
@@ -56,7 +64,7 @@ AppendCase::AppendCase(Device& device, const Problem& problem, AppendRequest req
   k_ = track("k", span_of(p.k, blocks, rows, p.kv_heads, p.head_dim), 1);
   v_ = track("v", span_of(p.v, blocks, rows, p.kv_heads, p.head_dim), 2);
   rows_ = track("the new rows", static_cast<std::size_t>(p.batch * p.seq_q * projected(p)), 3);
-  const DevicePtr projection = rows_.buffer.get(), element = 2;
+  const DevicePtr projection = rows_.buffer.get(), element = static_cast<DevicePtr>(size_of(p.dtype));
   tensors_.k = k_.buffer.get(), tensors_.v = v_.buffer.get();
   tensors_.k_new = projection + element * static_cast<DevicePtr>(p.heads * p.head_dim);
   tensors_.v_new = tensors_.k_new + element * static_cast<DevicePtr>(p.kv_heads * p.head_dim);
@@ -89,10 +97,29 @@ AppendCase::Tracked AppendCase::track(const char* name, std::size_t elements, st
   t.name = name;
   std::mt19937_64 random(seed);
   std::uniform_real_distribution<float> value(-4.f, 4.f);
-  for (std::size_t i = 0; i < elements; ++i) t.before.push_back(from_float(value(random), problem_.dtype));
+  for (std::size_t i = 0; i < elements; ++i) t.before.push_back(bits_of(value(random), problem_.dtype));
   t.wanted = t.before;
-  t.buffer = uploaded(device_, t.before);
+  t.buffer = DeviceBuffer(device_, (elements * static_cast<std::size_t>(size_of(problem_.dtype)) + 3) / 4 * 4);
   return t;
+}
+
+void AppendCase::upload(const Tracked& t) {
+  if (t.before.empty()) return;
+  if (problem_.dtype == Dtype::kFp32) return device_.copy_in(t.buffer.get(), t.before.data(), 4 * t.before.size());
+  const std::vector<std::uint16_t> halves(t.before.begin(), t.before.end());
+  device_.copy_in(t.buffer.get(), halves.data(), 2 * halves.size());
+}
+
+std::vector<std::uint32_t> AppendCase::download(const Tracked& t) const {
+  std::vector<std::uint32_t> got(t.before.size());
+  if (got.empty()) return got;
+  if (problem_.dtype == Dtype::kFp32) {
+    device_.copy_out(got.data(), t.buffer.get(), 4 * got.size());
+    return got;
+  }
+  std::vector<std::uint16_t> halves(got.size());
+  device_.copy_out(halves.data(), t.buffer.get(), 2 * halves.size());
+  return {halves.begin(), halves.end()};
 }
 
 void AppendCase::expect_row(Tracked& to, std::size_t at, std::size_t from, int position, Rope rope) const {
@@ -103,7 +130,7 @@ void AppendCase::expect_row(Tracked& to, std::size_t at, std::size_t from, int p
   for (int j = 0; j < half; ++j) {
     const int first = rope == Rope::kHalfSplit ? j : 2 * j, second = rope == Rope::kHalfSplit ? j + half : 2 * j + 1;
     const auto entry = static_cast<std::size_t>(position * half + j);
-    const double x = to_float(old(first), problem_.dtype), y = to_float(old(second), problem_.dtype);
+    const double x = value_of(old(first), problem_.dtype), y = value_of(old(second), problem_.dtype);
     const auto expect = [&](int dim, double a, double b) {
       // Once rounded to the type, after a product and a sum of fp32.
       const double bound = ulp_at(a + b, problem_.dtype) / 2 + std::ldexp(std::abs(a) + std::abs(b), -23);
@@ -146,13 +173,12 @@ void AppendCase::expect_sequence(int b) {
 }
 
 std::string AppendCase::compare(Tracked& t) {
-  std::vector<std::uint16_t> got(t.before.size());
-  if (!got.empty()) device_.copy_out(got.data(), t.buffer.get(), 2 * got.size());
+  const std::vector<std::uint32_t> got = download(t);
   for (std::size_t i = 0; i < got.size(); ++i) {
     if (const auto rotated = t.rotated.find(i); rotated != t.rotated.end()) {
       const auto& [value, bound] = rotated->second;
-      if (std::abs(to_float(got[i], problem_.dtype) - value) <= bound) continue;
-      return fmt::format("element {} of {} is {}, and {} rotated", i, t.name, to_float(got[i], problem_.dtype), value);
+      if (std::abs(value_of(got[i], problem_.dtype) - value) <= bound) continue;
+      return fmt::format("element {} of {} is {}, and {} rotated", i, t.name, value_of(got[i], problem_.dtype), value);
     }
     if (got[i] != t.wanted[i])
       return fmt::format("element {} of {} is {:#06x} instead of {:#06x}{}", i, t.name, got[i], t.wanted[i],
@@ -163,8 +189,7 @@ std::string AppendCase::compare(Tracked& t) {
 
 std::string AppendCase::fault_of(const LaunchFn& launch) {
   Tracked* const all[] = {&k_, &v_, &rows_, &q_out_};
-  for (const Tracked* t : all)
-    if (!t->before.empty()) device_.copy_in(t->buffer.get(), t->before.data(), 2 * t->before.size());
+  for (const Tracked* t : all) upload(*t);
   device_.fill(workspace_.get(), 0, workspace_.size());
   try {
     launch(tensors_, workspace_.get());

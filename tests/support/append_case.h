@@ -44,7 +44,7 @@ class AppendCase {
   /// Elements of one tensor, and what they must become: those not in `rotated` bit by bit.
   struct Tracked {
     const char* name;
-    std::vector<std::uint16_t> before, wanted;
+    std::vector<std::uint32_t> before, wanted;  // bits
     struct Rotated {
       double value, bound;
     };
@@ -55,6 +55,9 @@ class AppendCase {
   void expect_sequence(int batch);
   Tracked track(const char* name, std::size_t elements, std::uint64_t seed);
   std::string compare(Tracked& tracked);
+  /// Elements as their bits, to a buffer of the problem's type and back.
+  void upload(const Tracked& tracked);
+  std::vector<std::uint32_t> download(const Tracked& tracked) const;
 
   Device& device_;
   Problem problem_;

@@ -12,6 +12,14 @@ std::vector<Candidate> cover_of(Family family, const Problem& problem, const Arc
   return pairwise_cover(space);
 }
 
+void set_splits(Candidate& candidate, int splits) {
+  std::visit(
+      [splits](auto& config) {
+        if constexpr (SplitsKeys<decltype(config)>) config.splits = splits;
+      },
+      candidate.config);
+}
+
 std::vector<Candidate> cover_with_alternatives(Family family, const Problem& problem, const ArchLimits& limits) {
   Space space;
   for (const Candidate& candidate : cover_of(family, problem, limits)) {

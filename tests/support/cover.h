@@ -15,4 +15,7 @@ std::vector<Candidate> cover_of(Family family, const Problem& problem, const Arc
 /// and schedule that it goes with.
 std::vector<Candidate> cover_with_alternatives(Family family, const Problem& problem, const ArchLimits& limits);
 
+/// Gives the candidate so many splits, where its family splits keys at all.
+void set_splits(Candidate& candidate, int splits);
+
 }  // namespace flashtune

@@ -174,12 +174,20 @@ TEST(DecodeSpace, HoldsSplitsThatSuitTheProblem) {
   ASSERT_FALSE(space.admitted.empty());
   std::set<Merge> merges;
   for (const Candidate& candidate : space.admitted) {
-    const DecodeSplitConfig& c = config_of(candidate);
-    merges.insert(c.merge);
-    EXPECT_EQ(c.br, 16);
-    EXPECT_TRUE(c.splits > 1 || c.merge == Merge::kLastBlock);
-    EXPECT_TRUE(c.splits <= 16 || c.merge != Merge::kCluster);
-    EXPECT_EQ(rejection_of(c, traits_of(decode(1, 32, 8, 8192)), kLimits), Rejection::kNone);
+    std::visit(
+        [&](const auto& c) {
+          if constexpr (SplitsKeys<decltype(c)>) {
+            merges.insert(c.merge);
+            EXPECT_EQ(c.br,
+                      candidate.family() == Family::kDecodeSplit ? 16 : 4);  // one fragment, or the rows there are
+            EXPECT_TRUE(c.splits > 1 || c.merge == Merge::kLastBlock);
+            EXPECT_TRUE(c.splits <= 16 || c.merge != Merge::kCluster);
+            EXPECT_EQ(rejection_of(c, traits_of(decode(1, 32, 8, 8192)), kLimits), Rejection::kNone);
+          } else {
+            ADD_FAILURE() << candidate_to_text(candidate);
+          }
+        },
+        candidate.config);
   }
   EXPECT_EQ(merges.size(), 3u);
   int rejected = 0;

@@ -94,9 +94,6 @@ TEST(ProblemFlags, AnErrorNamesTheFlagTheValueAndWhatIsSupported) {
             "--dtype fp16 --precision tf32: precision is a choice of fp32; fp16 and bf16 have one alone");
   flags.dtype = "fp32", flags.head_dim = "257";
   EXPECT_EQ(refusal(flags), "--head-dim 257: head-dim must be 1 to 256");
-  flags = {};
-  flags.op = "decode", flags.dtype = "fp32", flags.heads = "8", flags.seq_kv = "100", flags.head_dim = "64";
-  EXPECT_EQ(refusal(flags), "--op decode --dtype fp32: decode and append take fp16 and bf16");
 }
 
 TEST(ProblemFlags, Fp32TakesAnyHeadDimAndIsMultipliedNearlyExactlyUnlessToldOtherwise) {

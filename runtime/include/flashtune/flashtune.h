@@ -63,7 +63,8 @@ typedef enum ft_op {
 } ft_op;
 typedef enum ft_dtype { FT_FP16 = 0, FT_BF16 = 1, FT_FP32 = 2 } ft_dtype;
 
-/* How fp32 is multiplied. Other dtypes have FT_IEEE. */
+/* How fp32 is multiplied. Other dtypes have FT_IEEE. Decode is bound by memory and multiplies as FT_IEEE does,
+ * whichever is asked for. */
 typedef enum ft_precision {
   FT_IEEE = 0,   /* as fp32, without tensor cores */
   FT_TF32X3 = 1, /* each number as the sum of two tf32 ones: about 21 bits, on tensor cores */
@@ -84,8 +85,8 @@ typedef enum ft_grade {
   FT_DEFAULT = 5       /* the built-in default, or a loaded kernel during capture */
 } ft_grade;
 
-/* Distances in elements: multiples of 8 (of fp32: any), not negative, 0 where an input is broadcast. The innermost is
- * always 1. */
+/* Distances in elements: multiples of 8 (of fp32: any, for ft_append of 4), not negative, 0 where an input is
+ * broadcast. The innermost is always 1. */
 typedef struct ft_strides {
   int64_t batch, head, row;
 } ft_strides;
@@ -98,7 +99,7 @@ typedef struct ft_problem {
   int32_t kv_heads; /* of K and V */
   int32_t seq_q;
   int32_t seq_kv;
-  int32_t head_dim;   /* a multiple of 8 from 8 to 256; of fp32 any to 256 */
+  int32_t head_dim;   /* a multiple of 8 from 8 to 256; of fp32 any to 256, for ft_append of 4 */
   int32_t head_dim_v; /* equal to head_dim */
   int32_t causal;     /* not 0: a query sees no key after its own position */
   int32_t window;     /* w > 0: a query sees only keys less than w positions away; 0: no window */

@@ -73,10 +73,10 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
 
   // One group per tile; Q travels with the first. Groups past the last tile are empty, so the counts never
   // change.
-  copy_queries_to_shared<Math::kCopy, kThreads>(
-      q_tile,
-      static_cast<const Element*>(p.q) + block.batch * p.q_strides.batch + block.kv_head * rows.group * p.q_strides.head,
-      p.q_strides, rows, first_row, row_count, thread);
+  copy_queries_to_shared<Math::kCopy, kThreads>(q_tile,
+                                                static_cast<const Element*>(p.q) + block.batch * p.q_strides.batch +
+                                                    block.kv_head * rows.group * p.q_strides.head,
+                                                p.q_strides, rows, first_row, row_count, thread);
   Pages pages(p, block.batch);  // of the tile that is copied next
   if constexpr (kTraits.paged) {
     Pages first[kStages] = {};  // all at once: one trip to the table
@@ -117,7 +117,7 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
              kSmem.result_pitch);
   sync_block();  // the results of all warps are there
 
-  const OutputRows<kTraits> out{p, rows, block, first_row};
+  const OutputRows<kTraits> out(p, rows, block, first_row);
   constexpr int kPieces = OutputRows<kTraits>::kPieces;
   // Alone, this block writes the output. Else it leaves its pieces in the workspace, or sends them to the blocks of the
   // cluster: block b writes the output of pieces b, b + splits, b + 2 * splits.
@@ -129,7 +129,7 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
   if constexpr (kClustered) wait_cluster();  // all blocks have begun
   for (int i = thread; i < pieces && block.split < keys.used; i += kThreads) {
     const int row = i / kPieces, piece = i % kPieces;
-    const Partial part = merge_parts<kWarps>(0, kWarps, 1, [&](Partial& result, int slot) {
+    const Partial part = merge_parts<kWarps>(out.scale, 0, kWarps, 1, [&](Partial& result, int slot) {
       const u32 at = static_cast<u32>(slot * kBr + row);
       result.set(load_shared_16(results + at * kSmem.result_pitch + static_cast<u32>(piece * 16)),
                  load_shared_8(sums + at * 8));
@@ -152,7 +152,7 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
     wait_cluster();  // all blocks have sent
     for (int turn = thread; turn * p.splits + block.split < pieces; turn += kThreads) {
       const int i = turn * p.splits + block.split;
-      out.write(i / kPieces, i % kPieces, merge_parts<8>(0, keys.used, 1, [&](Partial& part, int split) {
+      out.write(i / kPieces, i % kPieces, merge_parts<8>(out.scale, 0, keys.used, 1, [&](Partial& part, int split) {
                   const u32 at = static_cast<u32>(split * share + turn);
                   part.set(load_shared_16(inbox + at * 16), load_shared_8(inbox_sums + at * 8));
                 }));
@@ -193,7 +193,7 @@ FT_DEVICE void decode_combine(const DecodeParams& p) {
       split_keys<kConfig.bc, kConfig.warps>(p, mask, rows.query(first_row), rows.query(first_row + row_count - 1), 0);
   wait_for_launches_before();  // the partial results are written; what was read above, before that kernel began
   if (length < 0 || keys.used == 1) return;  // nothing to write, or written by its only block
-  merge_splits<kThreads>(OutputRows<kTraits>{p, rows, block, first_row}, row_count, keys.used,
+  merge_splits<kThreads>(OutputRows<kTraits>(p, rows, block, first_row), row_count, keys.used,
                          shared_region(dynamic_smem() + kSmem.merged, kThreads * 24), thread_index());
 }
 

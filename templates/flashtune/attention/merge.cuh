@@ -10,10 +10,11 @@
 
 namespace flashtune {
 
-/// Four neighbouring columns of a row of the output (of its last piece maybe fewer, and 0) before its division by l, which stands for sum of 2^(score - m).
+/// Four neighbouring columns of a row of the output (of its last piece maybe fewer, and 0) before its division by l,
+/// which stands for sum of exp(scale * (score - m)).
 struct Partial {
   float o[4] = {0.f, 0.f, 0.f, 0.f};
-  float m = negative_infinity();  // base 2, scaled
+  float m = negative_infinity();  // a score, as it is before the softmax scale
   float l = 0.f;
 
   /// The piece `values` of a row whose maximum and sum are `sums`.
@@ -25,21 +26,21 @@ struct Partial {
   FT_DEVICE Vec8 sums() const { return {bits_of(m), bits_of(l)}; }
 
   /// Takes in the same piece of other keys. All at once, so that the exponentials do not wait for each other. One that
-  /// saw no key has m = -inf and adds nothing: 2^(-inf - 0) = 0.
+  /// saw no key has m = -inf and adds nothing: its weight of -inf - 0 is 0.
   template <int kCount>
-  FT_DEVICE void take_in(const Partial (&others)[kCount]) {
+  FT_DEVICE void take_in(const Partial (&others)[kCount], const ExactScale& scale) {
     float top = m;
 #pragma unroll
     for (int j = 0; j < kCount; ++j) top = maximum(top, others[j].m);
     const float offset = top == negative_infinity() ? 0.f : top;
-    const float own = exp2_approx(m - offset);
+    const float own = scale.weight_of(m - offset);
     m = top;
     l *= own;
 #pragma unroll
     for (int e = 0; e < 4; ++e) o[e] *= own;
 #pragma unroll
     for (int j = 0; j < kCount; ++j) {
-      const float factor = exp2_approx(others[j].m - offset);
+      const float factor = scale.weight_of(others[j].m - offset);
       l = fused_multiply_add(others[j].l, factor, l);
 #pragma unroll
       for (int e = 0; e < 4; ++e) o[e] = fused_multiply_add(others[j].o[e], factor, o[e]);
@@ -49,14 +50,14 @@ struct Partial {
 
 /// Merges parts [first, count) by steps of `step`, kBatch loads in flight. `load(part, index)` fills in a part.
 template <int kBatch, class Load>
-FT_DEVICE Partial merge_parts(int first, int count, int step, const Load& load) {
+FT_DEVICE Partial merge_parts(const ExactScale& scale, int first, int count, int step, const Load& load) {
   Partial sum;
   for (int index = first; index < count; index += kBatch * step) {
     Partial parts[kBatch];
 #pragma unroll
     for (int j = 0; j < kBatch; ++j)
       if (index + j * step < count) load(parts[j], index + j * step);
-    sum.take_in(parts);
+    sum.take_in(parts, scale);
   }
   return sum;
 }
@@ -70,6 +71,10 @@ struct OutputRows {
   const PackedRows& rows;
   SplitBlock block;
   int first_row;
+  ExactScale scale;
+
+  FT_DEVICE OutputRows(const DecodeParams& p, const PackedRows& rows, const SplitBlock& block, int first_row)
+      : p(p), rows(rows), block(block), first_row(first_row), scale(p) {}
 
   FT_DEVICE i64 partial_row(int row, int split) const {
     const i64 sequence = static_cast<i64>(block.batch) * p.kv_heads + block.kv_head;
@@ -95,7 +100,8 @@ struct OutputRows {
     }
     if (p.lse == nullptr || piece != 0) return;
     constexpr float kLn2 = 0.6931471805599453f;
-    const float lse = part.l > 0.f ? (part.m + log2_approx(part.l)) * kLn2 : negative_infinity();
+    const float lse =
+        part.l > 0.f ? fused_multiply_add(part.m, scale.cut, log2_approx(part.l)) * kLn2 : negative_infinity();
     store_global(p.lse + (static_cast<i64>(block.batch) * p.heads + head) * p.seq_q + query, lse);
   }
 
@@ -123,7 +129,7 @@ FT_DEVICE void merge_splits(const OutputRows<kTraits>& out, int row_count, int s
   if (shares < 2) {
     for (int i = thread; i < pieces; i += kThreads) {
       const int row = i / kPieces, piece = i % kPieces;
-      out.write(row, piece, merge_parts<kBatch>(0, splits, 1, [&](Partial& part, int split) {
+      out.write(row, piece, merge_parts<kBatch>(out.scale, 0, splits, 1, [&](Partial& part, int split) {
                   out.load_partial(part, row, piece, split);
                 }));
     }
@@ -132,13 +138,13 @@ FT_DEVICE void merge_splits(const OutputRows<kTraits>& out, int row_count, int s
   const int row = thread % pieces / kPieces, piece = thread % pieces % kPieces, share = thread / pieces;
   if (share < shares) {
     const Partial part = merge_parts<kBatch>(
-        share, splits, shares, [&](Partial& part, int split) { out.load_partial(part, row, piece, split); });
+        out.scale, share, splits, shares, [&](Partial& part, int split) { out.load_partial(part, row, piece, split); });
     store_shared_16(merged + static_cast<u32>(thread * 16), part.values());
     store_shared_8(merged + static_cast<u32>(kThreads * 16 + thread * 8), part.sums());
   }
   sync_block();  // all shares are in shared memory
   if (share == 0)
-    out.write(row, piece, merge_parts<4>(0, shares, 1, [&](Partial& part, int index) {
+    out.write(row, piece, merge_parts<4>(out.scale, 0, shares, 1, [&](Partial& part, int index) {
                 const int other = thread + index * pieces;
                 part.set(load_shared_16(merged + static_cast<u32>(other * 16)),
                          load_shared_8(merged + static_cast<u32>(kThreads * 16 + other * 8)));

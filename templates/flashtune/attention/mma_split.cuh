@@ -3,6 +3,7 @@
 
 #include "flashtune/attention/kv_split.cuh"
 #include "flashtune/attention/online_softmax.cuh"
+#include "flashtune/attention/row_softmax.cuh"
 #include "flashtune/tiles/gemm.cuh"
 
 namespace flashtune {
@@ -54,10 +55,7 @@ struct MmaSplit {
   int lane, row_count;
   CommonKeys<kTraits> common;
   RowKeys<kRowTiles, kTraits> row_keys;
-  // A negative scale turns maxima into minima, and 0 * -inf is NaN: such scales are multiplied in before the mask
-  // instead.
-  bool scale_first;
-  float scale;
+  ExactScale scale;
   OnlineSoftmax<kRowTiles, kConfig.lazy_rescale != 0> softmax;
   Accumulator<kRowTiles, kOutTiles> o;
   Operand<kRowTiles, kDimSteps> q_regs;
@@ -68,9 +66,8 @@ struct MmaSplit {
         row_count(row_count),
         common(mask, rows, first_row, first_row + row_count - 1),
         row_keys(mask, rows, first_row, lane),
-        scale_first(!(p.scale_log2 > 0.f)),
-        scale(p.scale_log2),
-        softmax(scale_first ? 1.f : p.scale_log2) {
+        scale(p),
+        softmax(scale.cut) {
     o.clear();
   }
 
@@ -84,7 +81,7 @@ struct MmaSplit {
     Accumulator<kRowTiles, kKeySteps * 2> s;
     s.clear();
     gemm_qk<kTraits.dtype, kDimSteps, true>(s, q_regs, LaneAddress<QTile>{}, k_lane.stage(slot));
-    if (scale_first) scale_elements(s, scale);
+    if (scale.changes_scores) scale_elements(s, scale.sign);
     if (common.cut(first_key, kConfig.bc)) row_keys.apply(s, first_key + (lane & 3) * 2);
 
     // m and l; O is scaled to the new m
@@ -115,8 +112,7 @@ struct MmaSplit {
           store_shared_8(to + static_cast<u32>(n * 32),
                          {bits_of(o.at[i][n][half * 2]), bits_of(o.at[i][n][half * 2 + 1])});
         if ((lane & 3) == 0)
-          store_shared_8(sums + static_cast<u32>(row * 8),
-                         {bits_of(softmax.m[i][half] * softmax.scale), bits_of(softmax.l[i][half])});
+          store_shared_8(sums + static_cast<u32>(row * 8), {bits_of(softmax.m[i][half]), bits_of(softmax.l[i][half])});
       }
   }
 };

@@ -129,8 +129,8 @@ FT_DEVICE void copy_pages_to_shared(const Tile& to, const Element* from, const S
       for (int group = 0; group < Shape::kGroups; ++group) {
         const int chunk = first_chunk + group * Shape::kLanes;
         const bool in_range = page >= 0 && row < keys_left && chunk < Shape::kRealChunks;
-        cp_async_16_or_zero(to.at(row, chunk),
-                            in_range ? source + group * Shape::kLanes * Tile::kChunkElements : from, in_range);
+        cp_async_16_or_zero(to.at(row, chunk), in_range ? source + group * Shape::kLanes * Tile::kChunkElements : from,
+                            in_range);
       }
     }
   }

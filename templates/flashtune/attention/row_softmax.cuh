@@ -22,10 +22,15 @@ struct ExactScale {
     cut = negative ? -p.scale_log2 : changes_scores ? 1.f : p.scale_log2;
     rest = p.scale_rest;
   }
+
+  /// exp2 of a score's distance from the largest, scaled. ex2.approx is right to 2 units in the last place, its
+  /// argument to one of its own: no further off than an unfused softmax, which rounds the scaled score, the difference
+  /// and the quotient.
+  FT_DEVICE float weight_of(float below) const { return exp2_approx(fused_multiply_add(below, cut, below * rest)); }
 };
 
-/// An element of O over its row's sum, as if rounded once: a product with 1 / sum, and what it is off by divided, too. 0
-/// for a row that saw no key.
+/// An element of O over its row's sum, as if rounded once: a product with 1 / sum, and what it is off by divided, too.
+/// 0 for a row that saw no key.
 FT_DEVICE float exact_quotient(float o, float sum) {
   const float inverse = sum > 0.f ? 1.f / sum : 0.f, quotient = o * inverse;
   const float rest = fused_multiply_add(-quotient, sum, o);
@@ -47,12 +52,9 @@ struct RowSoftmax {
     return factor;
   }
 
-  /// exp2 of the score less the largest, scaled; 0 for a masked one, also where no key was seen yet. ex2.approx is
-  /// right to 2 units in the last place, its argument to one of its own: no further off than an unfused softmax, which
-  /// rounds the scaled score, the difference and the quotient.
+  /// 0 for a masked score, also where no key was seen yet.
   FT_DEVICE float weight(float score, const ExactScale& scale) const {
-    const float below = score - (top == negative_infinity() ? 0.f : top);
-    return exp2_approx(fused_multiply_add(below, scale.cut, below * scale.rest));
+    return scale.weight_of(score - (top == negative_infinity() ? 0.f : top));
   }
 
   /// An element of O over the sum.

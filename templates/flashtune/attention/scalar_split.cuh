@@ -28,7 +28,8 @@ struct ScalarSplit {
   static constexpr DecodeShare kShare = share_of(kConfig, kTraits);
   static constexpr int kRows = kConfig.br, kWidth = kShare.width;
   static constexpr int kKeys = kShare.keys, kOwn = kKeys > kKeyLanes ? kKeys / kKeyLanes : 1;
-  static constexpr int kTwins = kKeys < kKeyLanes ? kKeyLanes / kKeys : 1;  // neighbours that have the same keys to soften
+  static constexpr int kTwins =
+      kKeys < kKeyLanes ? kKeyLanes / kKeys : 1;  // neighbours that have the same keys to soften
   static constexpr int kValueLanes = kShare.value_lanes, kGroups = 32 / kValueLanes, kChunks = kShare.chunks;
   static constexpr int kQuadKeys = kRows < 4 ? 4 / kRows : 1;  // whose weights are 16 bytes or more
   static constexpr int kQuads = kRows < 4 ? 1 : kRows / 4;
@@ -76,7 +77,7 @@ struct ScalarSplit {
     add_pv(v_ring.stage(slot));
   }
 
-  /// After the last tile: all lanes have a row's sum, and those of the first group its O, of m as merge.cuh has it.
+  /// After the last tile: all lanes have a row's sum, and those of the first group its O.
   FT_DEVICE void reduce() {
 #pragma unroll
     for (int row = 0; row < kRows; ++row) {
@@ -96,22 +97,17 @@ struct ScalarSplit {
 #pragma unroll
     for (int row = 0; row < kRows; ++row) {
       if (row >= row_count) break;
-      // The base-2 maximum is rounded once, and what it is off by goes into O and the sum: of scores in the hundreds
-      // the rounding alone would outweigh all others.
-      const float top = softmax[row].top, m = top * scale.cut;
-      const bool seen = top != negative_infinity();
-      const float off = fused_multiply_add(top, scale.cut, -m), factor = seen ? exp2_approx(off + top * scale.rest) : 1.f;
       if (lane == 0)
-        store_shared_8(sums + static_cast<u32>(row * 8), {bits_of(m), bits_of(softmax[row].sum * factor)});
+        store_shared_8(sums + static_cast<u32>(row * 8), {bits_of(softmax[row].top), bits_of(softmax[row].sum)});
 #pragma unroll
       for (int j = 0; j < kChunks; ++j) {
         const int chunk = lane + j * kValueLanes;
         if (lane >= kValueLanes || chunk >= VTile::kChunks) continue;
 #pragma unroll
         for (int e = 0; e < kWidth; e += 4)
-          store_shared_16(results + static_cast<u32>(row * pitch + (chunk * kWidth + e) * 4),
-                          {bits_of(o[row][j][e] * factor), bits_of(o[row][j][e + 1] * factor),
-                           bits_of(o[row][j][e + 2] * factor), bits_of(o[row][j][e + 3] * factor)});
+          store_shared_16(
+              results + static_cast<u32>(row * pitch + (chunk * kWidth + e) * 4),
+              {bits_of(o[row][j][e]), bits_of(o[row][j][e + 1]), bits_of(o[row][j][e + 2]), bits_of(o[row][j][e + 3])});
       }
     }
   }
@@ -206,8 +202,7 @@ struct ScalarSplit {
   /// nothing.
   FT_DEVICE void raise_maxima(float (&s)[kRows][kKeys]) {
     bool grown = !kLazy;
-    if (kLazy)
-      each_score(s, [&](float x, int row, int) { grown |= (x - softmax[row].top) * scale.cut > 8.f; });
+    if (kLazy) each_score(s, [&](float x, int row, int) { grown |= (x - softmax[row].top) * scale.cut > 8.f; });
     if (kLazy && !any_in_warp(grown)) return;
     float factors[kRows];
 #pragma unroll
@@ -235,8 +230,8 @@ struct ScalarSplit {
       if constexpr (kRows >= 4) {
 #pragma unroll
         for (int row = 0; row < kRows; row += 4)
-          store_shared_16(at + static_cast<u32>(row * 4), {bits_of(s[row][j]), bits_of(s[row + 1][j]),
-                                                           bits_of(s[row + 2][j]), bits_of(s[row + 3][j])});
+          store_shared_16(at + static_cast<u32>(row * 4),
+                          {bits_of(s[row][j]), bits_of(s[row + 1][j]), bits_of(s[row + 2][j]), bits_of(s[row + 3][j])});
       }
     }
   }

@@ -62,16 +62,18 @@ FT_DEVICE void kv_append(const AppendParams& p) {
   }
 
   // Everything is on its way before the first of it is waited for.
-  const Vec16 v =
-      load_global_16(static_cast<const Element*>(p.v_new) + item.offset(p.v_new_strides, item.head) + item.chunk * kWidth);
+  const Vec16 v = load_global_16(static_cast<const Element*>(p.v_new) + item.offset(p.v_new_strides, item.head) +
+                                 item.chunk * kWidth);
   const int page = checked_page<kTraits>(p, item, position);
   RowPiece k{};
   if (!rotary.is_partner(item.chunk))
     k = rotary.read(static_cast<const Element*>(p.k_new) + item.offset(p.k_new_strides, item.head), item.chunk);
   if (page < 0) return;
   const int row = kTraits.paged ? position & ((1 << p.page_log2) - 1) : position;
-  Element* k_row = static_cast<Element*>(p.k) + page * p.k_strides.batch + row * p.k_strides.row + item.head * p.k_strides.head;
-  Element* v_row = static_cast<Element*>(p.v) + page * p.v_strides.batch + row * p.v_strides.row + item.head * p.v_strides.head;
+  Element* k_row =
+      static_cast<Element*>(p.k) + page * p.k_strides.batch + row * p.k_strides.row + item.head * p.k_strides.head;
+  Element* v_row =
+      static_cast<Element*>(p.v) + page * p.v_strides.batch + row * p.v_strides.row + item.head * p.v_strides.head;
   if (!rotary.is_partner(item.chunk)) rotary.write(k_row, item.chunk, k);
   store_global_16(v_row + item.chunk * kWidth, v);
 }

@@ -185,9 +185,9 @@ constexpr Resources resources_of(const DecodeScalarConfig& c, const KernelTraits
   r.smem_bytes = smem_of(c, t).total;
   r.register_cap = register_cap(r.threads, c.blocks_per_sm, limits);
   const DecodeShare share = share_of(c, t);
-  const int qk = c.br * share.keys + (share.keys + 1) * share.width;       // S, a chunk of each key, one of Q
-  const int pv = share.chunks * share.width + (c.br > 4 ? c.br : 4);       // chunks of a row of V, weights
-  const int o = c.br * share.chunks * share.width, state = 2 * c.br;       // m and l
+  const int qk = c.br * share.keys + (share.keys + 1) * share.width;  // S, a chunk of each key, one of Q
+  const int pv = share.chunks * share.width + (c.br > 4 ? c.br : 4);  // chunks of a row of V, weights
+  const int o = c.br * share.chunks * share.width, state = 2 * c.br;  // m and l
   constexpr int kAddresses = 40;
   r.registers = o + (qk > pv ? qk : pv) + state + kAddresses;
   return r;
@@ -205,9 +205,7 @@ constexpr Rejection rejection_of(const DecodeScalarConfig& c, const KernelTraits
   if (is_wide(c.copy) && (t.head_dim % width != 0 || t.head_dim_v % width != 0)) return Rejection::kCopyWidth;
   return rejection_of(resources_of(c, t, limits), c.blocks_per_sm, limits);
 }
-constexpr Rejection rejection_of(const DecodeScalarConfig& c, const Problem& p) {
-  return rejection_of_copy(c.copy, p);
-}
+constexpr Rejection rejection_of(const DecodeScalarConfig& c, const Problem& p) { return rejection_of_copy(c.copy, p); }
 
 // --- kv_append -------------------------------------------------------------------------------------------------------
 

@@ -107,7 +107,7 @@ struct DecodeParams {
   const int* lengths;      // [batch], keys that each sequence has, or nullptr when all have seq_kv
   const int* page_table;   // [batch, max_pages]
   float* partial_o;        // [batch, kv_heads, rows, splits, dim], rows = heads / kv_heads * seq_q, dim in whole fours
-  float* partial_sums;     // [batch, kv_heads, rows, splits, 2]: maximum (base 2) and sum
+  float* partial_sums;     // [batch, kv_heads, rows, splits, 2]: maximum and sum
   unsigned int* counters;  // [batch, kv_heads, row tiles], zero before and after each launch
   unsigned int* status;    // DecodeFault bits
   Strides q_strides, k_strides, v_strides, o_strides;

@@ -159,8 +159,8 @@ constexpr ProblemFault fault_of(const Problem& p) {
     return p.dtype == Dtype::kFp32 ? ProblemFault::kHeadDimOfFp32 : ProblemFault::kHeadDim;
   if (p.head_dim_v != p.head_dim) return ProblemFault::kHeadDimV;
   if (p.op == Op::kAppend && p.dtype == Dtype::kFp32) {
-    const long long fours[] = {p.head_dim, p.q.batch, p.q.head, p.q.row, p.k.batch, p.k.head,
-                               p.k.row,    p.v.batch, p.v.head, p.v.row};
+    const long long fours[] = {p.head_dim, p.q.batch, p.q.head,  p.q.row,  p.k.batch,
+                               p.k.head,   p.k.row,   p.v.batch, p.v.head, p.v.row};
     for (const long long number : fours)
       if (number % 4 != 0) return ProblemFault::kFp32Append;
   }
@@ -221,8 +221,7 @@ constexpr bool cuts_causally(const Problem& p) {
 
 constexpr KernelTraits traits_of(const Problem& p) {
   const bool windowed = p.window > 0 && p.op != Op::kAppend;  // which masks nothing
-  return {p.dtype,  p.head_dim,      p.head_dim_v, cuts_causally(p),
-          windowed, p.page_size > 0, p.op,         computed_precision(p)};
+  return {p.dtype, p.head_dim, p.head_dim_v, cuts_causally(p), windowed, p.page_size > 0, p.op, computed_precision(p)};
 }
 
 /// Keys of a decode problem's sequence that its new rows see together, at most: all, or as many as a window reaches to
