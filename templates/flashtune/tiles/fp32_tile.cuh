@@ -91,6 +91,7 @@ FT_DEVICE void copy_elements(const Tile& to, const float* from, i64 row_stride, 
     }
   } else {
     constexpr int kTogether = 8;
+#pragma unroll 1
     for (int first = thread; first < kElements; first += kTogether * kThreads) {
       u32 words[kTogether];
 #pragma unroll
@@ -126,6 +127,7 @@ FT_DEVICE void store_four(float* row, int dim, const float (&values)[4], bool al
 template <int kThreads, class Tile>
 FT_DEVICE void copy_chunks(const Tile& to, const float* from, i64 row_stride, int rows_left, int thread) {
   constexpr int kPieces = Tile::kRows * Tile::kChunks, kRealChunks = Tile::kHeadDim / 4, kTogether = 4;
+#pragma unroll 1
   for (int first = thread; first < kPieces; first += kTogether * kThreads) {
     Vec16 pieces[kTogether];
 #pragma unroll
