@@ -20,20 +20,22 @@ enum class Family : int {
   kPrefillWgmma = 3,
   kPrefillTf32 = 4,
   kPrefillScalar = 5,
+  kPrefillFragment = 6,
 };
 constexpr const char* name_of(Family family) {
-  return family == Family::kPrefillMma      ? "prefill_mma"
-         : family == Family::kDecodeSplit   ? "decode_split"
-         : family == Family::kKvAppend      ? "kv_append"
-         : family == Family::kPrefillWgmma  ? "prefill_wgmma"
-         : family == Family::kPrefillTf32   ? "prefill_tf32"
-         : family == Family::kPrefillScalar ? "prefill_scalar"
-                                            : nullptr;
+  return family == Family::kPrefillMma        ? "prefill_mma"
+         : family == Family::kDecodeSplit     ? "decode_split"
+         : family == Family::kKvAppend        ? "kv_append"
+         : family == Family::kPrefillWgmma    ? "prefill_wgmma"
+         : family == Family::kPrefillTf32     ? "prefill_tf32"
+         : family == Family::kPrefillScalar   ? "prefill_scalar"
+         : family == Family::kPrefillFragment ? "prefill_fragment"
+                                              : nullptr;
 }
 
 /// A family with a config. The variant's index is the Family's value.
 using AnyConfig = std::variant<PrefillMmaConfig, DecodeSplitConfig, KvAppendConfig, PrefillWgmmaConfig,
-                               PrefillTf32Config, PrefillScalarConfig>;
+                               PrefillTf32Config, PrefillScalarConfig, PrefillFragmentConfig>;
 struct Candidate {
   AnyConfig config;
   Family family() const { return static_cast<Family>(config.index()); }

@@ -68,6 +68,7 @@ Space enumerate(const KernelTraits& traits, const ArchLimits& limits) {
           admit(space, prefill_scalar_points(traits, limits), traits, limits);
         else
           admit(space, prefill_tf32_points(traits, limits), traits, limits);
+        admit(space, prefill_fragment_points(traits, limits), traits, limits);
         break;
       }
       if (limits.arch == 90) admit(space, prefill_wgmma_points(traits, limits), traits, limits);
