@@ -227,6 +227,27 @@ TEST(SpaceCompiles, RowsOfExactFp32InEitherLoop) {
   EXPECT_EQ(tally.pruned, 0);  // a block of 29 warps has 64 registers a thread, too few for all addresses
 }
 
+/// The ladder's points: no sweep tries them.
+TEST(SpaceCompiles, FragmentsInEitherLoop) {
+  if (flag("--all")) GTEST_SKIP() << "--all compiles spaces";
+  constexpr const char* kConfigs[] = {
+      "fragment=wmma,loop=kv_outer,br=16,bc=16,warps=1,copy=plain4,q_layout=linear,kv_layout=linear",
+      "fragment=wmma,loop=kv_outer,br=32,bc=32,warps=32,copy=plain4,q_layout=linear,kv_layout=linear",
+      "fragment=wmma,loop=q_outer,br=32,bc=32,warps=12,copy=plain4,q_layout=linear,kv_layout=linear",
+      "fragment=mma,loop=q_outer,br=32,bc=32,warps=12,copy=plain4,q_layout=linear,kv_layout=linear",
+      "fragment=mma,loop=q_outer,br=32,bc=32,warps=12,copy=plain4,q_layout=rotate,kv_layout=rotate",
+  };
+  const KernelCompiler compiler({});
+  Tally tally;
+  for (const char* config : kConfigs)
+    for (const int arch : {80, 90}) {
+      const KernelSpec spec{candidate_from_text(std::string("prefill_fragment ") + config),
+                            fp32(Precision::kTf32, arch == 80 ? 64 : 128, false, false), arch};
+      check(spec, compiler.compile(spec), tally);
+    }
+  EXPECT_EQ(tally.pruned, 0);
+}
+
 TEST(SpaceCompiles, EverythingThatIsAdmitted) {
   if (!flag("--all")) GTEST_SKIP() << "hours of compiling: scripts/compile_all, or this test with --all";
   EXPECT_GT(compile_all(all_cells(), true).kernels, 0);
