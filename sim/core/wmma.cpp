@@ -101,6 +101,7 @@ void wmma_mma(float* d, const unsigned* a, const unsigned* b, Site site) {
 
 void wmma_store(unsigned to, const float* d, int pitch, Site site) {
   Block& block = Block::current();
+  meet(Meeting::kWmmaStore, to, pitch, site);
   for (unsigned word = 0; word < kAccumulatorWords; ++word) {
     const unsigned i = accumulator_element(block.lane(), word);
     const unsigned at = to + (i / 16 * static_cast<unsigned>(pitch) + i % 16) * 4;
@@ -110,7 +111,6 @@ void wmma_store(unsigned to, const float* d, int pitch, Site site) {
     block.shared().mark_written(at, 4, block.thread().stamp);
     block.warp().accesses.add(block.lane(), LaneAccesses::kStore4, at);
   }
-  meet(Meeting::kWmmaStore, to, pitch, site);
 }
 
 }  // namespace flashtune::sim

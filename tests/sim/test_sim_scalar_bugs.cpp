@@ -52,7 +52,7 @@ const ScalarBug kBugs[] = {
     {"rows: P is written while it is read",
      kQOuter,
      {kRowsFile, "sync_warp();  // all lanes are done", "(void)0;  //"}},
-    {"heads: Q is loaded over", kKvOuter, {kLoopsFile, "      sync_block();  // all are done with the last Q", ""}},
+    {"heads: Q is loaded over", kKvOuter, {kLoopsFile, "if constexpr (Block::kReadsQToTheEnd) sync_block();", ""}},
     {"heads: no barrier after Q was waited for",
      kKvOuter,
      {kLoopsFile, "      sync_block();  // Q, K and V have landed\n", ""}},

@@ -44,7 +44,7 @@ TEST(FragmentSpace, IsThereToBeCoveredForTf32AloneAndTriedOnNoProblem) {
     for (const int head_dim : {1, 33, 64, 69, 128, 256}) {
       const Problem p = tf32_problem(head_dim, true);
       const std::vector<Candidate> points = points_of(traits_of(p), arch);
-      EXPECT_GE(points.size(), 50u) << head_dim << " on sm_" << arch;
+      EXPECT_GE(points.size(), 40u) << head_dim << " on sm_" << arch;
       EXPECT_LE(points.size(), 300u) << head_dim << " on sm_" << arch;
       std::set<std::string> seen;
       for (const Candidate& c : points) EXPECT_TRUE(seen.insert(candidate_to_text(c)).second) << candidate_to_text(c);

@@ -26,6 +26,7 @@ struct FragmentBlock {
   static constexpr bool kInRegisters = kConfig.loop == OuterLoop::kQOuter;
   static constexpr int kBr = kConfig.br, kBc = kConfig.bc, kThreads = 32 * kConfig.warps;
   static constexpr BlockOrder kOrder = kConfig.order;
+  static constexpr bool kReadsQToTheEnd = false;
   static constexpr PrefillFragmentSmem kSmem = smem_of(kConfig, kTraits);
   static constexpr FragmentShare kShare = share_of(kConfig, kTraits);
   static constexpr int kColumns = kShare.columns, kWords = kColumns / 2;

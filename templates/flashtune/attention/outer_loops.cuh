@@ -3,7 +3,7 @@
 //
 // `Block` is what the threads of a block do: it has the tiles, load() and finish_copy(), which makes of what this
 // thread has copied and waited for what the others may read; begin(), attend() and finish() of the rows of one query
-// tile.
+// tile; and kReadsQToTheEnd, unless a barrier in attend() stands behind its last read of Q.
 #pragma once
 
 #include "flashtune/attention/block_order.cuh"
@@ -76,7 +76,7 @@ FT_DEVICE void attend_keys_outer(const PrefillScalarParams& p) {
     each_query_tile([&](int first_row) {
       const TileRange keys = tiles_of<kBc>(block.mask, first_row, min(first_row + kBr, p.seq_q) - 1);
       if (t < keys.first || t >= keys.first + keys.count) return;
-      sync_block();  // all are done with the last Q
+      if constexpr (Block::kReadsQToTheEnd) sync_block();  // all are done with the last Q
       block.load(block.q_tile, head.q, p.q_strides.row, first_row, p.seq_q);
       cp_async_commit();
       cp_async_wait<0>();
@@ -85,7 +85,7 @@ FT_DEVICE void attend_keys_outer(const PrefillScalarParams& p) {
       block.attend(rows_from(first_row), first_row, t * kBc);
     });
   }
-  sync_block();  // each row's last state is written
+  sync_block();  // each row's state is written, where there are no keys its first one
   each_query_tile([&](int first_row) {
     block.finish(rows_from(first_row), p.seq_q - first_row, head.o + first_row * p.o_strides.row,
                  head.lse == nullptr ? nullptr : head.lse + first_row);

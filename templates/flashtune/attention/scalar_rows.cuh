@@ -16,6 +16,7 @@ struct ScalarRows {
   static constexpr int kOwners = kConfig.warps * 32 / kLanes;
   static constexpr int kBr = kConfig.br, kBc = kConfig.bc, kThreads = 32 * kConfig.warps;
   static constexpr BlockOrder kOrder = kConfig.order;
+  static constexpr bool kReadsQToTheEnd = true;
   static constexpr int kDims = kTraits.head_dim_v;
   // Dims of O that a lane has in registers at a time.
   static constexpr int kHeld = kWarp ? (kDims + 31) / 32 : 8;
