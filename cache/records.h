@@ -20,22 +20,24 @@ enum class Family : int {
   kPrefillWgmma = 3,
   kPrefillTf32 = 4,
   kPrefillScalar = 5,
-  kDecodeScalar = 6,
+  kPrefillFragment = 6,
+  kDecodeScalar = 7,
 };
 constexpr const char* name_of(Family family) {
-  return family == Family::kPrefillMma      ? "prefill_mma"
-         : family == Family::kDecodeSplit   ? "decode_split"
-         : family == Family::kKvAppend      ? "kv_append"
-         : family == Family::kPrefillWgmma  ? "prefill_wgmma"
-         : family == Family::kPrefillTf32   ? "prefill_tf32"
-         : family == Family::kPrefillScalar ? "prefill_scalar"
-         : family == Family::kDecodeScalar  ? "decode_scalar"
-                                            : nullptr;
+  return family == Family::kPrefillMma        ? "prefill_mma"
+         : family == Family::kDecodeSplit     ? "decode_split"
+         : family == Family::kKvAppend        ? "kv_append"
+         : family == Family::kPrefillWgmma    ? "prefill_wgmma"
+         : family == Family::kPrefillTf32     ? "prefill_tf32"
+         : family == Family::kPrefillScalar   ? "prefill_scalar"
+         : family == Family::kPrefillFragment ? "prefill_fragment"
+         : family == Family::kDecodeScalar    ? "decode_scalar"
+                                              : nullptr;
 }
 
 /// A family with a config. The variant's index is the Family's value.
 using AnyConfig = std::variant<PrefillMmaConfig, DecodeSplitConfig, KvAppendConfig, PrefillWgmmaConfig,
-                               PrefillTf32Config, PrefillScalarConfig, DecodeScalarConfig>;
+                               PrefillTf32Config, PrefillScalarConfig, PrefillFragmentConfig, DecodeScalarConfig>;
 struct Candidate {
   AnyConfig config;
   Family family() const { return static_cast<Family>(config.index()); }

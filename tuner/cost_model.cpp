@@ -9,6 +9,7 @@
 #include "cache/error.h"
 #include "flashtune/shared/resources.h"
 #include "tuner/decode_model.h"
+#include "tuner/fragment_model.h"
 #include "tuner/key_steps.h"
 #include "tuner/scalar_model.h"
 #include "tuner/wgmma_model.h"
@@ -200,6 +201,8 @@ double modelled_us(const Candidate& candidate, const Problem& problem, const Ker
     return wgmma_us(*wgmma, problem, facts, resident, device);
   if (const auto* scalar = std::get_if<PrefillScalarConfig>(&candidate.config))
     return scalar_us(*scalar, problem, facts, resident, device);
+  if (const auto* fragment = std::get_if<PrefillFragmentConfig>(&candidate.config))
+    return fragment_us(*fragment, problem, facts, resident, device);
   if (std::holds_alternative<KvAppendConfig>(candidate.config))
     throw Error(ErrorKind::kInternal, "append is not tuned, and so not modelled");
   const auto* tf32 = std::get_if<PrefillTf32Config>(&candidate.config);

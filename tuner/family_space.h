@@ -60,6 +60,7 @@ std::vector<PrefillMmaConfig> prefill_mma_points(const KernelTraits& traits, con
 std::vector<PrefillWgmmaConfig> prefill_wgmma_points(const KernelTraits& traits, const ArchLimits& limits);
 std::vector<PrefillTf32Config> prefill_tf32_points(const KernelTraits& traits, const ArchLimits& limits);
 std::vector<PrefillScalarConfig> prefill_scalar_points(const KernelTraits& traits, const ArchLimits& limits);
+std::vector<PrefillFragmentConfig> prefill_fragment_points(const KernelTraits& traits, const ArchLimits& limits);
 /// The points of one compiled kernel each, with one split.
 std::vector<DecodeSplitConfig> decode_split_points(const KernelTraits& traits, const ArchLimits& limits);
 std::vector<DecodeScalarConfig> decode_scalar_points(const KernelTraits& traits, const ArchLimits& limits);
@@ -73,6 +74,8 @@ std::vector<PrefillTf32Config> points_for(const PrefillTf32Config& config, const
                                           const ArchLimits& limits);
 std::vector<PrefillScalarConfig> points_for(const PrefillScalarConfig& config, const Problem& problem,
                                             const ArchLimits& limits);
+std::vector<PrefillFragmentConfig> points_for(const PrefillFragmentConfig& config, const Problem& problem,
+                                              const ArchLimits& limits);
 std::vector<DecodeSplitConfig> points_for(const DecodeSplitConfig& config, const Problem& problem,
                                           const ArchLimits& limits);
 std::vector<DecodeScalarConfig> points_for(const DecodeScalarConfig& config, const Problem& problem,
@@ -85,9 +88,11 @@ Rejection worth(const DecodeScalarConfig& config, const KernelTraits& traits, co
 Rejection worth(const PrefillWgmmaConfig& config, const KernelTraits& traits, const ArchLimits& limits);
 Rejection worth(const PrefillTf32Config& config, const KernelTraits& traits, const ArchLimits& limits);
 Rejection worth(const PrefillScalarConfig& config, const KernelTraits& traits, const ArchLimits& limits);
+Rejection worth(const PrefillFragmentConfig& config, const KernelTraits& traits, const ArchLimits& limits);
 Rejection worth(const PrefillMmaConfig& config, const Problem& problem);
 Rejection worth(const PrefillTf32Config& config, const Problem& problem);
 Rejection worth(const PrefillScalarConfig& config, const Problem& problem);
+Rejection worth(const PrefillFragmentConfig& config, const Problem& problem);
 Rejection worth(const DecodeSplitConfig& config, const Problem& problem);
 Rejection worth(const DecodeScalarConfig& config, const Problem& problem);
 Rejection worth(const PrefillWgmmaConfig& config, const Problem& problem);

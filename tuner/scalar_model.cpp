@@ -20,17 +20,7 @@ constexpr double kBlockStart = 2500, kBlockEnd = 1200;
 constexpr double kSpillPrice = 0.01;  // of the time, for each byte
 constexpr double kMemoryEfficiency = 0.85;
 
-/// What one step of one block asks of an SM.
-struct Demand {
-  double issue = 0;    // clocks of the schedulers
-  double smem = 0;     // clocks of shared memory
-  double waiting = 0;  // clocks for which the block alone has nothing to do
-};
-
-/// Instructions of all warps, per clock.
-double issue_rate(int arch) { return arch == 80 ? 2 : 4; }  // where fp32 has 64 lanes, so many are multiply-adds
-
-Demand tile_demand(const PrefillScalarConfig& c, const Problem& p, double rate) {
+StepDemand tile_demand(const PrefillScalarConfig& c, const Problem& p, double rate) {
   const ScalarShare share = share_of(c, traits_of(p));
   const double dims = padded_fp32_dim(p.head_dim);
   // Of each warp; both products are counted with the lanes that have no chunk.
@@ -40,14 +30,14 @@ Demand tile_demand(const PrefillScalarConfig& c, const Problem& p, double rate) 
   // A load whose 32 lanes want as many places passes in four parts, one that lanes share in two.
   const double row_loads = share.rows * (dims / 4 + c.bc / 4.0);
   const double parts = 2 * row_loads + (c.row_lanes == 32 ? 4 : 2) * (loads - row_loads);
-  Demand d;
+  StepDemand d;
   d.issue = c.warps * (multiplies + loads + others) / rate + 1.0 * c.br * c.bc / kExponentials * 0.3;
   d.smem = c.warps * parts * (c.layout == Fp32Layout::kLinear ? 4 : 1) + 2 * c.bc * dims * 4 / kSmemBytes;
   d.waiting = 2 * kBarrier;
   return d;
 }
 
-Demand row_demand(const PrefillScalarConfig& c, const Problem& p, double rate) {
+StepDemand row_demand(const PrefillScalarConfig& c, const Problem& p, double rate) {
   const double dims = padded_fp32_dim(p.head_dim);
   const bool warp = c.split == RowSplit::kWarpRow;
   // Loads and multiplies of a warp for one row of its own, or for the 32 of its threads.
@@ -56,7 +46,7 @@ Demand row_demand(const PrefillScalarConfig& c, const Problem& p, double rate) {
   const double multiplies = keys * dims + c.bc * own_dims;
   const double rounds = warp ? 1.0 * c.br / c.warps : 1.0;
   const double conflicts = c.layout == Fp32Layout::kLinear ? 8 : 1;
-  Demand d;
+  StepDemand d;
   d.issue = c.warps * rounds * (2 * (qk_loads + pv_loads) + multiplies + keys * kInstructionsOfScore) / rate;
   d.smem = c.warps * rounds * (qk_loads * 2.5 * conflicts + pv_loads);
   d.waiting = 2 * kBarrier + kLoadDelay + 2 * c.bc * dims * 4 / kL2Bytes;
@@ -66,7 +56,7 @@ Demand row_demand(const PrefillScalarConfig& c, const Problem& p, double rate) {
 }
 
 /// Clocks in which `blocks` resident blocks each finish one step.
-double round_of(const Demand& d, int warps, int blocks) {
+double round_of(const StepDemand& d, int warps, int blocks) {
   const double longer = std::max(d.issue, d.smem), shorter = std::min(d.issue, d.smem);
   const double per_scheduler = std::max(warps * blocks / 4.0, 0.25);
   const double shown = longer + 0.4 * shorter / per_scheduler;
@@ -75,10 +65,11 @@ double round_of(const Demand& d, int warps, int blocks) {
 
 }  // namespace
 
-double scalar_us(const PrefillScalarConfig& c, const Problem& p, const KernelFacts& facts, int resident,
-                 const ReferenceDevice& device) {
-  const double rate = issue_rate(device.key.arch);
-  const Demand demand = c.split == RowSplit::kTile ? tile_demand(c, p, rate) : row_demand(c, p, rate);
+double issue_rate(int arch) { return arch == 80 ? 2 : 4; }  // where fp32 has 64 lanes, so many are multiply-adds
+
+double steps_us(const StepDemand& demand, const StepBlocks& c, const Problem& p, const KernelFacts& facts,
+                const ReferenceDevice& device) {
+  const int resident = c.resident;
   const std::vector<double> steps = key_steps(p, c.br, c.bc);
   double total = 0, longest = 0, shortest = steps.front();
   for (const double s : steps) total += s, longest = std::max(longest, s), shortest = std::min(shortest, s);
@@ -105,6 +96,13 @@ double scalar_us(const PrefillScalarConfig& c, const Problem& p, const KernelFac
   }
   clocks *= 1 + kSpillPrice * facts.spill_bytes;
   return std::max(clocks / (device.clock_ghz * 1e3), bytes_of(p) / (device.memory_gbs * kMemoryEfficiency * 1e3));
+}
+
+double scalar_us(const PrefillScalarConfig& c, const Problem& p, const KernelFacts& facts, int resident,
+                 const ReferenceDevice& device) {
+  const double rate = issue_rate(device.key.arch);
+  const StepDemand demand = c.split == RowSplit::kTile ? tile_demand(c, p, rate) : row_demand(c, p, rate);
+  return steps_us(demand, {c.br, c.bc, c.warps, c.loop, c.order, resident}, p, facts, device);
 }
 
 }  // namespace flashtune

@@ -68,6 +68,7 @@ Space enumerate(const KernelTraits& traits, const ArchLimits& limits) {
           admit(space, prefill_scalar_points(traits, limits), traits, limits);
         else
           admit(space, prefill_tf32_points(traits, limits), traits, limits);
+        admit(space, prefill_fragment_points(traits, limits), traits, limits);
         break;
       }
       if (limits.arch == 90) admit(space, prefill_wgmma_points(traits, limits), traits, limits);
@@ -132,16 +133,20 @@ bool promises_no_spill(const Candidate& candidate, const KernelTraits& traits, c
       candidate.config);
 }
 
-std::vector<Candidate> pairwise_cover(const Space& space) {
+namespace {
+
+/// Candidates in which every value of a field (with `pairs`: every two values of two fields) occurs that does in the
+/// space.
+std::vector<Candidate> cover_of(const Space& space, bool pairs) {
   using Pair = std::tuple<Family, std::size_t, int, std::size_t, int>;  // field and value, twice
   std::map<Pair, std::size_t> numbers;
   std::vector<std::vector<std::size_t>> pairs_of;  // of each candidate, by number
   for (const Candidate& candidate : space.admitted) {
     const std::vector<int> values = field_values(candidate);
-    auto& pairs = pairs_of.emplace_back();
+    auto& own = pairs_of.emplace_back();
     for (std::size_t i = 0; i < values.size(); ++i)
-      for (std::size_t j = i + 1; j < values.size(); ++j)
-        pairs.push_back(
+      for (std::size_t j = pairs ? i + 1 : i; j < (pairs ? values.size() : i + 1); ++j)
+        own.push_back(
             numbers.try_emplace({candidate.family(), i, values[i], j, values[j]}, numbers.size()).first->second);
   }
   std::vector<char> open(numbers.size(), 1);
@@ -161,6 +166,11 @@ std::vector<Candidate> pairwise_cover(const Space& space) {
   }
   return cover;
 }
+
+}  // namespace
+
+std::vector<Candidate> pairwise_cover(const Space& space) { return cover_of(space, true); }
+std::vector<Candidate> value_cover(const Space& space) { return cover_of(space, false); }
 
 std::vector<Candidate> neighbours(const Candidate& candidate, const Space& space) {
   const std::vector<int> values = field_values(candidate);

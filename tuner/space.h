@@ -29,6 +29,8 @@ bool promises_no_spill(const Candidate& candidate, const KernelTraits& traits, c
 /// A subset of `space.admitted` in which every pair of values (of two fields) that occurs in the space occurs at least
 /// once; deterministic. What CI compiles.
 std::vector<Candidate> pairwise_cover(const Space& space);
+/// The same of single values: several times as small.
+std::vector<Candidate> value_cover(const Space& space);
 
 /// Candidates that differ from `config` in one field by one step of its axis, and are admitted: the local search's
 /// move.

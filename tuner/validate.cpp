@@ -293,6 +293,16 @@ Verdict Validator::judge(const LaunchFn& launch, int br, int bc) {
   return impl_->judge(launch, impl_->cases_for(br, bc), impl_->cases.size());
 }
 
+Verdict Validator::judge_output(const LaunchFn& launch) {
+  Verdict verdict;
+  verdict.ok = true;
+  for (Case& c : impl_->cases) {
+    impl_->run(c, launch, false, verdict);
+    if (!verdict.ok) break;
+  }
+  return verdict;
+}
+
 Verdict Validator::judge_without_edges(const LaunchFn& launch) {
   std::vector<Case*> cases;
   for (Case& c : impl_->cases) cases.push_back(&c);

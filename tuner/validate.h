@@ -56,6 +56,8 @@ class Validator {
   Verdict judge(const LaunchFn& launch, int br = 128, int bc = 64);
   /// On the problem alone: for one whose lengths already stand where its tiles' edges matter.
   Verdict judge_without_edges(const LaunchFn& launch);
+  /// The same for what computes no log-sum-exp: its output alone.
+  Verdict judge_output(const LaunchFn& launch);
 
  private:
   struct Impl;

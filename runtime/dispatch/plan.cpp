@@ -72,7 +72,10 @@ Plan plan_of(const Config& config, const Problem& problem, const Resources& reso
   return plan;
 }
 
-Plan plan_of(const PrefillScalarConfig& config, const Problem& problem, const Resources& resources) {
+/// Of those whose outer loop may take the keys: prefill_scalar and prefill_fragment.
+template <class Config>
+requires requires(Config c) { c.loop; }
+Plan plan_of(const Config& config, const Problem& problem, const Resources& resources) {
   Plan plan;
   // A block for each head is one tile of all its rows.
   const bool by_heads = config.loop == OuterLoop::kKvOuter;
@@ -409,6 +412,7 @@ TileSteps tile_steps(const Candidate& candidate) {
     TileSteps operator()(const PrefillMmaConfig& c) const { return {c.br, c.bc}; }
     TileSteps operator()(const PrefillTf32Config& c) const { return {c.br, c.bc}; }
     TileSteps operator()(const PrefillScalarConfig& c) const { return {c.br, c.bc}; }
+    TileSteps operator()(const PrefillFragmentConfig& c) const { return {c.br, c.bc}; }
     TileSteps operator()(const DecodeSplitConfig& c) const { return {c.br, c.bc * c.warps}; }
     TileSteps operator()(const DecodeScalarConfig& c) const { return {c.br, c.bc * c.warps}; }
     TileSteps operator()(const KvAppendConfig&) const { return {1, 1}; }

@@ -31,6 +31,7 @@ constexpr FamilySource kFamilies[] = {
     {"PrefillWgmmaConfig", "PrefillWgmmaParams", sizeof(PrefillWgmmaParams), true},
     {"PrefillTf32Config", "PrefillParams", sizeof(PrefillParams), false},
     {"PrefillScalarConfig", "PrefillScalarParams", sizeof(PrefillScalarParams), false},
+    {"PrefillFragmentConfig", "PrefillScalarParams", sizeof(PrefillScalarParams), false},
     {"DecodeScalarConfig", "DecodeParams", sizeof(DecodeParams), false},
 };
 static_assert(std::size(kFamilies) == std::variant_size_v<AnyConfig>, "every family has its row");

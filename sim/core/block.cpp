@@ -25,6 +25,9 @@ const char* name_of(Meeting meeting) {
     case Meeting::kMmaFp16: return "mma.f16";
     case Meeting::kMmaBf16: return "mma.bf16";
     case Meeting::kMmaTf32: return "mma.tf32";
+    case Meeting::kWmmaLoad: return "wmma.load";
+    case Meeting::kWmmaStore: return "wmma.store";
+    case Meeting::kWmma: return "wmma.mma";
     case Meeting::kStmatrix: return "stmatrix";
     case Meeting::kFirstLane: return "a shuffle from the first lane";
     case Meeting::kMbarrier: return "an mbarrier";

@@ -11,6 +11,7 @@
 #include "sim/core/matrix.h"
 #include "sim/core/sanitizers.h"
 #include "sim/core/shared_access.h"
+#include "sim/core/wmma.h"
 
 namespace flashtune::sim {
 namespace {
@@ -350,6 +351,9 @@ const Calls kCalls = {
     .ldmatrix_x4_trans = ldmatrix<Meeting::kLdmatrixTrans>,
     .mma_m16n8k16 = mma,
     .mma_m16n8k8_tf32 = mma_tf32,
+    .wmma_load = wmma_load,
+    .wmma_mma = wmma_mma,
+    .wmma_store = wmma_store,
     .pack = pack,
     .round_to_tf32 = round_to_tf32,
     .exp2 = exp2,

@@ -38,10 +38,9 @@ void accumulate(LaneArguments* lanes, const float (&a)[16][kDepth], const float 
     for (unsigned r = 0; r < 2; ++r) std::memcpy(lanes[lane].d + 2 * r, &d[lane / 4 + r * 8][lane % 4 * 2], 8);
 }
 
-/// What the hardware reads of a register that holds tf32.
-float tf32(unsigned bits) { return std::bit_cast<float>(bits & ~0x1fffu); }
-
 }  // namespace
+
+float tf32(unsigned bits) { return std::bit_cast<float>(bits & ~0x1fffu); }
 
 void load_matrices(LaneArguments* lanes, bool transposed) {
   for (unsigned lane = 0; lane < 32; ++lane) {

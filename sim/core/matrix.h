@@ -20,4 +20,7 @@ void multiply(LaneArguments* lanes);
 /// D += A B on tf32, 16 x 8 += 16 x 8 * 8 x 8.
 void multiply_tf32(LaneArguments* lanes);
 
+/// What a GPU reads of a register that holds tf32.
+float tf32(unsigned bits);
+
 }  // namespace flashtune::sim

@@ -14,6 +14,7 @@ namespace {
 
 constexpr const char* kTileFile = "flashtune/attention/scalar_tile.cuh";
 constexpr const char* kRowsFile = "flashtune/attention/scalar_rows.cuh";
+constexpr const char* kLoopsFile = "flashtune/attention/outer_loops.cuh";
 constexpr const char* kTile = "split=tile,br=32,bc=16,warps=2,row_lanes=16";
 constexpr const char* kQOuter = "split=warp_row,loop=q_outer,br=16,bc=24,warps=4";
 constexpr const char* kKvOuter = "split=warp_row,loop=kv_outer,br=16,bc=24,warps=4";
@@ -43,23 +44,21 @@ const ScalarBug kBugs[] = {
     {"tile: the first key that is masked is seen", kTile, {kTileFile, "j * kRowLanes >= end", "j * kRowLanes > end"}},
     {"rows: the keys of the last step are loaded over",
      kQOuter,
-     {kRowsFile, "if (t != keys.first) sync_block();", "if (t == keys.first) sync_block();"}},
-    {"rows: Q, K and V are not waited for",
-     kQOuter,
-     {kRowsFile, "    cp_async_wait<0>();\n    sync_block();  // Q", "    sync_block();  // Q"}},
+     {kLoopsFile, "if (t != keys.first) sync_block();", "if (t == keys.first) sync_block();"}},
+    {"rows: Q, K and V are not waited for", kQOuter, {kLoopsFile, "    cp_async_wait<0>();\n    if (t", "    if (t"}},
     {"rows: no barrier after Q, K and V were waited for",
      kQOuter,
-     {kRowsFile, "    sync_block();  // Q, K and V have landed; a", "    // a"}},
+     {kLoopsFile, "    sync_block();  // Q, K and V have landed; a", "    // a"}},
     {"rows: P is written while it is read",
      kQOuter,
      {kRowsFile, "sync_warp();  // all lanes are done", "(void)0;  //"}},
-    {"heads: Q is loaded over", kKvOuter, {kRowsFile, "      sync_block();  // all are done with the last Q", ""}},
+    {"heads: Q is loaded over", kKvOuter, {kLoopsFile, "if constexpr (Block::kReadsQToTheEnd) sync_block();", ""}},
     {"heads: no barrier after Q was waited for",
      kKvOuter,
-     {kRowsFile, "      sync_block();  // Q, K and V have landed\n", ""}},
+     {kLoopsFile, "      sync_block();  // Q, K and V have landed\n", ""}},
     {"heads: K and V are loaded over",
      kThreads,
-     {kRowsFile, "    sync_block();  // all are done with the last tiles; a row's", "    // a row's"}},
+     {kLoopsFile, "    sync_block();  // all are done with the last tiles; a row's", "    // a row's"}},
 };
 
 Problem bug_problem() { return small_problem(2, 1, 70, 101, 40, true, 0, Dtype::kFp32); }

@@ -67,6 +67,14 @@ TEST(PrefillTf32, IsRightForWhatOnlyTheLadderAsksFor) {
                  EdgesIn::kFirstLane);
 }
 
+TEST(PrefillTf32, CopiesRowsOfMoreChunksThanTheBlockHasThreads) {
+  const Problem p = fp32_problem(Precision::kTf32, 2, 1, 40, 70, 200, true);  // 50 of them, by one warp
+  SimDevice device(kArch);
+  AttentionCase one(device, p);
+  const Candidate candidate = candidate_from_text("prefill_tf32 br=16,bc=16,warps=1,blocks_per_sm=5");
+  EXPECT_EQ(one.fault_of(load_kernel(device, compiler(), candidate, traits_of(p))), "");
+}
+
 TEST(PrefillTf32, ANanInAnyInputIsANanInTheRowsThatSeeIt) {
   for (const Precision precision : {Precision::kTf32, Precision::kTf32x3}) {
     const Problem p = fp32_problem(precision, 1, 1, 32, 40, 64);

@@ -13,6 +13,8 @@ namespace flashtune {
 namespace fs = std::filesystem;
 namespace {
 
+constexpr unsigned kSharedBytes = 4096;  // enough for each of the kernels
+
 struct Params {
   DevicePtr in, words, out;
 };
@@ -39,6 +41,21 @@ std::vector<std::uint32_t> coded_words() {
   std::vector<std::uint32_t> coded(32);
   for (std::uint32_t i = 0; i < 32; ++i) coded[i] = 0x01000000u * i + 0x00a5c3u + i;
   return coded;
+}
+
+/// What wmma_tf32 ends with: lane l half of row l / 2 of 2 (A B1 + 3) + A B2, exact in any order.
+std::vector<std::uint32_t> wmma_words() {
+  std::vector<std::uint32_t> words;
+  for (int row = 0; row < 16; ++row)
+    for (int column = 0; column < 16; ++column) {
+      int sum = 6;
+      for (int k = 0; k < 8; ++k) {
+        const int a = (row * 8 + k) * 7 % 17 - 8;
+        sum += a * (2 * ((column * 8 + k) * 5 % 13 - 6) + (k * 16 + column) * 3 % 11 - 5);
+      }
+      words.push_back(std::bit_cast<std::uint32_t>(static_cast<float>(sum)));
+    }
+  return words;
 }
 
 /// What shared_words and global_words end with.
@@ -68,7 +85,7 @@ const std::map<std::string, PrimitiveKernel>& primitive_kernels() {
       {"pack_fp16", {1}},    {"pack_bf16", {1}},      {"shuffles", {5}},
       {"votes", {3}},        {"copies", {4}},         {"atomics", {2}},
       {"arithmetic", {2}},   {"approximations", {2}}, {"named_barriers", {1, 64}},
-      {"shared_words", {8}}, {"global_words", {8}}};
+      {"shared_words", {8}}, {"global_words", {8}},   {"wmma_tf32", {8}}};
   return kernels;
 }
 
@@ -87,11 +104,11 @@ PrimitiveWords run_primitives(Device& device, const std::function<std::string(co
   for (const auto& [name, shape] : primitive_kernels()) {
     std::vector<std::uint32_t> result(shape.words * shape.threads);
     const DeviceBuffer out(device, 4 * result.size());
-    const auto kernel = device.load(cubin_of(name), name, 1024);
+    const auto kernel = device.load(cubin_of(name), name, kSharedBytes);
     const Params params{in.get(), words.get(), out.get()};
     Launch launch;
     launch.block = shape.threads;
-    launch.smem_bytes = 1024;
+    launch.smem_bytes = kSharedBytes;
     launch.params = &params;
     device.launch(*kernel, launch);
     device.synchronize();
@@ -108,6 +125,7 @@ std::optional<PrimitiveWords> read_primitive_fixture() {
   if (!in) return std::nullopt;
   auto words = nlohmann::json::parse(in).at("kernels").get<PrimitiveWords>();
   for (const auto& [name, moved] : moved_words()) words[name] = moved;
+  words["wmma_tf32"] = wmma_words();
   return words;
 }
 

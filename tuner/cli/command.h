@@ -26,6 +26,7 @@ constexpr int kExitMisuse = 2;
 Command add_devices(CLI::App& program);
 Command add_sweep(CLI::App& program);
 Command add_run(CLI::App& program);
+Command add_ladder(CLI::App& program);
 Command add_query(CLI::App& program);
 Command add_explain(CLI::App& program);
 /// db has subcommands of its own.

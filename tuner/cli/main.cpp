@@ -58,8 +58,8 @@ int run_program(int argc, char** argv) {
       "Example:\n  flashtune sweep --heads 32 --kv-heads 8 --seq-q 4096 --head-dim 128 --causal\n\n"
       "Each command has its own --help. Exit codes: 0 done, 1 failed, 2 misuse of the command line.");
   program.require_subcommand(1);
-  std::vector<Command> commands = {add_devices(program), add_sweep(program), add_run(program), add_query(program),
-                                   add_explain(program)};
+  std::vector<Command> commands = {add_devices(program), add_sweep(program), add_run(program),
+                                   add_ladder(program),  add_query(program), add_explain(program)};
   for (Command& command : add_db(program)) commands.push_back(std::move(command));
 
   try {

@@ -9,13 +9,12 @@
 #include <cstring>
 
 #include "runtime/api/engine.h"
-#include "runtime/device/cuda_device.h"
 #include "tuner/cli/command.h"
 #include "tuner/cli/common.h"
 #include "tuner/cli/flags.h"
+#include "tuner/cli/open_device.h"
 #include "tuner/cli/problem_flags.h"
 #include "tuner/cli/run_data.h"
-#include "tuner/cli/simulated.h"
 #include "tuner/cli/target.h"
 #include "tuner/device_inputs.h"
 #include "tuner/output_check.h"
@@ -202,39 +201,6 @@ Timing measure(Device& device, const Problem& problem, float scale,
   return time_interleaved(device, {one}, options).front();
 }
 
-/// A GPU, or the simulated device, and who compiles for it.
-struct Opened {
-  std::unique_ptr<Device> device;
-  SimDevice* sim = nullptr;  // the same, where it is simulated
-  EngineOptions options;
-};
-
-Opened open(const Request& request) {
-  const FoundTarget found = find_target(request.target);
-  Opened opened;
-  opened.options.warn = [](const std::string& line) { remark(line); };
-  if (found.gpu) {
-    if (!request.only_simulated.empty())
-      throw Error(ErrorKind::kInvalidArgument,
-                  fmt::format("{} is for the simulated device, and cuda:{} would run this; add --device sim",
-                              request.only_simulated, found.ordinal));
-    opened.device = open_cuda_device(found.ordinal);
-    opened.options.compiler = compiler_options(request.flags.compiler, found.gpu->cuda_version / 1000);
-    return opened;
-  }
-  if (!found.why_no_gpu.empty()) remark(fmt::format("No GPU here: {}", found.why_no_gpu));
-  remark(fmt::format("Simulating sm_{} on the CPU: the kernel is the real one, no time here is a GPU's.",
-                     found.model->key.arch));
-  auto sim = open_simulated(*found.model, request.sim);
-  const SimCompiler compiler = simulated_compiler(request.flags.compiler);
-  compiler.version();  // throws where there is none, before anything is generated
-  opened.sim = sim.get();
-  opened.device = std::move(sim);
-  opened.options.warn = nullptr;  // nobody tunes this device
-  opened.options.compile = [compiler](const KernelSpec& spec) { return compiler.compile(spec); };
-  return opened;
-}
-
 /// What is said of how long it took.
 void add_time(Record& record, const Timing& timing, const Problem& problem, bool json) {
   record.insert(record.end(),
@@ -254,7 +220,7 @@ void add_counters(Record& record, const Counters& counters) {
 int run(const Request& request) {
   std::optional<QkvInput> given;  // a bad file is heard of before a device is opened
   if (!request.problem) given = load_input(request.flags.input, request.flags.problem);
-  Opened opened = open(request);
+  OpenedDevice opened = open_device(request.target, request.flags.compiler, request.sim, request.only_simulated);
   opened.options.database = optional_database(request.flags.common.db);
   const QkvInput data = given ? std::move(*given) : generate_input(*request.problem);
   const Problem& problem = data.problem;

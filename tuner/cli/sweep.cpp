@@ -14,7 +14,7 @@
 #include "tuner/cli/progress.h"
 #include "tuner/cli/simulated.h"
 #include "tuner/cli/supervise.h"
-#include "tuner/cli/target.h"
+#include "tuner/cli/sweep_request.h"
 #include "tuner/missed_file.h"
 #include "tuner/report.h"
 #include "tuner/suites.h"
@@ -34,26 +34,13 @@ struct Flags {
   bool again = false, no_supervisor = false;
 };
 
-/// A judged command line.
-struct Request {
-  std::vector<Problem> problems;  // of flags or a named suite
-  std::string suite;              // its name; a file is read when the work begins
-  std::string missed;             // a file of them, read then, too
-  Target target;
-  Format format = Format::kTable;
-  SweepOptions options;
-  std::optional<Clock::time_point> deadline;
-  std::string db;
-  CompilerFlags compiler;
-};
-
 /// Thrown out of the sweep between two steps when a signal asked for an end.
 struct Stopped {};
 
 bool is_file(const std::string& suite) { return suite.ends_with(".json") || suite.find('/') != std::string::npos; }
 
-Request judge(const Flags& flags) {
-  Request request;
+SweepRequest judge(const Flags& flags) {
+  SweepRequest request;
   const std::vector<std::string> shape = given(flags.problem);
   if (!shape.empty() && !flags.suite.empty())
     refuse("--suite", flags.suite, fmt::format("give a suite or problem flags ({}), not both", shape.front()));
@@ -79,14 +66,18 @@ Request judge(const Flags& flags) {
   request.options.again = flags.again;
   request.db = flags.common.db;
   request.compiler = flags.compiler;
+  request.no_supervisor = flags.no_supervisor;
   return request;
 }
 
 /// Prints events as they come, and keeps what the end of the sweep reports.
 class Printer {
  public:
-  Printer(Format format, SharedProgress& progress)
-      : json_(format == Format::kJson), progress_(progress), display_(isatty(STDERR_FILENO) == 1 && !json_) {}
+  Printer(const SweepRequest& request, SharedProgress& progress)
+      : json_(request.format == Format::kJson),
+        tables_(!json_ && !request.quiet),
+        progress_(progress),
+        display_(isatty(STDERR_FILENO) == 1 && !json_) {}
 
   void operator()(SweepEvent event) {
     if (auto* started = std::get_if<ProblemStarted>(&event)) {  // a restarted process was given the rest alone
@@ -115,8 +106,8 @@ class Printer {
     if (!trial.known) ++progress_.trials_done;
   }
   void take(const ProblemDone& problem) {
-    if (!json_) {
-      display_.finish(problem);
+    if (!json_) display_.finish(problem);
+    if (tables_) {
       print(ranked_table(problem) + "\n");
       std::fflush(stdout);
     }
@@ -124,7 +115,7 @@ class Printer {
     ++progress_.problems_done;
   }
 
-  bool json_;
+  bool json_, tables_;
   SharedProgress& progress_;
   ProgressDisplay display_;
   int before_ = progress_.problems_done;
@@ -132,7 +123,7 @@ class Printer {
 };
 
 /// Of what earlier processes of this sweep left undone.
-SweepOptions remaining(const Request& request, const SharedProgress& progress) {
+SweepOptions remaining(const SweepRequest& request, const SharedProgress& progress) {
   SweepOptions options = request.options;
   options.problems = request.problems;
   options.problems.erase(
@@ -168,7 +159,7 @@ void prove_with(SimProver& prover, SweepCompiler& compiler, SweepOptions& option
   };
 }
 
-void sweep(const Request& request, const FoundTarget& found, SharedProgress& progress, Printer& printer) {
+void sweep(const SweepRequest& request, const FoundTarget& found, SharedProgress& progress, Printer& printer) {
   const int driver_major = found.gpu ? found.gpu->cuda_version / 1000 : 0;
   KernelCompiler::Options settings = compiler_options(request.compiler, driver_major);
   settings.this_compiler_only = true;  // a trial names the compiler whose code it timed
@@ -188,17 +179,18 @@ void sweep(const Request& request, const FoundTarget& found, SharedProgress& pro
   if (const std::string problem = compiler.store_problem(); !problem.empty()) remark("warning: " + problem);
 }
 
-void say_what_next(const Request& request, const Printer& printer) {
-  if (request.format != Format::kTable || printer.done().empty()) return;
+void say_what_next(const SweepRequest& request, const Printer& printer) {
+  if (request.format != Format::kTable || request.quiet || printer.done().empty()) return;
   if (request.suite == "course") print(speedup_table(course_speedups(printer.done())) + "\n");
   remark(fmt::format("Remembered in {}. See it again: flashtune query", database_path(request.db).string()));
 }
 
-int work(const Request& request, SharedProgress& progress) {
+int work(const SweepRequest& request, SharedProgress& progress) {
   watch_for_stop();
-  Printer printer(request.format, progress);
+  Printer printer(request, progress);
   try {
     const FoundTarget found = find_target(request.target);
+    if (found.model && request.gpu_only) return kExitDone;
     if (!found.note.empty() && progress.starts <= 1) remark(found.note);
     sweep(request, found, progress, printer);
     say_what_next(request, printer);
@@ -218,35 +210,32 @@ int work(const Request& request, SharedProgress& progress) {
   }
 }
 
-Work plan(const Flags& flags) {
-  Request request = judge(flags);
-  const bool alone = flags.no_supervisor || request.target.kind == Target::Kind::kModel;
-  return [request, alone]() mutable {
-    if (!request.missed.empty()) {
-      request.problems = read_missed_file(request.missed);
-      if (request.problems.empty()) {
-        remark(fmt::format("{} holds no problem: all that was asked for is measured.", request.missed));
-        return kExitDone;
-      }
-    }
-    if (request.problems.empty()) request.problems = load_suite(request.suite).problems;
-    if (request.options.budget)
-      request.deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(*request.options.budget);
-    SharedProgress progress;
-    if (alone) return work(request, progress) == kExitDone ? kExitDone : kExitFailed;
-    Supervision supervision;
-    supervision.work = [&request](SharedProgress& shared) { return work(request, shared); };
-    supervision.remark = [](const std::string& line) { remark("flashtune sweep: " + line); };
-    supervision.restart_code = kExitRestart;
-    return supervise(supervision);
-  };
-}
-
 std::string suite_help() {
   return fmt::format("a named set of problems or a JSON file (default: quick): {}", fmt::join(suite_names(), ", "));
 }
 
 }  // namespace
+
+int perform_sweep(SweepRequest request) {
+  if (!request.missed.empty()) {
+    request.problems = read_missed_file(request.missed);
+    if (request.problems.empty()) {
+      remark(fmt::format("{} holds no problem: all that was asked for is measured.", request.missed));
+      return kExitDone;
+    }
+  }
+  if (request.problems.empty()) request.problems = load_suite(request.suite).problems;
+  if (request.options.budget)
+    request.deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(*request.options.budget);
+  SharedProgress progress;
+  const bool alone = request.no_supervisor || request.target.kind == Target::Kind::kModel;
+  if (alone) return work(request, progress) == kExitDone ? kExitDone : kExitFailed;
+  Supervision supervision;
+  supervision.work = [&request](SharedProgress& shared) { return work(request, shared); };
+  supervision.remark = [](const std::string& line) { remark("flashtune sweep: " + line); };
+  supervision.restart_code = kExitRestart;
+  return supervise(supervision);
+}
 
 Command add_sweep(CLI::App& program) {
   CLI::App* app =
@@ -279,7 +268,10 @@ Command add_sweep(CLI::App& program) {
       "A sweep that was stopped, by whatever means, goes on where it was when it is started again.\n\n"
       "Example:\n"
       "  flashtune sweep --heads 32 --kv-heads 8 --seq-q 1024,4096 --head-dim 128 --causal=false,true --budget 10m");
-  return {app, [flags] { return plan(*flags); }};
+  return {app, [flags] {
+            SweepRequest request = judge(*flags);
+            return Work([request] { return perform_sweep(request); });
+          }};
 }
 
 }  // namespace flashtune

@@ -2,48 +2,11 @@
 // from one tile of keys to the next lies in shared memory or, where keys are the outer loop, in global memory.
 #pragma once
 
-#include "flashtune/attention/block_order.cuh"
-#include "flashtune/attention/fp32_head.cuh"
+#include "flashtune/attention/kept_rows.cuh"
 #include "flashtune/attention/mask.cuh"
-#include "flashtune/attention/row_softmax.cuh"
 #include "flashtune/tiles/fp32_tile.cuh"
 
 namespace flashtune {
-
-/// m, l and O, not normalised, of the rows of one query tile in shared memory. Only the row's own thread or warp
-/// touches them, of a warp each lane its own dims.
-template <class Tile>
-struct SharedRows {
-  Tile o_tile;
-  u32 states;
-
-  FT_DEVICE RowSoftmax state(int row) const {
-    const Vec8 v = load_shared_8(states + static_cast<u32>(row * 8));
-    return {float_of(v.x), float_of(v.y)};
-  }
-  FT_DEVICE void keep(int row, const RowSoftmax& s) const {
-    store_shared_8(states + static_cast<u32>(row * 8), {bits_of(s.top), bits_of(s.sum)});
-  }
-  FT_DEVICE float o(int row, int dim) const { return float_of(load_shared(o_tile.element(row, dim))); }
-  FT_DEVICE void keep_o(int row, int dim, float x) const { store_shared(o_tile.element(row, dim), bits_of(x)); }
-};
-
-/// The same in global memory: O where it will be written, m and l in the workspace. Both begin at the tile's first row.
-struct GlobalRows {
-  float* first_o;
-  i64 row_stride;
-  float* states;
-
-  FT_DEVICE RowSoftmax state(int row) const {
-    return {load_global(states + row * 2), load_global(states + row * 2 + 1)};
-  }
-  FT_DEVICE void keep(int row, const RowSoftmax& s) const {
-    store_global(states + row * 2, s.top);
-    store_global(states + row * 2 + 1, s.sum);
-  }
-  FT_DEVICE float o(int row, int dim) const { return load_global(first_o + row * row_stride + dim); }
-  FT_DEVICE void keep_o(int row, int dim, float x) const { store_global(first_o + row * row_stride + dim, x); }
-};
 
 /// What the owner of a row, kLanes threads, does with a tile of keys.
 template <PrefillScalarConfig kConfig, KernelTraits kTraits>
@@ -52,6 +15,8 @@ struct ScalarRows {
   static constexpr int kLanes = kWarp ? 32 : 1;
   static constexpr int kOwners = kConfig.warps * 32 / kLanes;
   static constexpr int kBr = kConfig.br, kBc = kConfig.bc, kThreads = 32 * kConfig.warps;
+  static constexpr BlockOrder kOrder = kConfig.order;
+  static constexpr bool kReadsQToTheEnd = true;
   static constexpr int kDims = kTraits.head_dim_v;
   // Dims of O that a lane has in registers at a time.
   static constexpr int kHeld = kWarp ? (kDims + 31) / 32 : 8;
@@ -81,6 +46,16 @@ struct ScalarRows {
   template <class Tile>
   FT_DEVICE void load(const Tile& to, const float* head, i64 row_stride, int first, int end) const {
     copy_fp32<kConfig.copy, kThreads>(to, head + first * row_stride, row_stride, end - first, thread);
+  }
+
+  /// Nothing is to be done with what this thread has copied.
+  template <class Tile>
+  FT_DEVICE void finish_copy(const Tile&) const {}
+
+  FT_DEVICE SharedRows<QTile> shared_rows() const {
+    const u32 smem = dynamic_smem();
+    return {{shared_region(smem + kSmem.row_state, kSmem.row_state_bytes)},
+            {shared_region(smem + kSmem.o, kSmem.o_bytes)}};
   }
 
   /// Calls f(row) for those of the tile's rows that are this owner's.
@@ -115,6 +90,7 @@ struct ScalarRows {
   /// Normalises O and writes it, and the log-sum-exp. `out` and `lse` begin at the tile's first row.
   template <class Rows>
   FT_DEVICE void finish(const Rows& rows, int rows_left, float* out, float* lse) const {
+    if constexpr (kWarp) sync_warp();  // the lanes know each row's last state
     each_row(rows_left, [&](int row) {
       const RowSoftmax softmax = rows.state(row);
       for (int dim = lane; dim < kDims; dim += kLanes)
@@ -198,82 +174,5 @@ struct ScalarRows {
     }
   }
 };
-
-/// A block for each query tile: the keys pass by once.
-template <PrefillScalarConfig kConfig, KernelTraits kTraits>
-FT_DEVICE void attend_queries_outer(const PrefillScalarParams& p) {
-  using Owner = ScalarRows<kConfig, kTraits>;
-  const QueryTile at = query_tile<kConfig.order, kConfig.br>(p);
-  const Fp32Head head(p, at.batch, at.head);
-  const Owner owner(p);
-  const u32 smem = dynamic_smem();
-  const SharedRows<typename Owner::QTile> rows{
-      {shared_region(smem + Owner::kSmem.o, Owner::kSmem.o_bytes)},
-      shared_region(smem + Owner::kSmem.row_state, Owner::kSmem.row_state_bytes)};
-  const int rows_left = p.seq_q - at.first_row;
-  const TileRange keys = tiles_of<kConfig.bc>(owner.mask, at.first_row, at.first_row + min(kConfig.br, rows_left) - 1);
-
-  owner.load(owner.q_tile, head.q, p.q_strides.row, at.first_row, p.seq_q);
-  owner.begin(rows, rows_left);
-  for (int t = keys.first; t < keys.first + keys.count; ++t) {
-    if (t != keys.first) sync_block();  // all are done with the last tiles
-    owner.load(owner.k_tile, head.k, p.k_strides.row, t * kConfig.bc, p.seq_kv);
-    owner.load(owner.v_tile, head.v, p.v_strides.row, t * kConfig.bc, p.seq_kv);
-    cp_async_commit();
-    cp_async_wait<0>();
-    sync_block();  // Q, K and V have landed; a row's first state is written
-    owner.attend(rows, at.first_row, t * kConfig.bc);
-  }
-  if (keys.count == 0) {
-    cp_async_commit();
-    cp_async_wait<0>();  // nothing may land after the block has gone
-    sync_block();        // a row's first state is written
-  }
-  if constexpr (Owner::kWarp) sync_warp();  // its last one, too
-  owner.finish(rows, rows_left, head.o + at.first_row * p.o_strides.row,
-               head.lse == nullptr ? nullptr : head.lse + at.first_row);
-}
-
-/// A block for each head: every tile of keys meets all queries before the next one comes.
-template <PrefillScalarConfig kConfig, KernelTraits kTraits>
-FT_DEVICE void attend_keys_outer(const PrefillScalarParams& p) {
-  using Owner = ScalarRows<kConfig, kTraits>;
-  constexpr int kBr = kConfig.br, kBc = kConfig.bc;
-  const int batch_head = block_index();
-  const Fp32Head head(p, batch_head / p.heads, batch_head % p.heads);
-  float* states = p.row_state + static_cast<i64>(batch_head) * p.seq_q * 2;
-  const Owner owner(p);
-  const auto rows_from = [&](int first_row) {
-    return GlobalRows{head.o + first_row * p.o_strides.row, p.o_strides.row, states + static_cast<i64>(first_row) * 2};
-  };
-  const auto each_query_tile = [&](auto f) {
-    const int tiles = (p.seq_q - 1) / kBr + 1;
-    for (int i = 0; i < tiles; ++i) f(i * kBr);
-  };
-
-  each_query_tile([&](int first_row) { owner.begin(rows_from(first_row), p.seq_q - first_row); });
-  for (int t = 0; t < (p.seq_kv + kBc - 1) / kBc; ++t) {
-    sync_block();  // all are done with the last tiles; a row's first state is written
-    owner.load(owner.k_tile, head.k, p.k_strides.row, t * kBc, p.seq_kv);
-    owner.load(owner.v_tile, head.v, p.v_strides.row, t * kBc, p.seq_kv);
-    each_query_tile([&](int first_row) {
-      const TileRange keys = tiles_of<kBc>(owner.mask, first_row, min(first_row + kBr, p.seq_q) - 1);
-      if (t < keys.first || t >= keys.first + keys.count) return;
-      sync_block();  // all are done with the last Q
-      owner.load(owner.q_tile, head.q, p.q_strides.row, first_row, p.seq_q);
-      cp_async_commit();
-      cp_async_wait<0>();
-      sync_block();  // Q, K and V have landed
-      owner.attend(rows_from(first_row), first_row, t * kBc);
-    });
-    cp_async_commit();
-    cp_async_wait<0>();  // of K and V that no query wanted: nothing is in flight when they are loaded over
-  }
-  sync_block();  // the lanes of a warp know each row's last state
-  each_query_tile([&](int first_row) {
-    owner.finish(rows_from(first_row), p.seq_q - first_row, head.o + first_row * p.o_strides.row,
-                 head.lse == nullptr ? nullptr : head.lse + first_row);
-  });
-}
 
 }  // namespace flashtune

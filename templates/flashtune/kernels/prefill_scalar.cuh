@@ -1,6 +1,7 @@
 // Family prefill_scalar: exact fp32 on CUDA cores, by register tiles, or by single rows as kernels began with.
 #pragma once
 
+#include "flashtune/attention/outer_loops.cuh"
 #include "flashtune/attention/scalar_rows.cuh"
 #include "flashtune/attention/scalar_tile.cuh"
 
@@ -12,9 +13,9 @@ FT_DEVICE void prefill_scalar(const PrefillScalarParams& p) {
   if constexpr (kConfig.split == RowSplit::kTile)
     attend_by_scalar_tiles<kConfig, kTraits>(p);
   else if constexpr (kConfig.loop == OuterLoop::kQOuter)
-    attend_queries_outer<kConfig, kTraits>(p);
+    attend_queries_outer<ScalarRows<kConfig, kTraits>>(p);
   else
-    attend_keys_outer<kConfig, kTraits>(p);
+    attend_keys_outer<ScalarRows<kConfig, kTraits>>(p);
 }
 
 }  // namespace flashtune

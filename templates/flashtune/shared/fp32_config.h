@@ -29,7 +29,7 @@ struct PrefillTf32Config {
 };
 
 template <class Config, class F>
-requires requires(Config& c) { c.kv_layout; }
+requires requires(Config& c) { c.k_stages, c.kv_layout; }
 constexpr void visit_fields(Config& c, F&& f) {
   f("br", c.br);
   f("bc", c.bc);
@@ -95,6 +95,46 @@ constexpr void visit_fields(Config& c, F&& f) {
   f("order", c.order);
   f("copy", c.copy);
   f("layout", c.layout);
+}
+
+// --- prefill_fragment ------------------------------------------------------------------------------------------------
+
+/// Which instructions multiply: wmma's 16 x 16 fragments, whose registers nobody but the hardware knows, so that O
+/// passes through shared memory; or mma.sync's of 16 x 8.
+enum class Fragment : int { kWmma = 0, kMma = 1 };
+constexpr const char* name_of(Fragment fragment) {
+  return fragment == Fragment::kWmma ? "wmma" : fragment == Fragment::kMma ? "mma" : nullptr;
+}
+
+/// Family prefill_fragment: tf32, the fragments of S and of O dealt one by one to the warps of a block, and between the
+/// two products a softmax of the whole block on S in shared memory.
+struct PrefillFragmentConfig {
+  Fragment fragment = Fragment::kMma;
+  OuterLoop loop = OuterLoop::kQOuter;
+  int br = 32;            // query rows per tile: a multiple of 16, to 256
+  int bc = 32;            // keys per step: a multiple of 16, to 256
+  int warps = 8;          // 1 to 32
+  int blocks_per_sm = 1;  // the register budget: __launch_bounds__(32 * warps, blocks_per_sm)
+  BlockOrder order = BlockOrder::kGrid;
+  Fp32Copy copy = Fp32Copy::kAsync16;
+  Fp32Layout q_layout = Fp32Layout::kPad;   // of Q, and of S and P; kXor and kRotate: not with fragment=wmma
+  Fp32Layout kv_layout = Fp32Layout::kPad;  // likewise
+  constexpr bool operator==(const PrefillFragmentConfig&) const = default;
+};
+
+template <class Config, class F>
+requires requires(Config& c) { c.fragment; }
+constexpr void visit_fields(Config& c, F&& f) {
+  f("fragment", c.fragment);
+  f("loop", c.loop);
+  f("br", c.br);
+  f("bc", c.bc);
+  f("warps", c.warps);
+  f("blocks_per_sm", c.blocks_per_sm);
+  f("order", c.order);
+  f("copy", c.copy);
+  f("q_layout", c.q_layout);
+  f("kv_layout", c.kv_layout);
 }
 
 }  // namespace flashtune

@@ -146,8 +146,8 @@ constexpr Rejection rejection_of(const PrefillScalarConfig& c, const KernelTrait
       return Rejection::kScalarTile;
     if (share.keys > 16 || c.bc % c.row_lanes != 0 || c.bc % 8 != 0) return Rejection::kScalarTile;
   }
-  if (c.loop == OuterLoop::kKvOuter && (c.split == RowSplit::kTile || c.order != BlockOrder::kGrid))
-    return Rejection::kKvOuter;
+  if (c.loop == OuterLoop::kKvOuter && c.split == RowSplit::kTile) return Rejection::kKvOuter;
+  if (c.loop == OuterLoop::kKvOuter && c.order != BlockOrder::kGrid) return Rejection::kKvOuterOrder;
   if (c.layout != Fp32Layout::kPad && c.layout != Fp32Layout::kLinear) return Rejection::kScalarLayout;
   if (c.order != BlockOrder::kGrid && !tiles_differ(t)) return Rejection::kOrderNeedsCausal;
   if (is_wide(c.copy) && (t.head_dim % 4 != 0 || t.head_dim_v % 4 != 0)) return Rejection::kCopyWidth;
@@ -160,8 +160,105 @@ constexpr Rejection rejection_of(const PrefillScalarConfig& c, const Problem& p)
 }
 
 /// Bytes of workspace: maximum and sum of each row, where keys are the outer loop.
-constexpr long long workspace_of(const PrefillScalarConfig& c, const Problem& p) {
+template <class Config>
+requires requires(Config c) { c.loop; }
+constexpr long long workspace_of(const Config& c, const Problem& p) {
   return c.loop == OuterLoop::kKvOuter ? 8ll * p.batch * p.heads * p.seq_q : 0;
+}
+
+// --- prefill_fragment ------------------------------------------------------------------------------------------------
+
+/// How many fragments, and of how many columns, S and O are made of; V's columns are padded to whole ones.
+struct FragmentShare {
+  int columns = 0;       // of a fragment; it has 16 rows
+  int value_dims = 0;    // columns of V's tile and of O
+  int scores = 0;        // of S
+  int outputs = 0;       // of O
+  int scores_each = 0;   // of the warp that has most
+  int outputs_each = 0;  // likewise
+};
+constexpr FragmentShare share_of(const PrefillFragmentConfig& c, const KernelTraits& t) {
+  FragmentShare s;
+  s.columns = c.fragment == Fragment::kWmma ? 16 : 8;
+  s.value_dims = round_up(t.head_dim_v, s.columns);
+  s.scores = c.br / 16 * (c.bc / s.columns);
+  s.outputs = c.br / 16 * (s.value_dims / s.columns);
+  s.scores_each = (s.scores + c.warps - 1) / c.warps;
+  s.outputs_each = (s.outputs + c.warps - 1) / c.warps;
+  return s;
+}
+
+/// Byte offsets into a block's dynamic shared memory; the kernel and resources_of share them.
+struct PrefillFragmentSmem {
+  int q = 0, k = 0, v = 0;
+  int p = 0;          // S, then P
+  int patch = 0;      // with fragment=wmma, a fragment of O for each warp that has one
+  int row_state = 0;  // maximum and sum of each row, where queries are the outer loop
+  int factor = 0;     // what each row of O is to be multiplied by
+  int q_bytes = 0, k_bytes = 0, v_bytes = 0, p_bytes = 0, patch_bytes = 0, row_state_bytes = 0, factor_bytes = 0;
+  int total = 0;
+};
+
+/// Of a fragment in shared memory: 24 elements a row, so that four neighbouring rows of 16 lie in different banks.
+constexpr int kPatchPitch = 24;
+constexpr int kPatchBytes = 16 * kPatchPitch * 4;
+
+constexpr PrefillFragmentSmem smem_of(const PrefillFragmentConfig& c, const KernelTraits& t) {
+  const FragmentShare share = share_of(c, t);
+  PrefillFragmentSmem s;
+  s.q_bytes = c.br * fp32_row_bytes(t.head_dim, c.q_layout);
+  s.k_bytes = c.bc * fp32_row_bytes(t.head_dim, c.kv_layout);
+  s.v_bytes = c.bc * fp32_row_bytes(share.value_dims, c.kv_layout);
+  s.p_bytes = c.br * fp32_row_bytes(c.bc, c.q_layout);
+  s.patch_bytes = c.fragment == Fragment::kWmma ? kPatchBytes * (share.outputs < c.warps ? share.outputs : c.warps) : 0;
+  s.row_state_bytes = c.loop == OuterLoop::kQOuter ? c.br * 8 : 0;
+  s.factor_bytes = c.br * 4;
+  s.k = s.q_bytes;
+  s.v = s.k + s.k_bytes;
+  s.p = s.v + s.v_bytes;
+  s.patch = s.p + s.p_bytes;
+  s.row_state = s.patch + s.patch_bytes;
+  s.factor = s.row_state + s.row_state_bytes;
+  s.total = s.factor + s.factor_bytes;
+  return s;
+}
+
+constexpr Resources resources_of(const PrefillFragmentConfig& c, const KernelTraits& t, const ArchLimits& limits) {
+  Resources r;
+  r.threads = 32 * c.warps;
+  r.smem_bytes = smem_of(c, t).total;
+  r.register_cap = register_cap(r.threads, c.blocks_per_sm, limits);
+  const FragmentShare share = share_of(c, t);
+  const bool wmma = c.fragment == Fragment::kWmma;
+  const int words = share.columns / 2;                       // of a lane and fragment
+  const int product = wmma ? 8 : share.scores_each * words;  // wmma's are made one after the other
+  constexpr int kOperands = 12;                              // of A for two steps, of B
+  constexpr int kAddresses = 34;                             // pointers, addresses, counters
+  r.registers = share.outputs_each * words + product + kOperands + kAddresses;
+  return r;
+}
+
+/// The validity predicate of prefill_fragment, as far as it does not depend on strides; its points are the ladder's, as
+/// of prefill_scalar.
+constexpr Rejection rejection_of(const PrefillFragmentConfig& c, const KernelTraits& t, const ArchLimits& limits) {
+  if (t.op != Op::kPrefill) return Rejection::kOtherOp;
+  if (t.dtype != Dtype::kFp32) return Rejection::kOtherDtype;
+  if (t.precision != Precision::kTf32) return Rejection::kOtherPrecision;
+  if (c.warps < 1 || c.warps > 32) return Rejection::kScalarWarps;
+  if (c.br < 16 || c.br > 256 || c.br % 16 != 0 || c.bc < 16 || c.bc > 256 || c.bc % 16 != 0)
+    return Rejection::kFragmentTile;
+  const auto at_one_distance = [](Fp32Layout l) { return l == Fp32Layout::kPad || l == Fp32Layout::kLinear; };
+  if (c.fragment == Fragment::kWmma && !(at_one_distance(c.q_layout) && at_one_distance(c.kv_layout)))
+    return Rejection::kWmmaLayout;
+  if (c.loop == OuterLoop::kKvOuter && c.order != BlockOrder::kGrid) return Rejection::kKvOuterOrder;
+  if (c.order != BlockOrder::kGrid && !tiles_differ(t)) return Rejection::kOrderNeedsCausal;
+  if (is_wide(c.copy) && (t.head_dim % 4 != 0 || t.head_dim_v % 4 != 0)) return Rejection::kCopyWidth;
+  if (c.blocks_per_sm < 1 || c.blocks_per_sm > limits.max_blocks_per_sm) return Rejection::kThreadsPerSm;
+  const Rejection room = rejection_of(resources_of(c, t, limits), c.blocks_per_sm, limits);
+  return room == Rejection::kSameBudget ? Rejection::kNone : room;
+}
+constexpr Rejection rejection_of(const PrefillFragmentConfig& c, const Problem& p) {
+  return rejection_of_copy(c.copy, p);
 }
 
 }  // namespace flashtune

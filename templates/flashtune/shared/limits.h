@@ -85,6 +85,9 @@ enum class Rejection : int {
   kKvOuter,
   kScalarLayout,
   kThreadTile,
+  kKvOuterOrder,
+  kFragmentTile,
+  kWmmaLayout,
   kScalarDecodeTile,
   kDecodeCopy,
   kPackedRows,
@@ -146,7 +149,11 @@ constexpr const char* text_of(Rejection r) {
              "most "
              "16 times so many";
     case Rejection::kRowLanes: return "row_lanes must be 4, 8, 16 or 32, and other than 16 with split=tile only";
-    case Rejection::kKvOuter: return "loop=kv_outer is for split=thread_row and warp_row, in order=grid";
+    case Rejection::kKvOuter: return "loop=kv_outer is for split=thread_row and warp_row";
+    case Rejection::kKvOuterOrder: return "loop=kv_outer has a block for each head, and so order=grid alone";
+    case Rejection::kFragmentTile: return "br and bc must be multiples of 16 from 16 to 256";
+    case Rejection::kWmmaLayout:
+      return "fragment=wmma needs q_layout and kv_layout linear or pad: its loads take rows at one distance";
     case Rejection::kThreadTile: return "a thread's tile is too small: it would load more than it multiplies";
     case Rejection::kScalarDecodeTile: return "br must be 1, 2, 4, 8 or 16, bc 8, 16, 32 or 64";
     case Rejection::kDecodeCopy: return "copy must be async16 or, of fp32, async4";

@@ -45,8 +45,8 @@ struct PrefillParams {
   float scale_log2;   // the softmax scale times log2(e): the exponentials are exp2
 };
 
-/// Arguments of prefill_scalar. Its scale is scale_log2, cut, and what was cut off: rounded to one fp32, all weights of
-/// a row would be off to the same side.
+/// Arguments of prefill_scalar and prefill_fragment. The scale is scale_log2, cut, and what was cut off: rounded to one
+/// fp32, all weights of a row would be off to the same side.
 struct PrefillScalarParams : PrefillParams {
   float scale_rest;  // of the scale's magnitude, and above 0, so that -inf times it is no NaN
   float* row_state;  // [batch, heads, seq_q, 2]: largest score and sum, where tiles of keys are the outer loop

@@ -11,13 +11,17 @@ namespace flashtune {
 /// the row is a multiple of that), each thread the same chunk columns of every kRowStep-th row.
 template <class Tile, int kThreads>
 struct CopyShape {
-  static constexpr int kLanes = Tile::kChunks % 8 == 0 ? 8 : Tile::kChunks % 4 == 0 ? 4 : Tile::kChunks;
+  // An odd number of pairs of chunks goes to as many threads, or to two where there are fewer.
+  static constexpr int kLanes = Tile::kChunks % 8 == 0      ? 8
+                                : Tile::kChunks % 4 == 0    ? 4
+                                : Tile::kChunks <= kThreads ? Tile::kChunks
+                                                            : 2;
   static constexpr int kGroups = Tile::kChunks / kLanes;
   static constexpr int kRowStep = kThreads / kLanes;
   static constexpr int kSteps = (Tile::kRows + kRowStep - 1) / kRowStep;
   static constexpr bool kEven = Tile::kRows % kRowStep == 0 && kThreads % kLanes == 0;
   static constexpr int kRealChunks = Tile::kHeadDim / Tile::kChunkElements;  // the rest of a padded row is zero
-  static_assert(kRowStep >= 1, "a row has more chunks than the block has threads");
+  static_assert(Tile::kChunks % kLanes == 0, "the lanes of a row share its chunks evenly");
 };
 
 /// Rows [0, rows_left) of `from` into `to`; rows past them and the padding of the head dim become zero. Every thread of

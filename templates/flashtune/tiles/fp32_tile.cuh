@@ -9,16 +9,16 @@
 
 namespace flashtune {
 
-/// [kRows, padded_fp32_dim(kDim)] elements. Eight rows of an ldmatrix, and the four even or odd rows of two
-/// neighbouring chunks that a load of V takes, meet in no bank: with kPad because a row is an odd number of chunks,
-/// with kXor because its number is in the place of its chunks.
-template <int kRowCount, int kDim, Fp32Layout kLayoutOf>
+/// [kRows, kColumns] elements, of which kDim are copied and the rest are zero. Eight rows of an ldmatrix, and the four
+/// even or odd rows of two neighbouring chunks that a load of V takes, meet in no bank: with kPad because a row is an
+/// odd number of chunks, with kXor because its number is in the place of its chunks.
+template <int kRowCount, int kDim, Fp32Layout kLayoutOf, int kColumns = padded_fp32_dim(kDim)>
 struct Fp32Tile {
   static constexpr int kRows = kRowCount;
   static constexpr int kHeadDim = kDim;
   static constexpr int kChunkElements = 4;
-  static constexpr int kChunks = padded_fp32_dim(kDim) / kChunkElements;
-  static constexpr int kRowBytes = fp32_row_bytes(kDim, kLayoutOf);
+  static constexpr int kChunks = kColumns / kChunkElements;
+  static constexpr int kRowBytes = fp32_row_bytes(kColumns, kLayoutOf);
   static constexpr int kBytes = kRows * kRowBytes;
   static constexpr Fp32Layout kLayout = kLayoutOf;
   static constexpr bool kSwizzled = kLayout == Fp32Layout::kXor;
@@ -78,18 +78,33 @@ FT_DEVICE auto lanes_by_columns(const Fp32Tile<kRows, kDim, kLayout>& tile, int 
   return lane_at(tile, first_row + (lane & 7) + ((lane >> 4) << 3), ((lane >> 3) & 1) * 4);
 }
 
-/// Element by element, neighbours by neighbouring threads: rows that begin anywhere.
+/// Element by element, neighbours by neighbouring threads: rows that begin anywhere. Without cp.async a thread has
+/// several loads on their way before it stores the first: one at a time, each would cost a trip to memory.
 template <int kThreads, bool kAsync, class Tile>
 FT_DEVICE void copy_elements(const Tile& to, const float* from, i64 row_stride, int rows_left, int thread) {
   constexpr int kColumns = Tile::kChunks * 4, kElements = Tile::kRows * kColumns;
-  for (int i = thread; i < kElements; i += kThreads) {
-    const int row = i / kColumns, column = i % kColumns;
-    const bool in_range = row < rows_left && column < Tile::kHeadDim;
-    const float* source = in_range ? from + row * row_stride + column : from;
-    if constexpr (kAsync)
-      cp_async_4_or_zero(to.element(row, column), source, in_range);
-    else
-      store_shared(to.element(row, column), in_range ? bits_of(load_global(source)) : 0);
+  if constexpr (kAsync) {
+    for (int i = thread; i < kElements; i += kThreads) {
+      const int row = i / kColumns, column = i % kColumns;
+      const bool in_range = row < rows_left && column < Tile::kHeadDim;
+      cp_async_4_or_zero(to.element(row, column), in_range ? from + row * row_stride + column : from, in_range);
+    }
+  } else {
+    constexpr int kTogether = 8;
+#pragma unroll 1
+    for (int first = thread; first < kElements; first += kTogether * kThreads) {
+      u32 words[kTogether];
+#pragma unroll
+      for (int j = 0; j < kTogether; ++j) {
+        const int i = first + j * kThreads, row = i / kColumns, column = i % kColumns;
+        const bool in_range = row < min(rows_left, Tile::kRows) && column < Tile::kHeadDim;
+        words[j] = in_range ? bits_of(load_global(from + row * row_stride + column)) : 0;
+      }
+#pragma unroll
+      for (int j = 0; j < kTogether; ++j)
+        if (const int i = first + j * kThreads; i < kElements)
+          store_shared(to.element(i / kColumns, i % kColumns), words[j]);
+    }
   }
 }
 
@@ -108,15 +123,23 @@ FT_DEVICE void store_four(float* row, int dim, const float (&values)[4], bool al
     if (dim + j < kDims) store_global(row + dim + j, values[j]);
 }
 
-/// 16 bytes at a time through registers.
+/// 16 bytes at a time through registers, several loads on their way.
 template <int kThreads, class Tile>
 FT_DEVICE void copy_chunks(const Tile& to, const float* from, i64 row_stride, int rows_left, int thread) {
-  constexpr int kPieces = Tile::kRows * Tile::kChunks, kRealChunks = Tile::kHeadDim / 4;
-  for (int i = thread; i < kPieces; i += kThreads) {
-    const int row = i / Tile::kChunks, chunk = i % Tile::kChunks;
-    const bool in_range = row < rows_left && chunk < kRealChunks;
-    store_shared_16(to.at(row, chunk),
-                    in_range ? load_global_constant_16(from + row * row_stride + chunk * 4) : Vec16{0, 0, 0, 0});
+  constexpr int kPieces = Tile::kRows * Tile::kChunks, kRealChunks = Tile::kHeadDim / 4, kTogether = 4;
+#pragma unroll 1
+  for (int first = thread; first < kPieces; first += kTogether * kThreads) {
+    Vec16 pieces[kTogether];
+#pragma unroll
+    for (int j = 0; j < kTogether; ++j) {
+      const int i = first + j * kThreads, row = i / Tile::kChunks, chunk = i % Tile::kChunks;
+      const bool in_range = row < min(rows_left, Tile::kRows) && chunk < kRealChunks;
+      pieces[j] = in_range ? load_global_constant_16(from + row * row_stride + chunk * 4) : Vec16{0, 0, 0, 0};
+    }
+#pragma unroll
+    for (int j = 0; j < kTogether; ++j)
+      if (const int i = first + j * kThreads; i < kPieces)
+        store_shared_16(to.at(i / Tile::kChunks, i % Tile::kChunks), pieces[j]);
   }
 }
 

@@ -25,6 +25,9 @@ struct Product {
   Format format;
 };
 
+/// What of A or B, and how it lies in shared memory.
+enum class WmmaOperand : int { kA = 0, kBByRows = 1, kBByColumns = 2 };
+
 /// Where a box lies in a tensor, innermost axis first.
 struct BoxPlace {
   int axes;
@@ -62,6 +65,9 @@ struct Calls {
   void (*ldmatrix_x4_trans)(unsigned* to, unsigned row_address, Site);
   void (*mma_m16n8k16)(float* d, const unsigned* a, unsigned b0, unsigned b1, Format, Site);
   void (*mma_m16n8k8_tf32)(float* d, const unsigned* a, unsigned b0, unsigned b1, Site);
+  void (*wmma_load)(unsigned* to, unsigned from, int pitch, WmmaOperand, Site);
+  void (*wmma_mma)(float* d, const unsigned* a, const unsigned* b, Site);
+  void (*wmma_store)(unsigned to, const float* d, int pitch, Site);
 
   unsigned (*pack)(float low, float high, Format);
   unsigned (*round_to_tf32)(float);
@@ -104,7 +110,7 @@ struct Calls {
 };
 
 /// Raised whenever Calls or Kernel change, so that a kernel stored by another version is not run.
-constexpr int kKernelVersion = 4;
+constexpr int kKernelVersion = 5;
 
 /// A compiled library exports flashtune_sim_kernels, an array of these that ends with one without an entry.
 struct Kernel {
