@@ -74,23 +74,6 @@ TEST_F(PrefillFp32OnGpu, HasThePointsOfTheLadderAtTheDimsOfTheSeeds) {
   }
 }
 
-TEST_F(PrefillFp32OnGpu, IsRightForTheSeedsShapes) {
-  struct Shape {
-    int batch, heads, seq, head_dim;
-  };
-  constexpr Shape kShapes[] = {{1, 1, 50, 32}, {1, 1, 100, 32}, {1, 1, 64, 50}, {5, 12, 53, 69}, {1, 1, 30, 128}};
-  std::vector<Assignment> all;
-  for (const Shape& shape : kShapes)
-    for (const Precision precision : kPrecisions) {
-      Problem p;
-      p.batch = shape.batch, p.heads = p.kv_heads = shape.heads;
-      p.seq_q = p.seq_kv = shape.seq;
-      p.head_dim = p.head_dim_v = shape.head_dim;
-      all.push_back(all_of(with_layout(of_precision(p, precision), Layout::kBhsd)));
-    }
-  expect_right(all);
-}
-
 TEST_F(PrefillFp32OnGpu, IsRightForACoverOfEachSpace) {
   struct Cover {
     Family family;
