@@ -101,15 +101,16 @@ def main():
     parser.add_argument("--output", default="", help="write results as JSON here")
     arguments = parser.parse_args()
     program = Program(arguments)
-    records = [measure(program, cell, arguments.repeats) for cell in CELLS[:arguments.cells]]
-    if arguments.output:
-        devices = subprocess.run([arguments.cli, "devices", "--format", "json"], capture_output=True, text=True, check=True).stdout
-        report = {"what": "prefill_wgmma, bf16: device time without and with one technique, all else as tuned",
-                  "date": datetime.date.today().isoformat(), "devices": json.loads(devices)["devices"],
-                  "protocol": f"flashtune run, cold L2, off and on in turns, medians of {arguments.repeats}", "cells": records}
-        with open(arguments.output, "w", encoding="utf-8") as file:
-            json.dump(report, file, indent=1)
-            file.write("\n")
+    devices = subprocess.run([arguments.cli, "devices", "--format", "json"], capture_output=True, text=True, check=True).stdout
+    report = {"what": "prefill_wgmma, bf16: device time without and with one technique, all else as tuned",
+              "date": datetime.date.today().isoformat(), "devices": json.loads(devices)["devices"],
+              "protocol": f"flashtune run, cold L2, off and on in turns, medians of {arguments.repeats}", "cells": []}
+    for cell in CELLS[:arguments.cells]:
+        report["cells"].append(measure(program, cell, arguments.repeats))
+        if arguments.output:  # after each cell: a run that is cut short keeps what it has
+            with open(arguments.output, "w", encoding="utf-8") as file:
+                json.dump(report, file, indent=1)
+                file.write("\n")
 
 
 if __name__ == "__main__":

@@ -64,6 +64,15 @@ void take_square_tile(Config& config, const SquareTile& tile, int head_dim) {
 
 double apart(int a, int b) { return std::abs(std::log2(1.0 * a / b)); }
 
+/// `config` where it is legal with as many blocks per SM as it has, or with fewer: they share out registers, and are
+/// not part of what a preset stands for.
+template <class Config>
+std::optional<Config> legal(Config config, const Problem& problem, const ArchLimits& limits) {
+  for (; config.blocks_per_sm >= 1; --config.blocks_per_sm)
+    if (rejection_of({config}, problem, limits) == Rejection::kNone) return config;
+  return std::nullopt;
+}
+
 /// The nearest legal config by the factors of its tile and warps, among those with `rest` in their other fields.
 template <class Config>
 std::optional<Config> nearest_tile(const Config& rest, const Problem& problem, const ArchLimits& limits) {
@@ -74,8 +83,8 @@ std::optional<Config> nearest_tile(const Config& rest, const Problem& problem, c
     for (c.bc = 1; c.bc <= rest.bc; ++c.bc)
       for (c.warps = 1; c.warps <= 32; ++c.warps) {
         const double distance = apart(c.br, rest.br) + apart(c.bc, rest.bc) + apart(c.warps, rest.warps);
-        if (distance >= least || rejection_of({c}, problem, limits) != Rejection::kNone) continue;
-        nearest = c, least = distance;
+        if (distance >= least) continue;
+        if (const auto found = legal(c, problem, limits)) nearest = found, least = distance;
       }
   return nearest;
 }
@@ -83,7 +92,7 @@ std::optional<Config> nearest_tile(const Config& rest, const Problem& problem, c
 /// Tiles first; then what else may give way, one after the other.
 template <class Config>
 std::optional<Config> nearest_legal(Config config, const Problem& problem, const ArchLimits& limits) {
-  if (rejection_of({config}, problem, limits) == Rejection::kNone) return config;
+  if (auto found = legal(config, problem, limits)) return found;
   if constexpr (requires { config.copy; }) {
     const bool async = config.copy == Fp32Copy::kAsync16;
     if (rejection_of({config}, problem, limits) == Rejection::kCopyWidth)
@@ -145,9 +154,9 @@ PresetPoint preset_point(const Rung& rung, const Problem& problem, const ArchLim
       [&](auto config) {
         if constexpr (kHasTile<decltype(config)>) {
           if (rung.tile.kib > 0) take_square_tile(config, rung.tile, problem.head_dim);
-          if (const auto legal = nearest_legal(config, problem, limits)) {
-            point.candidate = Candidate{*legal};
-            if (!(*legal == config)) point.moved = changes_between({config}, *point.candidate);
+          if (const auto found = nearest_legal(config, problem, limits)) {
+            point.candidate = Candidate{*found};
+            point.moved = changes_between({config}, *point.candidate);
             return;
           }
         }
@@ -162,7 +171,7 @@ std::string changes_between(const Candidate& from, const Candidate& to) {
   const auto before = fields_of(from.config), after = fields_of(to.config);
   std::vector<std::string> changes;
   for (std::size_t i = 0; i < after.size(); ++i)
-    if (before[i].second != after[i].second)
+    if (before[i].second != after[i].second && after[i].first != "blocks_per_sm")
       changes.push_back(fmt::format("{} {} to {}", after[i].first, before[i].second, after[i].second));
   return fmt::format("{}", fmt::join(changes, ", "));
 }

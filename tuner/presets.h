@@ -48,10 +48,11 @@ struct PresetPoint {
   std::string why_not;  // where nothing near it is legal
 };
 /// The preset's own config where it is legal, else the nearest legal one: no larger tile, other warps, Q in shared
-/// memory, copies of 4 bytes.
+/// memory, copies of 4 bytes. Its blocks_per_sm is a wish: the most that fit, and nothing that moved.
 PresetPoint preset_point(const Rung& rung, const Problem& problem, const ArchLimits& limits);
 
-/// The fields in which two configs differ, or the families: "loop kv_outer to q_outer, br 32 to 128".
+/// The fields in which two configs differ, but for blocks_per_sm, or the families: "loop kv_outer to q_outer, br 32 to
+/// 128".
 std::string changes_between(const Candidate& from, const Candidate& to);
 
 }  // namespace flashtune

@@ -1,6 +1,7 @@
 // The ladder on the simulated device, where what a kernel does is counted, and its chart.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -24,7 +25,7 @@ class LadderOnSim : public ::testing::Test {
   ProgramResult run(const std::vector<std::string>& more) const {
     std::vector<std::string> line = {FLASHTUNE_CLI, "ladder", "--device", "sim", "--chart", chart()};
     line.insert(line.end(), more.begin(), more.end());
-    return run_program(line, {{"HOME", home_.path()}});
+    return run_program(line, {{"HOME", home_.path()}, {"PATH", std::getenv("PATH")}});
   }
   std::string chart() const { return home_.path() / "chart.svg"; }
   ScratchFolder home_;
