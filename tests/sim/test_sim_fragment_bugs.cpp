@@ -63,7 +63,7 @@ const FragmentBug kBugs[] = {
      {kLoopsFile, "    sync_block();  // all are done with the last tiles; a row's", "    // a row's"}},
     {"the first key that is masked is seen", kMma, {kBlockFile, "key >= end ||", "key > end ||"}},
     {"rows past the last query keep a state", kHeads, {kBlockFile, "if (exists) rows.keep", "rows.keep"}},
-    {"dims past the last one are written", kHeads, {kBlockFile, "row < rows_left && dim < kDims", "row < rows_left"}},
+    {"dims past the last one are written", kHeads, {kBlockFile, "kDims == kShare.value_dims || dim < kDims", "true"}},
     {"an odd k-step reads beside its row",
      kMma,
      {kFragmentsFile, "step + 1 < kSteps ? lane >> 3 : (lane >> 3) & 1", "lane >> 3"}},
