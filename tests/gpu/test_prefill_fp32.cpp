@@ -39,7 +39,7 @@ constexpr const char* kTf32Points[] = {
     "prefill_fragment fragment=mma,loop=q_outer,br=32,bc=32,warps=12,copy=plain4,q_layout=linear,kv_layout=linear",
     "prefill_fragment fragment=mma,loop=q_outer,br=32,bc=32,warps=12,copy=plain4,q_layout=rotate,kv_layout=rotate",
     "prefill_fragment fragment=mma,loop=kv_outer,br=48,bc=32,warps=5,copy=async4,q_layout=xor,kv_layout=xor",
-    "prefill_tf32 br=32,bc=32,warps=2,p=shared,copy=plain4,q_layout=rotate,kv_layout=rotate",
+    "prefill_tf32 br=32,bc=32,warps=2,blocks_per_sm=4,p=shared,copy=plain4,q_layout=rotate,kv_layout=rotate",
 };
 
 class PrefillFp32OnGpu : public AttentionOnGpu {
