@@ -176,7 +176,20 @@ std::string describe(const Scan& scan, std::size_t first) {
 
 }  // namespace
 
-ErrorBounds::ErrorBounds(const Problem& problem, const std::vector<ReferenceRow>& rows) : dtype_(problem.dtype) {
+namespace {
+
+/// Binary digits by which an error of one unit stands before the last place of an element: none, or, where fp32 is
+/// multiplied as something shorter, as many as its factors lack. A row of one key shows nothing else, and the unfused
+/// answer to it may be exact. Of other fp32 two are left to sums in any order and to the divisor's rounding.
+int fewer_digits_of(const Problem& p) {
+  if (p.dtype != Dtype::kFp32) return 0;
+  return p.precision == Precision::kTf32 ? 13 : 2;
+}
+
+}  // namespace
+
+ErrorBounds::ErrorBounds(const Problem& problem, const std::vector<ReferenceRow>& rows)
+    : dtype_(problem.dtype), unit_(std::ldexp(1.0, fewer_digits_of(problem))) {
   for (const ReferenceRow& row : rows) {
     if (row.keys == 0) continue;
     Errors& octave = octaves_[static_cast<std::size_t>(std::bit_width(static_cast<unsigned>(row.keys)) - 1)];
@@ -200,7 +213,7 @@ ErrorBounds::Errors ErrorBounds::near(int keys) const {
 
 double ErrorBounds::output(int keys, double row_scale) const {
   if (keys == 0) return 0;
-  return 2 * near(keys).output + ulp_at(row_scale, dtype_);
+  return 2 * near(keys).output + unit_ * ulp_at(row_scale, dtype_);
 }
 
 double ErrorBounds::lse(int keys, double value) const {

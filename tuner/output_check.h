@@ -18,7 +18,8 @@ class ErrorBounds {
   ErrorBounds() = default;
   ErrorBounds(const Problem& problem, const std::vector<ReferenceRow>& rows);
 
-  /// Twice the unfused error plus one unit in the last place at `row_scale`, the largest magnitude of the row.
+  /// Twice the unfused error plus one unit in the last place at `row_scale`, the largest magnitude of the row: of fp32
+  /// in that of its factors' place where these are shorter.
   double output(int keys, double row_scale) const;
   /// The same for the log-sum-exp, plus the slack of fp32 accumulation in any order.
   double lse(int keys, double value) const;
@@ -30,6 +31,7 @@ class ErrorBounds {
   Errors near(int keys) const;
   std::array<Errors, 32> octaves_;  // by floor(log2(keys))
   Dtype dtype_ = Dtype::kBf16;
+  double unit_ = 1;  // of units in the last place
 };
 
 /// An output as it came from the device. `lse` may be nullptr.

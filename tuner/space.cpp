@@ -114,6 +114,9 @@ bool promises_no_spill(const Candidate& candidate, const KernelTraits& traits, c
   }
   return std::visit(
       [&](const auto& config) {
+        // O comes and goes by an address for each row, which the prediction leaves out.
+        if constexpr (requires { config.loop; })
+          if (config.loop == OuterLoop::kKvOuter) return false;
         const Resources resources = resources_of(config, traits, limits);
         // An SM's registers lie in four parts with whole warps in each, so warps that do not fill the parts evenly get
         // less.

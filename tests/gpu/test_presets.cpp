@@ -47,10 +47,12 @@ TEST_F(PresetsOnGpu, AreRightAtTheSeedsShapes) {
   expect_right(all);
 }
 
-TEST_F(PresetsOnGpu, EveryPrecisionIsRightAtTheCoursesShapes) {
+TEST_F(PresetsOnGpu, EveryPrecisionIsRightAtTheSeedsAndTheCoursesShapes) {
   std::vector<Assignment> all;
   const auto add = [&](const Problem& p) { all.push_back({p, {fallback(p, limits())}, default_scale(p)}); };
-  for (const SeedShape& shape : kLargeSeedShapes)
+  std::vector<SeedShape> shapes(std::begin(kSmallSeedShapes), std::end(kSmallSeedShapes));
+  shapes.insert(shapes.end(), std::begin(kLargeSeedShapes), std::end(kLargeSeedShapes));
+  for (const SeedShape& shape : shapes)
     for (const Precision precision : {Precision::kIeee, Precision::kTf32x3, Precision::kTf32})
       for (const bool causal : {false, true}) add(seed_problem(shape, precision, causal));
   add(seed_problem(kLargestSeedShape, Precision::kTf32x3));

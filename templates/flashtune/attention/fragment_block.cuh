@@ -122,7 +122,7 @@ struct FragmentBlock {
       for (int e = 0; e < kWords; ++e) {
         const int row = deal.first_row(i) + row_of_element(lane, e);
         const int dim = deal.column_tile(i) * kColumns + column_of_element(lane, e);
-        if (row < rows_left && dim < kDims) f(o[i][e], row, dim);
+        if (row < rows_left && (kDims == kShare.value_dims || dim < kDims)) f(o[i][e], row, dim);
       }
     }
   }
