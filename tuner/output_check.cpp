@@ -183,7 +183,7 @@ namespace {
 /// answer to it may be exact. Of other fp32 two are left to sums in any order and to the divisor's rounding.
 int fewer_digits_of(const Problem& p) {
   if (p.dtype != Dtype::kFp32) return 0;
-  return p.precision == Precision::kTf32 ? 13 : 2;
+  return computed_precision(p) == Precision::kTf32 ? 13 : 2;
 }
 
 }  // namespace
