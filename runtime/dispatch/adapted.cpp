@@ -1,0 +1,38 @@
+// A tuned candidate for a problem beside the one it was tuned for: splits follow the sizes, all else stays.
+#include <algorithm>
+#include <cmath>
+
+#include "runtime/dispatch/plan.h"
+
+namespace flashtune {
+namespace {
+
+/// The tuned config with splits that suit another problem.
+template <SplitsKeys Config>
+Config with_splits_for(Config config, const Problem& tuned_for, const Problem& problem, int sm_count) {
+  if (config.chunk > 0) return config;
+  const auto tiles = [&](const Problem& p) { return 1.0 * p.batch * p.kv_heads * row_tiles(config, p); };
+  const auto keys = [](const Problem& p) { return std::max(1.0 * keys_in_reach(p), 1.0); };
+  const double blocks = config.splits * tiles(tuned_for), wave = std::max(1.0 * sm_count * config.blocks_per_sm, 1.0);
+  // Too few blocks for the GPU: the tuned number of keys for each was what paid, until the GPU is full.
+  const double wanted =
+      blocks >= wave ? blocks : std::min(blocks * keys(problem) / keys(tuned_for), std::max(blocks, wave));
+  const double most = std::min(std::ceil(keys(problem) / (config.bc * config.warps)),
+                               1.0 * (config.merge == Merge::kCluster ? kMaxCluster : kMostSplits));
+  config.splits = static_cast<int>(std::clamp(std::round(wanted / tiles(problem)), 1.0, std::max(most, 1.0)));
+  return config;
+}
+
+}  // namespace
+
+Candidate adapted(const Candidate& candidate, const Problem& tuned_for, const Problem& problem, int sm_count) {
+  if (tuned_for == problem) return candidate;
+  return std::visit(
+      [&](const auto& config) -> Candidate {
+        if constexpr (SplitsKeys<decltype(config)>) return {with_splits_for(config, tuned_for, problem, sm_count)};
+        return {config};
+      },
+      candidate.config);
+}
+
+}  // namespace flashtune
