@@ -70,6 +70,7 @@ TEST_F(CommandLine, HelpOfEachCommandHasAnExample) {
                                         {"devices", "--help"},
                                         {"sweep", "--help"},
                                         {"run", "--help"},
+                                        {"ladder", "--help"},
                                         {"query", "--help"},
                                         {"explain", "--help"},
                                         {"db", "--help"},

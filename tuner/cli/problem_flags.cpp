@@ -28,7 +28,7 @@ constexpr FlagRow kRows[] = {
     {"--kv-heads", &ProblemFlags::kv_heads, "", "N", "key and value heads, a divisor of --heads (default: --heads)"},
     {"--seq-q", &ProblemFlags::seq_q, "", "N", "query rows of each sequence (decode: new rows, default 1)"},
     {"--seq-kv", &ProblemFlags::seq_kv, "", "N", "keys of each sequence (default: --seq-q; decode: the most of any)"},
-    {"--head-dim", &ProblemFlags::head_dim, "", "N", "head dimension: a multiple of 8 up to 256"},
+    {"--head-dim", &ProblemFlags::head_dim, "", "N", "head dimension: a multiple of 8 up to 256; fp32: any up to 256"},
     {"--causal", &ProblemFlags::causal, "false", "", "causal mask, aligned bottom-right"},
     {"--window", &ProblemFlags::window, "0", "N", "sliding window in keys (default 0: none)"},
     {"--page-size", &ProblemFlags::page_size, "0", "N",
