@@ -32,6 +32,8 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
   const int row_count = min(kBr, rows.count - first_row);
 
   if constexpr (kConfig.merge == Merge::kKernel) allow_next_launch();  // decode_combine, which waits for this one's end
+  if constexpr (kTraits.paged)
+    if (warp == 0) prefetch_table(p, block, lane);
   const int length = checked_length(p, block.batch);
   if (length < 0) return;  // all blocks of the sequence do the same
   const SequenceMask<kTraits> mask(p, length);

@@ -89,6 +89,17 @@ struct PageCursor {
   }
 };
 
+/// One warp asks for the page numbers that a block will look up, before it knows how long its sequence is: a trip to
+/// memory less between the length and the first copies. All of a short table; of a long one the share of a sequence that
+/// fills the cache.
+FT_DEVICE void prefetch_table(const DecodeParams& p, const SplitBlock& block, int lane) {
+  constexpr int kLine = 32;  // page numbers in 128 bytes
+  const int pages = min((p.seq_kv >> p.page_log2) + 1, p.max_pages);
+  const int first = pages > 32 * kLine ? block.split * (divide(pages, p.by_splits) + 1) : 0;
+  if (first + lane * kLine < pages)
+    prefetch_to_l2(p.page_table + static_cast<i64>(block.batch) * p.max_pages + first + lane * kLine);
+}
+
 /// Rows [0, rows_left) of a contiguous cache; the tile's other rows and the padding of the head dim become zero. One
 /// warp.
 template <Fp32Copy kCopy, class Tile, class Element>
