@@ -94,7 +94,7 @@ struct Ladder::Ground {
   }
 };
 
-Ladder::Ladder(LadderHost host) : host_(std::move(host)) {}
+Ladder::Ladder(LadderHost host, SlowRungs slow) : host_(std::move(host)), limit_(slow) {}
 Ladder::~Ladder() = default;
 
 std::vector<LadderStep> Ladder::climb(const Problem& sizes) {
@@ -109,7 +109,7 @@ std::vector<LadderStep> Ladder::climb(const Problem& sizes) {
     const bool kin = before != nullptr && before->candidate && one.candidate && rung.kind == Rung::Kind::kPreset &&
                      before->candidate->family() == one.candidate->family();
     one.changed = kin ? changes_between(*before->candidate, *one.candidate) : rung.what;
-    if (one.ran() && one.timing && one.tflops() < kSlowTflops) slow_[rung.name] = one.tflops();
+    if (one.timing && one.tflops() < limit_.tflops) slow_.insert(rung.name);
     steps.push_back(std::move(one));
     before = nullptr;
     for (const LadderStep& s : steps)
@@ -126,8 +126,8 @@ LadderStep Ladder::step(const Rung& rung, const Problem& problem, Ground& ground
     step.skipped = text_of(fault);
   else
     choose(rung, step);
-  if (const auto slow = slow_.find(rung.name); slow != slow_.end() && problem.seq_q > kSlowRows && step.skipped.empty())
-    step.skipped = fmt::format("under {:.0f} TFLOP/s it stops at {} rows", kSlowTflops, kSlowRows);
+  if (slow_.count(rung.name) != 0 && problem.seq_q > limit_.rows && step.skipped.empty())
+    step.skipped = fmt::format("under {} TFLOP/s it stops at {} rows", limit_.tflops, limit_.rows);
   if (!step.skipped.empty()) return step;
   try {
     prove_and_time(step, ground);

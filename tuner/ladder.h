@@ -4,9 +4,9 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -44,13 +44,15 @@ struct LadderStep {
   double tflops() const { return timing ? flops_of(problem) / timing->median_us / 1e6 : 0; }
 };
 
+/// A rung below this speed is not climbed for more rows than those.
+struct SlowRungs {
+  double tflops = 5;
+  int rows = 2048;
+};
+
 class Ladder {
  public:
-  /// A rung below this speed is not climbed for more rows than those.
-  static constexpr double kSlowTflops = 5;
-  static constexpr int kSlowRows = 2048;
-
-  explicit Ladder(LadderHost host);
+  explicit Ladder(LadderHost host, SlowRungs slow = {});
   ~Ladder();
 
   /// All rungs on a prefill problem of these sizes and type (fp32: then 16 bits come last). Correctness is judged on
@@ -67,7 +69,8 @@ class Ladder {
 
   LadderHost host_;
   std::unique_ptr<UnfusedAttention> unfused_;
-  std::map<std::string, double> slow_;  // TFLOP/s of rungs that were too slow
+  SlowRungs limit_;
+  std::set<std::string> slow_;  // rungs that were
 };
 
 }  // namespace flashtune

@@ -11,6 +11,7 @@
 #include "cache/codec.h"
 #include "cache/error.h"
 #include "runtime/dispatch/plan.h"
+#include "tests/support/uploaded.h"
 #include "tuner/device_inputs.h"
 #include "tuner/fence.h"
 
@@ -97,16 +98,9 @@ AttentionCase::AttentionCase(Device& device, const Problem& problem, InputKind k
   HostTensors inputs = make_inputs(flat, kind, 7, 0, lengths);
   rows_ = reference_rows(flat, inputs, scale_of(problem), sample_rows(problem, 1 << 20, 1), 0, lengths);
   bounds_ = ErrorBounds(problem, rows_);
-  const auto upload_bytes = [&](const void* host, std::size_t bytes) {
-    DeviceBuffer buffer(device, bytes);
-    device.copy_in(buffer.get(), host, bytes);
-    return buffer;
-  };
-  const auto upload = [&](const Elements& host) { return upload_bytes(host.data(), host.bytes()); };
-  const auto upload_ints = [&](const std::vector<int>& host) { return upload_bytes(host.data(), 4 * host.size()); };
   if (problem.page_size > 0) {
     PagedCache cache = into_pages(problem, inputs, lengths, 3);
-    table_ = upload_ints(cache.table);
+    table_ = uploaded(device, cache.table);
     tensors_.page_table = table_.get();
     tensors_.num_pages = cache.num_pages;
     tensors_.max_pages = cache.max_pages;
@@ -114,10 +108,10 @@ AttentionCase::AttentionCase(Device& device, const Problem& problem, InputKind k
   } else {
     poison_past_lengths(problem, inputs, lengths);
   }
-  if (!lengths.empty()) device_lengths_ = upload_ints(lengths);
-  q_ = upload(inputs.q);
-  k_ = upload(inputs.k);
-  v_ = upload(inputs.v);
+  if (!lengths.empty()) device_lengths_ = uploaded(device, lengths);
+  q_ = uploaded(device, inputs.q);
+  k_ = uploaded(device, inputs.k);
+  v_ = uploaded(device, inputs.v);
   o_ = DeviceBuffer(device, o_bytes(problem));
   lse_ = DeviceBuffer(device, lse_bytes(problem));
   tensors_.q = q_.get(), tensors_.k = k_.get(), tensors_.v = v_.get(), tensors_.o = o_.get(), tensors_.lse = lse_.get();

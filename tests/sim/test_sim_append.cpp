@@ -8,6 +8,7 @@
 #include "runtime/api/engine.h"
 #include "tests/sim/bench.h"
 #include "tests/support/append_case.h"
+#include "tests/support/uploaded.h"
 #include "tuner/kv_cache.h"
 
 namespace flashtune {
@@ -131,18 +132,6 @@ std::unique_ptr<EngineImpl> open_engine(std::unique_ptr<Device> device) {
   options.compile = [](const KernelSpec& spec) { return compiler().compile(spec); };
   options.debug_checks = true;
   return std::make_unique<EngineImpl>(std::move(device), std::move(options));
-}
-
-DeviceBuffer uploaded(Device& device, const Elements& host) {
-  DeviceBuffer buffer(device, host.bytes());
-  device.copy_in(buffer.get(), host.data(), buffer.size());
-  return buffer;
-}
-template <class T>
-DeviceBuffer uploaded(Device& device, const std::vector<T>& host) {
-  DeviceBuffer buffer(device, sizeof(T) * host.size());
-  device.copy_in(buffer.get(), host.data(), buffer.size());
-  return buffer;
 }
 
 /// The outputs of a decode on a cache that was filled at once, and on one whose last rows were appended.

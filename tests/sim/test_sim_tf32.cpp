@@ -8,6 +8,7 @@
 #include "runtime/dispatch/plan.h"
 #include "tests/sim/bench.h"
 #include "tests/support/cover.h"
+#include "tests/support/uploaded.h"
 #include "tuner/tensor_core.h"
 
 namespace flashtune {
@@ -82,12 +83,8 @@ TEST(PrefillTf32, ANanInAnyInputIsANanInTheRowsThatSeeIt) {
     const SimKernel kernel = load_kernel(device, compiler(), fallback(p, limits_of(kArch)), traits_of(p));
     HostTensors inputs = make_inputs(p, InputKind::kNormal, 1);
     inputs.v.make_nan(offset_of(p.v, 0, 11, 0) + 5, 1);  // all bits set: what rounding by an addition would lose
-    const auto upload = [&](const Elements& host) {
-      DeviceBuffer buffer(device, host.bytes());
-      device.copy_in(buffer.get(), host.data(), host.bytes());
-      return buffer;
-    };
-    const DeviceBuffer q = upload(inputs.q), k = upload(inputs.k), v = upload(inputs.v), o(device, o_bytes(p));
+    const DeviceBuffer q = uploaded(device, inputs.q), k = uploaded(device, inputs.k), v = uploaded(device, inputs.v);
+    const DeviceBuffer o(device, o_bytes(p));
     launch_kernel(device, kernel.candidate, kernel.loaded, p, {q.get(), k.get(), v.get(), o.get(), 0, scale_of(p)});
     device.synchronize();
     std::vector<float> out(o_bytes(p) / 4);

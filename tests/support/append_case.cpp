@@ -10,17 +10,11 @@
 
 #include "flashtune/shared/resources.h"
 #include "runtime/device/dtype_bits.h"
+#include "tests/support/uploaded.h"
 #include "tuner/kv_cache.h"
 
 namespace flashtune {
 namespace {
-
-template <class T>
-DeviceBuffer uploaded(Device& device, const std::vector<T>& host) {
-  DeviceBuffer buffer(device, (sizeof(T) * host.size() + 3) / 4 * 4);
-  device.copy_in(buffer.get(), host.data(), sizeof(T) * host.size());
-  return buffer;
-}
 
 std::uint32_t bits_of(float value, Dtype dtype) {
   return dtype == Dtype::kFp32 ? std::bit_cast<std::uint32_t>(value) : from_float(value, dtype);

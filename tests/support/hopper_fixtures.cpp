@@ -9,6 +9,7 @@
 #include <iterator>
 
 #include "runtime/device/dtype_bits.h"
+#include "tests/support/uploaded.h"
 
 namespace flashtune {
 namespace {
@@ -146,13 +147,6 @@ std::map<std::string, HopperKernel> all_kernels() {
   return kernels;
 }
 
-template <class T>
-DeviceBuffer upload(Device& device, const std::vector<T>& host) {
-  DeviceBuffer buffer(device, sizeof(T) * host.size());
-  device.copy_in(buffer.get(), host.data(), buffer.size());
-  return buffer;
-}
-
 TensorMap map_of(Device& device, TensorBox tensor, const DeviceBuffer& at) {
   tensor.base = at.get();
   return device.tensor_map(tensor);
@@ -177,8 +171,8 @@ std::vector<std::string> hopper_differences(Device& device, const std::string& c
       numbers[dtype == Dtype::kBf16].push_back(
           from_float(static_cast<float>(number(i / kColumns, i % kColumns)), dtype));
   for (int i = 0; i < kCodeRows * kColumns; ++i) codes.push_back(code(i));
-  const DeviceBuffer numbers_of[2] = {upload(device, numbers[0]), upload(device, numbers[1])};
-  const DeviceBuffer coded = upload(device, codes);
+  const DeviceBuffer numbers_of[2] = {uploaded(device, numbers[0]), uploaded(device, numbers[1])};
+  const DeviceBuffer coded = uploaded(device, codes);
   const TensorBox matrix{0, 4, {kColumns, kNumberRows, 1, 1}, {1, kColumns, 8, 8}, {64, 64, 1, 1}};
 
   std::vector<std::string> lines;

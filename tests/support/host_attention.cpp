@@ -94,4 +94,23 @@ void HostKernel::operator()(const Problem& p, const Tensors& t) const {
       }
 }
 
+Problem launched_problem(const PrefillParams& params, const KernelTraits& traits) {
+  Problem p;
+  p.dtype = traits.dtype;
+  p.precision = traits.precision;
+  p.head_dim = traits.head_dim, p.head_dim_v = traits.head_dim_v;
+  p.causal = traits.causal, p.window = params.window;
+  p.batch = params.batch, p.heads = params.heads, p.kv_heads = params.kv_heads;
+  p.seq_q = params.seq_q, p.seq_kv = params.seq_kv;
+  p.q = params.q_strides, p.k = params.k_strides, p.v = params.v_strides, p.o = params.o_strides;
+  return p;
+}
+
+Tensors launched_tensors(const PrefillParams& params) {
+  constexpr float kLn2 = 0.693147180559945309417f;
+  const auto address = [](const void* pointer) { return reinterpret_cast<DevicePtr>(pointer); };
+  return {address(params.q), address(params.k),   address(params.v),
+          address(params.o), address(params.lse), params.scale_log2 * kLn2};
+}
+
 }  // namespace flashtune

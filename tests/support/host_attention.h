@@ -30,4 +30,8 @@ struct HostKernel {
   void operator()(const Problem& problem, const Tensors& tensors) const;
 };
 
+/// The problem and tensors that a prefill launch's parameters were made of.
+Problem launched_problem(const PrefillParams& params, const KernelTraits& traits);
+Tensors launched_tensors(const PrefillParams& params);
+
 }  // namespace flashtune

@@ -9,26 +9,6 @@
 namespace flashtune {
 namespace {
 
-/// The problem and tensors that a launch's parameters were made of.
-Problem problem_of(const PrefillParams& params, const KernelTraits& traits) {
-  Problem p;
-  p.dtype = traits.dtype;
-  p.head_dim = traits.head_dim, p.head_dim_v = traits.head_dim_v;
-  p.causal = traits.causal, p.window = params.window;
-  p.batch = params.batch, p.heads = params.heads, p.kv_heads = params.kv_heads;
-  p.seq_q = params.seq_q, p.seq_kv = params.seq_kv;
-  p.q = params.q_strides, p.k = params.k_strides, p.v = params.v_strides, p.o = params.o_strides;
-  return p;
-}
-
-DevicePtr address(const void* pointer) { return reinterpret_cast<DevicePtr>(pointer); }
-
-Tensors tensors_of(const PrefillParams& params) {
-  constexpr float kLn2 = 0.693147180559945309417f;
-  return {address(params.q), address(params.k),   address(params.v),
-          address(params.o), address(params.lse), params.scale_log2 * kLn2};
-}
-
 /// The L2 is small, so that one set of tensors is enough to be cold.
 DeviceInfo bench_info(const std::string& driver) {
   DeviceInfo info = fake_device_info();
@@ -66,7 +46,8 @@ void SweepBench::register_kernels(const Problem& problem) {
       const auto& params = *static_cast<const PrefillParams*>(launch.params);
       const auto scripted = kernel_of.find(name);
       const HostKernel right;
-      (scripted == kernel_of.end() ? right : scripted->second)(problem_of(params, traits), tensors_of(params));
+      (scripted == kernel_of.end() ? right : scripted->second)(launched_problem(params, traits),
+                                                               launched_tensors(params));
     });
   }
 }

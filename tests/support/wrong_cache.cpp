@@ -3,6 +3,7 @@
 
 #include "cache/error.h"
 #include "runtime/api/debug_checks.h"
+#include "tests/support/uploaded.h"
 
 namespace flashtune {
 
@@ -27,7 +28,7 @@ WrongCache::WrongCache(Device& device, const LoadedCandidate& loaded)
   const HostTensors host = make_inputs(without_pages(problem()), InputKind::kNormal, 2);
   const PagedCache cache = into_pages(problem(), host, {}, 1);
   table = cache.table;
-  q_ = upload(host.q), k_ = upload(cache.k), v_ = upload(cache.v);
+  q_ = uploaded(device_, host.q), k_ = uploaded(device_, cache.k), v_ = uploaded(device_, cache.v);
   tensors_.q = q_.get(), tensors_.k = k_.get(), tensors_.v = v_.get();
   tensors_.num_pages = cache.num_pages, tensors_.max_pages = cache.max_pages;
   tensors_.scale = default_scale(problem());
@@ -36,8 +37,8 @@ WrongCache::WrongCache(Device& device, const LoadedCandidate& loaded)
 }
 
 void WrongCache::run(const Lengths& lengths) {
-  const DeviceBuffer device_lengths = upload(lengths), device_table = upload(table);
-  const DeviceBuffer o = upload(Row(kBatch * kRow, 0xffff));
+  const DeviceBuffer device_lengths = uploaded(device_, lengths), device_table = uploaded(device_, table);
+  const DeviceBuffer o = uploaded(device_, Row(kBatch * kRow, 0xffff));
   tensors_.lengths = device_lengths.get(), tensors_.page_table = device_table.get(), tensors_.o = o.get();
   launch_plan(device_, loaded_, plan_, tensors_, workspace_, nullptr);
   complaint_.clear();

@@ -34,18 +34,6 @@ class WrongCache {
   int max_pages() const { return tensors_.max_pages; }
 
  private:
-  DeviceBuffer upload(const Elements& host) {
-    DeviceBuffer buffer(device_, host.bytes());
-    device_.copy_in(buffer.get(), host.data(), buffer.size());
-    return buffer;
-  }
-  template <class T>
-  DeviceBuffer upload(const std::vector<T>& host) {
-    DeviceBuffer buffer(device_, sizeof(T) * host.size());
-    device_.copy_in(buffer.get(), host.data(), buffer.size());
-    return buffer;
-  }
-
   Device& device_;
   const LoadedCandidate& loaded_;
   Workspace scratch_;

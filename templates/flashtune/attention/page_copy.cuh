@@ -90,8 +90,8 @@ struct PageCursor {
 };
 
 /// One warp asks for the page numbers that a block will look up, before it knows how long its sequence is: a trip to
-/// memory less between the length and the first copies. All of a short table; of a long one the share of a sequence that
-/// fills the cache.
+/// memory less between the length and the first copies. All of a short table; of a long one the share of a sequence
+/// that fills the cache.
 FT_DEVICE void prefetch_table(const DecodeParams& p, const SplitBlock& block, int lane) {
   constexpr int kLine = 32;  // page numbers in 128 bytes
   const int pages = min((p.seq_kv >> p.page_log2) + 1, p.max_pages);
