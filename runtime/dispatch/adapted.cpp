@@ -1,4 +1,5 @@
-// A tuned candidate for a problem beside the one it was tuned for: splits follow the sizes, all else stays.
+// A tuned candidate for a problem beside the one it was tuned for: splits follow the sizes, all else stays, unless that
+// would cost too much.
 #include <algorithm>
 #include <cmath>
 
@@ -33,6 +34,12 @@ Candidate adapted(const Candidate& candidate, const Problem& tuned_for, const Pr
         return {config};
       },
       candidate.config);
+}
+
+bool reads_keys_again(const Candidate& candidate, const Problem& tuned_for, const Problem& problem) {
+  const auto* scalar = std::get_if<DecodeScalarConfig>(&candidate.config);
+  return scalar != nullptr && scalar->br < kMostScalarRows &&
+         row_tiles(*scalar, problem) > row_tiles(*scalar, tuned_for);
 }
 
 }  // namespace flashtune

@@ -78,6 +78,10 @@ TileSteps tile_steps(const Candidate& candidate);
 /// with as many keys each where the problems are too short to fill it.
 Candidate adapted(const Candidate& candidate, const Problem& tuned_for, const Problem& problem, int sm_count);
 
+/// Whether a candidate that was tuned for one problem would read the keys of another more often than a kernel need: a
+/// decode kernel for few packed rows, and a problem that packs more.
+bool reads_keys_again(const Candidate& candidate, const Problem& tuned_for, const Problem& problem);
+
 /// The softmax scale of everybody who asks for no other.
 float default_scale(const Problem& problem);
 

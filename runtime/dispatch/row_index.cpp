@@ -77,7 +77,8 @@ Found RowIndex::nearest(const Shelf& shelf, const Problem& bucket, bool own_buck
     if (!(other == bucket ? own_bucket : other_buckets)) return;
     const auto apart = distance(bucket, other);
     if (!apart || std::tuple(*apart, e.sm_gap, e.row) >= rank) return;
-    if (rejection_of(rows_[static_cast<std::size_t>(e.row)].candidate, bucket, limits_) != Rejection::kNone) {
+    const Candidate& candidate = rows_[static_cast<std::size_t>(e.row)].candidate;
+    if (rejection_of(candidate, bucket, limits_) != Rejection::kNone || reads_keys_again(candidate, other, bucket)) {
       ++best.not_admitted;
       return;
     }

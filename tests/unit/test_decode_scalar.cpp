@@ -152,6 +152,22 @@ TEST(Fp32Decode, TheSpaceHasRowsThatFitAndCopiesThatTheStridesAllow) {
   for (const Candidate& candidate : odd.admitted) EXPECT_EQ(rejection_of(candidate, p, kLimits), Rejection::kNone);
 }
 
+TEST(Fp32Decode, AKernelForFewRowsAnswersNoProblemThatPacksMore) {
+  const DeviceKey here{"GPU", 132, 90};
+  Best row;
+  row.device = here, row.problem = exact(128), row.candidate = {config(1)}, row.timing.median_us = 10;
+  const Dispatcher dispatcher(here, "", {row});
+  EXPECT_EQ(dispatcher.decide(exact(128)).grade, Grade::kMeasured);
+  Problem longer = exact(128);
+  longer.seq_kv *= 2;
+  EXPECT_EQ(dispatcher.decide(with_layout(longer, Layout::kBshd)).grade, Grade::kNearest);
+  const Decision grouped = dispatcher.decide(exact(128, 8));  // eight times through the keys with a row at a time
+  EXPECT_EQ(grouped.grade, Grade::kDefault);
+  EXPECT_EQ(scalar(grouped.candidate).br, 8);
+  row.candidate = {config(16)};
+  EXPECT_EQ(Dispatcher(here, "", {row}).decide(exact(128, 8)).grade, Grade::kNearest);
+}
+
 TEST(DecodeScalarSpace, Of16BitTypesIsForFewRowsAndASmallPartOfAll) {
   const auto counts = [](int group) {
     std::pair<int, int> n{0, 0};
