@@ -153,11 +153,11 @@ TEST_F(SweepModelled, EffortsNest) {
 }
 
 TEST_F(SweepModelled, ABudgetEndsItWithTheBestSoFar) {
-  options.budget = std::chrono::milliseconds(100);
+  options.budget = std::chrono::milliseconds(1500);  // enough for three trials on the slowest machine
   int trials = 0;
   bench.on_event = [&](const SweepEvent& event) {
     if (std::holds_alternative<TrialDone>(event) && ++trials == 3)
-      std::this_thread::sleep_for(std::chrono::milliseconds(150));
+      std::this_thread::sleep_for(std::chrono::milliseconds(1600));
   };
   const ProblemDone& done = sweep(Effort::kStandard);
   EXPECT_TRUE(done.budget_ended);
