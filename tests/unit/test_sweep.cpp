@@ -324,11 +324,11 @@ TEST_F(Sweep, NothingStaysOnTheDevice) {
 
 TEST_F(Sweep, ABudgetEndsItCleanlyWithTheBestSoFar) {
   SweepOptions options = quick();
-  options.budget = std::chrono::milliseconds(200);
+  options.budget = std::chrono::milliseconds(1500);  // enough for two trials on the slowest machine
   int trials = 0;
   bench.on_event = [&](const SweepEvent& event) {
     if (std::holds_alternative<TrialDone>(event) && ++trials == 2)
-      std::this_thread::sleep_for(std::chrono::milliseconds(250));
+      std::this_thread::sleep_for(std::chrono::milliseconds(1600));
   };
   bench.us_of[config(0)] = 60;
   bench.sweep(db, options);
