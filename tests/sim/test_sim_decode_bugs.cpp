@@ -167,7 +167,7 @@ const std::vector<DecodeBug> kBugs = {
     {{"lanes with the same keys all count them",
       kOnCudaCores,
       {kScalar, "return lane % kTwins == 0;", "return true;"},
-      "LER"}},
+      "LERT"}},
     {{"the parts of two lanes are left out of S",
       kOnCudaCores,
       {kScalar, "if constexpr (kBit > 1)", "if constexpr (kBit > 2)"},
