@@ -60,4 +60,27 @@ void expect_as_told(const Bug& bug, const Caught& caught) {
   EXPECT_NE(bug.caught_by, "") << bug.name << ": no lane of any build catches it";
 }
 
+void expect_nothing_caught(const Problem& problem, const std::vector<const char*>& configs,
+                           CandidateOfText candidate_of) {
+  SimDevice device(80);
+  AttentionCase attention(device, problem);
+  for (const char* config : configs) {
+    const SimKernel kernel = load_kernel(device, compiler(), candidate_of(config), traits_of(problem));
+    const Caught caught = run_lanes(attention, device, kernel);
+    EXPECT_EQ(caught.letters, "") << config << ": " << caught.report;
+  }
+}
+
+void expect_each_caught(const Problem& problem, const std::vector<AnyLaneBug>& bugs, CandidateOfText candidate_of) {
+  SimDevice device(80);
+  AttentionCase attention(device, problem);
+  print_legend();
+  for (const AnyLaneBug& bug : bugs) {
+    const SimKernel broken = load_changed(device, bug.change, candidate_of(bug.config), traits_of(problem));
+    const Caught caught = run_lanes(attention, device, broken);
+    std::printf("  %-50s %-4s %.150s\n", bug.name, caught.letters.c_str(), caught.report.c_str());
+    EXPECT_NE(caught.letters, "") << bug.name;
+  }
+}
+
 }  // namespace flashtune

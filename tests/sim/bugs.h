@@ -37,4 +37,16 @@ void print_legend();
 /// Prints a line of the table, and fails the test unless the bug was caught by the lanes that should.
 void expect_as_told(const Bug& bug, const Caught& caught);
 
+/// A bug of which it is asked that some lane catches it, whichever.
+struct AnyLaneBug {
+  const char* name;
+  const char* config;
+  TextChange change;
+};
+using CandidateOfText = Candidate(const char* config);
+/// On sm_80: the kernels without a bug are right in every lane, and each bug is caught by one at least.
+void expect_nothing_caught(const Problem& problem, const std::vector<const char*>& configs,
+                           CandidateOfText candidate_of);
+void expect_each_caught(const Problem& problem, const std::vector<AnyLaneBug>& bugs, CandidateOfText candidate_of);
+
 }  // namespace flashtune

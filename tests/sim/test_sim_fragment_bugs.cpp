@@ -22,13 +22,7 @@ constexpr const char* kHeads = "fragment=mma,loop=kv_outer,br=16,bc=32,warps=4";
 constexpr const char* kWmmaHeads = "fragment=wmma,loop=kv_outer,br=16,bc=16,warps=2";
 constexpr const char* kCopied = "fragment=mma,loop=q_outer,br=32,bc=32,warps=4,copy=plain4";
 
-struct FragmentBug {
-  const char* name;
-  const char* config;
-  TextChange change;
-};
-
-const FragmentBug kBugs[] = {
+const std::vector<AnyLaneBug> kBugs = {
     {"S is softened before it is whole", kMma, {kBlockFile, "    sync_block();    // S is whole\n", ""}},
     {"S by wmma is softened before it is whole", kWmma, {kBlockFile, "    sync_block();    // S is whole\n", ""}},
     {"P is multiplied before it is whole", kMma, {kBlockFile, "    sync_block();  // P is whole", "    // P is whole"}},
@@ -86,26 +80,12 @@ Candidate candidate_of(const char* text) {
 }
 
 TEST(InjectedFragmentBugs, TheKernelsTheyAreInjectedIntoAreRight) {
-  SimDevice device(80);
-  AttentionCase attention(device, bug_problem());
-  for (const char* config : {kMma, kWmma, kHeads, kWmmaHeads, kCopied}) {
-    const SimKernel kernel = load_kernel(device, compiler(), candidate_of(config), traits_of(bug_problem()));
-    const Caught caught = run_lanes(attention, device, kernel);
-    EXPECT_EQ(caught.letters, "") << config << ": " << caught.report;
-  }
+  expect_nothing_caught(bug_problem(), {kMma, kWmma, kHeads, kWmmaHeads, kCopied}, candidate_of);
 }
 
 TEST(InjectedFragmentBugs, AreEachCaughtByALaneAtLeast) {
   if (finds_races()) GTEST_SKIP() << "wrong answers are not looked at in this build";
-  SimDevice device(80);
-  AttentionCase attention(device, bug_problem());
-  print_legend();
-  for (const FragmentBug& bug : kBugs) {
-    const SimKernel broken = load_changed(device, bug.change, candidate_of(bug.config), traits_of(bug_problem()));
-    const Caught caught = run_lanes(attention, device, broken);
-    std::printf("  %-50s %-4s %.150s\n", bug.name, caught.letters.c_str(), caught.report.c_str());
-    EXPECT_NE(caught.letters, "") << bug.name;
-  }
+  expect_each_caught(bug_problem(), kBugs, candidate_of);
 }
 
 }  // namespace

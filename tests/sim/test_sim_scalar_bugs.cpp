@@ -20,13 +20,7 @@ constexpr const char* kQOuter = "split=warp_row,loop=q_outer,br=16,bc=24,warps=4
 constexpr const char* kKvOuter = "split=warp_row,loop=kv_outer,br=16,bc=24,warps=4";
 constexpr const char* kThreads = "split=thread_row,loop=kv_outer,br=40,bc=24,warps=2";
 
-struct ScalarBug {
-  const char* name;
-  const char* config;
-  TextChange change;
-};
-
-const ScalarBug kBugs[] = {
+const std::vector<AnyLaneBug> kBugs = {
     {"tile: K is not waited for",
      kTile,
      {kTileFile, "    cp_async_wait<0>();\n    sync_block();  // K", "    sync_block();  // K"}},
@@ -66,26 +60,12 @@ Problem bug_problem() { return small_problem(2, 1, 70, 101, 40, true, 0, Dtype::
 Candidate candidate_of(const char* config) { return candidate_from_text(std::string("prefill_scalar ") + config); }
 
 TEST(InjectedScalarBugs, TheKernelsTheyAreInjectedIntoAreRight) {
-  SimDevice device(80);
-  AttentionCase attention(device, bug_problem());
-  for (const char* config : {kTile, kQOuter, kKvOuter, kThreads}) {
-    const SimKernel kernel = load_kernel(device, compiler(), candidate_of(config), traits_of(bug_problem()));
-    const Caught caught = run_lanes(attention, device, kernel);
-    EXPECT_EQ(caught.letters, "") << config << ": " << caught.report;
-  }
+  expect_nothing_caught(bug_problem(), {kTile, kQOuter, kKvOuter, kThreads}, candidate_of);
 }
 
 TEST(InjectedScalarBugs, AreEachCaughtByALaneAtLeast) {
   if (finds_races()) GTEST_SKIP() << "wrong answers are not looked at in this build";
-  SimDevice device(80);
-  AttentionCase attention(device, bug_problem());
-  print_legend();
-  for (const ScalarBug& bug : kBugs) {
-    const SimKernel broken = load_changed(device, bug.change, candidate_of(bug.config), traits_of(bug_problem()));
-    const Caught caught = run_lanes(attention, device, broken);
-    std::printf("  %-50s %-4s %.150s\n", bug.name, caught.letters.c_str(), caught.report.c_str());
-    EXPECT_NE(caught.letters, "") << bug.name;
-  }
+  expect_each_caught(bug_problem(), kBugs, candidate_of);
 }
 
 }  // namespace
