@@ -9,16 +9,10 @@
 #include "runtime/dispatch/plan.h"
 #include "tests/sim/bench.h"
 #include "tests/support/cover.h"
+#include "tests/support/fp32_cases.h"
 
 namespace flashtune {
 namespace {
-
-/// The masks a kernel is specialised on.
-struct Masking {
-  bool causal;
-  int window;
-};
-constexpr Masking kMaskings[] = {{false, 0}, {true, 0}, {false, 37}, {true, 50}};
 
 // Every fragment with every loop, shares of fragments that are even and that are not, every copy and layout.
 constexpr const char* kConfigs[] = {
@@ -33,10 +27,7 @@ constexpr const char* kConfigs[] = {
 };
 
 Candidate candidate_of(const char* text, int head_dim) {
-  auto config = std::get<PrefillFragmentConfig>(candidate_from_text(std::string("prefill_fragment ") + text).config);
-  if (head_dim % 4 != 0 && is_wide(config.copy))
-    config.copy = config.copy == Fp32Copy::kAsync16 ? Fp32Copy::kAsync4 : Fp32Copy::kPlain4;
-  return {config};
+  return candidate_for_dim<PrefillFragmentConfig>(std::string("prefill_fragment ") + text, head_dim);
 }
 
 Problem tf32_problem(int heads, int kv_heads, int seq_q, int seq_kv, int head_dim, bool causal, int window) {
@@ -50,10 +41,10 @@ class EachFragmentHeadDim : public testing::TestWithParam<int> {};
 TEST_P(EachFragmentHeadDim, IsRightUnderEveryMaskAndSchedule) {
   constexpr Layout kLayouts[] = {Layout::kBshd, Layout::kBhsd};
   const int head_dim = GetParam();
-  for (std::size_t m = 0; m < std::size(kMaskings); ++m) {
-    const Problem p =
-        with_layout(tf32_problem(2, m % 2 == 0 ? 1 : 2, 45, 71, head_dim, kMaskings[m].causal, kMaskings[m].window),
-                    kLayouts[m / 2]);
+  for (std::size_t m = 0; m < std::size(kFp32Maskings); ++m) {
+    const Problem p = with_layout(
+        tf32_problem(2, m % 2 == 0 ? 1 : 2, 45, 71, head_dim, kFp32Maskings[m].causal, kFp32Maskings[m].window),
+        kLayouts[m / 2]);
     SimDevice device(kArch);
     Validator validator(device, p, scale_of(p), 64);
     // Other ones for each head dim and mask: together all of them meet every mask.

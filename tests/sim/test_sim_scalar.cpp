@@ -8,18 +8,12 @@
 #include "cache/codec.h"
 #include "runtime/dispatch/plan.h"
 #include "tests/sim/bench.h"
+#include "tests/support/fp32_cases.h"
 #include "tuner/space.h"
 #include "tuner/validate.h"
 
 namespace flashtune {
 namespace {
-
-/// The masks a kernel is specialised on.
-struct Masking {
-  bool causal;
-  int window;
-};
-constexpr Masking kMaskings[] = {{false, 0}, {true, 0}, {false, 37}, {true, 50}};
 
 // Every split with every loop it has, tiles of every number of lanes; each copy and layout with some of them.
 constexpr const char* kConfigs[] = {
@@ -34,10 +28,7 @@ constexpr const char* kConfigs[] = {
 };
 
 Candidate candidate_of(const char* text, int head_dim) {
-  auto config = std::get<PrefillScalarConfig>(candidate_from_text(std::string("prefill_scalar ") + text).config);
-  if (head_dim % 4 != 0 && is_wide(config.copy))
-    config.copy = config.copy == Fp32Copy::kAsync16 ? Fp32Copy::kAsync4 : Fp32Copy::kPlain4;
-  return {config};
+  return candidate_for_dim<PrefillScalarConfig>(std::string("prefill_scalar ") + text, head_dim);
 }
 
 class EachScalarHeadDim : public testing::TestWithParam<int> {};
@@ -45,10 +36,10 @@ class EachScalarHeadDim : public testing::TestWithParam<int> {};
 TEST_P(EachScalarHeadDim, IsRightUnderEveryMaskAndSchedule) {
   constexpr Layout kLayouts[] = {Layout::kBshd, Layout::kBhsd};
   const int head_dim = GetParam();
-  for (std::size_t m = 0; m < std::size(kMaskings); ++m) {
-    const Problem p = with_layout(
-        small_problem(2, m % 2 == 0 ? 1 : 2, 45, 71, head_dim, kMaskings[m].causal, kMaskings[m].window, Dtype::kFp32),
-        kLayouts[m / 2]);
+  for (std::size_t m = 0; m < std::size(kFp32Maskings); ++m) {
+    const Problem p = with_layout(small_problem(2, m % 2 == 0 ? 1 : 2, 45, 71, head_dim, kFp32Maskings[m].causal,
+                                                kFp32Maskings[m].window, Dtype::kFp32),
+                                  kLayouts[m / 2]);
     SimDevice device(kArch);
     Validator validator(device, p, scale_of(p), 64);
     // Other ones for each head dim and mask: together all of them meet every mask.
