@@ -65,13 +65,19 @@ TEST_F(UnfusedOnGpu, ScaleAndMaskIsRight) {
 }
 
 TEST_F(UnfusedOnGpu, AttentionIsRight) {
-  for (const bool causal : {false, true}) {
-    EXPECT_EQ(case_->attention_fault(4 * 8, 10, 10, 16, causal), "");
-    EXPECT_EQ(case_->attention_fault(16 * 8, 100, 100, 16, causal), "");
-    EXPECT_EQ(case_->attention_fault(2, 512, 512, 128, causal), "");
-    EXPECT_EQ(case_->attention_fault(3, 40, 70, 24, causal), "");
-    EXPECT_EQ(case_->attention_fault(3, 70, 40, 24, causal), "");
-  }
+  for (const bool causal : {false, true})
+    for (int kind = 0; kind < kInputKinds; ++kind) {
+      const auto inputs = static_cast<InputKind>(kind);
+      const auto expect_right = [&](int heads, int rows, int keys, int head_dim) {
+        EXPECT_EQ(case_->attention_fault(heads, rows, keys, head_dim, causal, inputs), "")
+            << fmt::format("{} x {} x {} x {}, {} inputs", heads, rows, keys, head_dim, name_of(inputs));
+      };
+      expect_right(4 * 8, 10, 10, 16);
+      expect_right(16 * 8, 100, 100, 16);
+      expect_right(2, 512, 512, 128);
+      expect_right(3, 40, 70, 24);
+      expect_right(3, 70, 40, 24);
+    }
 }
 
 // Offsets past 2^31 elements: the last matrix of many, of which the rest is never written.

@@ -72,10 +72,13 @@ TEST_F(SimUnfused, ScaleAndMaskAlignsToTheLastColumn) {
 }
 
 TEST_F(SimUnfused, AttentionWithOtherLengthsIsRight) {
-  for (const bool causal : {false, true}) {
-    EXPECT_EQ(case_.attention_fault(3, 40, 70, 24, causal), "");
-    EXPECT_EQ(case_.attention_fault(3, 70, 40, 24, causal), "");  // causal: the first 30 rows see no key
-  }
+  for (const bool causal : {false, true})
+    for (int kind = 0; kind < kInputKinds; ++kind) {
+      const auto inputs = static_cast<InputKind>(kind);
+      EXPECT_EQ(case_.attention_fault(3, 40, 70, 24, causal, inputs), "") << name_of(inputs);
+      // Causal: the first 30 rows see no key.
+      EXPECT_EQ(case_.attention_fault(3, 70, 40, 24, causal, inputs), "") << name_of(inputs);
+    }
 }
 
 // --- the course's sizes: hidden 128 in 8 heads of 16
@@ -118,6 +121,7 @@ TEST_F(SimUnfused, WhatIsAllMaskedBecomesZeros) {
 
 TEST_F(SimUnfused, LargeAndSmallScoresKeepTheirWeights) {
   std::vector<float> values;
+  values.reserve(600);
   for (int i = 0; i < 600; ++i)
     values.push_back(i % 7 == 0 ? 3e38f : i % 7 == 1 ? -3e38f : 1e4f + static_cast<float>(i));
   EXPECT_EQ(case_.softmax_fault(Over::kColumns, To::kOther, values, 1, 2, 300), "");
@@ -230,6 +234,22 @@ TEST(SimUnfusedBugs, AMissingBarrierOrPredicateIsFound) {
       }
     };
     EXPECT_NE(fault(), "") << bug.from;
+  }
+}
+
+// The oracle's part: a mask one key too wide, and a scale of scores that is off by a part in a thousand.
+TEST(SimUnfusedBugs, AWrongMaskOrScaleOfAttentionIsFound) {
+  const char* const softmax = "flashtune/kernels/unfused_softmax.cuh";
+  const TextChange bugs[] = {{softmax, "col < end ?", "col < end + 1 ?"},
+                             {softmax, "* p.scale", "* (1.001f * p.scale)"}};
+  for (const TextChange& bug : bugs) {
+    const ScratchFolder folder;
+    write_templates(folder.path(), {bug});
+    SimCompiler::Options options;
+    options.template_root = folder.path();
+    SimDevice device(kArch);
+    UnfusedCase broken(device, compiled_by(SimCompiler(options)), 0);
+    EXPECT_NE(broken.attention_fault(2, 20, 30, 16, true), "") << bug.to;
   }
 }
 

@@ -1,4 +1,5 @@
-// Each kernel's formula once more, in double precision and in the plainest order.
+// The formulas of products and softmax once more, in double precision and in the plainest order; attention by the
+// oracle.
 #include "tests/support/unfused_case.h"
 
 #include <fmt/format.h>
@@ -6,9 +7,11 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <random>
 #include <stdexcept>
 
 #include "tuner/fence.h"
+#include "tuner/output_check.h"
 
 namespace flashtune {
 namespace {
@@ -16,6 +19,26 @@ namespace {
 std::size_t count_of(int batch, int rows, int cols) {
   return static_cast<std::size_t>(batch) * static_cast<std::size_t>(rows) * static_cast<std::size_t>(cols);
 }
+
+/// Standard normal numbers.
+std::vector<float> normal_floats(std::size_t count, std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(count);
+  for (float& value : values) value = normal(random);
+  return values;
+}
+
+constexpr double kUnitRoundoff = 0x1p-24;  // of fp32
+
+/// By how much, relative to the sum of the terms' magnitudes, an fp32 sum of n terms may err: 4 sqrt(n) roundings. The
+/// rounding errors behave like random ones (Higham and Mary 2019), so that n of them, the worst case, would let errors
+/// pass that no right kernel makes.
+double error_of_sum(int terms) { return 4 * std::sqrt(terms) * kUnitRoundoff; }
+
+/// By how much, relative to its value, exp(x - max) in fp32 may err when |x - max| is at most `range`: 2^-22 by
+/// ex2.approx, and three roundings of the exponent, which an exponential makes relative.
+double error_of_exponential(double range) { return (4 + 3 * std::min(range, 128.0)) * kUnitRoundoff; }
 
 /// A vector within a matrix, as softmax sees it.
 struct Line {
@@ -144,33 +167,30 @@ std::string UnfusedCase::softmax_fault(Over over, To to, const std::vector<float
   return "";
 }
 
-std::string UnfusedCase::attention_fault(int heads, int seq_q, int seq_kv, int head_dim, bool causal) {
+std::string UnfusedCase::attention_fault(int heads, int seq_q, int seq_kv, int head_dim, bool causal, InputKind kind) {
+  Problem problem;
+  problem.dtype = Dtype::kFp32;
+  problem.precision = Precision::kIeee;
+  problem.heads = problem.kv_heads = heads;
+  problem.seq_q = seq_q, problem.seq_kv = seq_kv;
+  problem.head_dim = problem.head_dim_v = head_dim;
+  problem.causal = causal;
+  problem = with_layout(problem, Layout::kBhsd);
   const float scale = 1.f / std::sqrt(static_cast<float>(head_dim));
-  const std::vector<float> q = normal_floats(count_of(heads, seq_q, head_dim), 5);
-  const std::vector<float> k = normal_floats(count_of(heads, seq_kv, head_dim), 6);
-  const std::vector<float> v = normal_floats(count_of(heads, seq_kv, head_dim), 7);
-  const Tensor on_q = input(q, heads, seq_q, head_dim), on_k = input(k, heads, seq_kv, head_dim);
-  const Tensor on_v = input(v, heads, seq_kv, head_dim);
+  const HostTensors inputs = make_inputs(problem, kind, 5);
+  const auto uploaded = [&](const Elements& elements, int rows) {
+    const auto* floats = static_cast<const float*>(static_cast<const void*>(elements.data()));
+    return input({floats, floats + elements.size()}, heads, rows, head_dim);
+  };
+  const Tensor q = uploaded(inputs.q, seq_q), k = uploaded(inputs.k, seq_kv), v = uploaded(inputs.v, seq_kv);
   const Tensor on_o = output(heads, seq_q, head_dim), scores = output(heads, seq_q, seq_kv);
-  unfused_.attention(on_q.matrices, on_k.matrices, on_v.matrices, on_o.matrices, scores.matrices, scale, causal);
+  unfused_.attention(q.matrices, k.matrices, v.matrices, on_o.matrices, scores.matrices, scale, causal);
   const std::vector<float> o = read(on_o);
   read(scores);
-  for (int head = 0; head < heads; ++head) {
-    const HeadInputs inputs{&q[count_of(head, seq_q, head_dim)],
-                            &k[count_of(head, seq_kv, head_dim)],
-                            &v[count_of(head, seq_kv, head_dim)],
-                            seq_q,
-                            seq_kv,
-                            head_dim,
-                            scale,
-                            causal};
-    for (int row = 0; row < seq_q; ++row) {
-      const float* got = &o[count_of(1, head * seq_q + row, head_dim)];
-      if (const std::string fault = fault_of_row(exact_attention(inputs, row), got, nullptr); !fault.empty())
-        return fmt::format("head {}, row {}: {}", head, row, fault);
-    }
-  }
-  return "";
+  const std::vector<ReferenceRow> rows = reference_rows(problem, inputs, scale, sample_rows(problem, heads * seq_q, 1));
+  const ErrorBounds bounds(problem, rows);
+  if (const OutputFault fault = scan_output(problem, {o.data()}, {}, bounds); fault.found) return fault.why;
+  return compare_with_oracle(problem, {o.data()}, rows, bounds).why;
 }
 
 }  // namespace flashtune

@@ -1,11 +1,13 @@
 // The unfused kernels on any device against double precision: random inputs, poisoned outputs, every element looked at.
+// Attention made of them is judged by the oracle, as every kernel's is. A product alone and a softmax alone are no
+// attention, which is all that the oracle computes: these are compared with their own formulas.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "runtime/device/device.h"
-#include "tests/support/exact_attention.h"
+#include "tuner/inputs.h"
 #include "tuner/unfused.h"
 
 namespace flashtune {
@@ -30,7 +32,9 @@ class UnfusedCase {
   /// Of these values, one matrix.
   std::string softmax_fault(Over over, To to, const std::vector<float>& values, int batch, int rows, int cols);
 
-  std::string attention_fault(int heads, int seq_q, int seq_kv, int head_dim, bool causal);
+  /// Every row is compared with the oracle's.
+  std::string attention_fault(int heads, int seq_q, int seq_kv, int head_dim, bool causal,
+                              InputKind kind = InputKind::kNormal);
 
  private:
   /// A batch of matrices on the device.
