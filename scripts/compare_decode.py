@@ -10,18 +10,17 @@ short kernels run before the memory is awake. Outputs are checked against double
 
 --rule also times each tuned kernel with the number of splits that FlashAttention's published rule gives, by the command line
 tool. Needs torch with CUDA, and nothing else."""
-import argparse
 import json
 import math
 import subprocess
-import sys
 import time
 
 import torch
 from torch.nn.attention import sdpa_kernel
 
 from peers.binding import ROOT, open_flashtune
-from peers.measure import BACKENDS, Contender, interleave, ratios, summary_of, write_report
+from peers.command import Report, add_library_flags, chosen, parsed, parser_of
+from peers.measure import BACKENDS, Contender, frame_of, interleave, ratios, summary_of
 
 CEILING = 4650.0  # GB/s: the best read rate that any kernel showed on the H200
 
@@ -141,7 +140,7 @@ def compare(cell, flashtune, arguments, l2_bytes):
     expected = cache_bytes(cell) / 4.5e12 + 4e-6
     launches = max(len(sets), min(400, math.ceil(2.5e-3 / expected)))
     contenders = {name: Contender(call, sets, launches) for name, call in calls.items()}
-    interleave(list(contenders.values()), arguments.repeats, 0.0)
+    interleave(list(contenders.values()), arguments.repeats, arguments.idle_ms / 1000.0)
 
     dim, batch, heads, kv_heads, context = cell
     config, grade = decisions["flashtune"]
@@ -199,35 +198,31 @@ def time_by_rule(record, arguments, sms):
 # --- the report
 
 def line_of(record):
-    text = f"{name_of(tuple(record[k] for k in ('head_dim', 'batch', 'heads', 'kv_heads', 'context'))):<26} {record['kv_mib']:7.0f} MiB"
+    text = f"{name_of(cell_of(record)):<26} {record['kv_mib']:7.0f} MiB"
     for name, found in record.items():
         if isinstance(found, dict) and "gb_per_s" in found:
             text += f"  {name} {found['median_us']:.1f}"
     return text + f"  {record['flashtune']['gb_per_s']:.0f} GB/s  {record['best_peer']['median_us'] / record['flashtune']['median_us']:.3f}x"
 
 
+def cell_of(record):
+    return tuple(record[key] for key in ("head_dim", "batch", "heads", "kv_heads", "context"))
+
+
 def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cells", default="", help="only cells whose name contains one of these, comma-separated: b1-,k1024")
+    parser = parser_of(__doc__, "b1-,k1024")
+    add_library_flags(parser, repeats=11, idle_ms=0)
     parser.add_argument("--page-size", type=int, default=0, help="also a cache in pages of so many keys")
     parser.add_argument("--rule", default="", help="the flashtune binary: also time the published split rule by it")
-    parser.add_argument("--db", default="", help="tuning database (default: flashtune's own)")
-    parser.add_argument("--library", default="", help="libflashtune.so (default: the one below build/)")
-    parser.add_argument("--nvrtc", default="", help="NVRTC library or folder (default: flashtune's places, then torch's)")
-    parser.add_argument("--repeats", type=int, default=11, help="samples of each contender per cell, at least 7 (default 11)")
-    parser.add_argument("--output", default="", help="write results as JSON here")
-    arguments = parser.parse_args()
-    if arguments.repeats < 7:
-        parser.error(f"--repeats {arguments.repeats}: at least 7")
-    return arguments
+    return parsed(parser)
 
 
 def main():
     arguments = parse_arguments()
-    cells = [c for c in all_cells() if not arguments.cells or any(part in name_of(c) for part in arguments.cells.split(","))]
-    if not cells:
-        sys.exit(f"--cells {arguments.cells}: no such cell; they are: " + " ".join(map(name_of, all_cells())))
+    cells = chosen(all_cells(), arguments, name_of)
     flashtune, properties = open_flashtune(arguments)
+    report = Report(arguments.output, "decode bf16, one new row, device time of one call, against torch's attention backends in the same run",
+                    frame_of(flashtune.version), part=bool(arguments.cells))
 
     started, records = time.time(), []
     for cell in cells:
@@ -236,6 +231,7 @@ def main():
         if arguments.rule:
             records[-1]["published_rule"] = time_by_rule(records[-1], arguments, properties.multi_processor_count)
         print(line_of(records[-1]), flush=True)
+    records = report.cells(records, cell_of, all_cells())
     summary = summary_of(records, [*BACKENDS, "best_peer"])
     if arguments.page_size:
         paged = f"flashtune_page{arguments.page_size}"
@@ -244,12 +240,9 @@ def main():
     for key, value in summary.items():
         print(key, json.dumps(value))
     print(f"{time.time() - started:.0f} s")
-    if arguments.output:
-        protocol = {"timed": "events around a CUDA graph of about 2.5 ms that goes round the input sets", "idle_ms": 0,
-                    "inputs": "normal, together twice the L2", "repeats": arguments.repeats, "order": "interleaved, rotating",
-                    "ceiling_gb_per_s": CEILING}
-        write_report(arguments.output, "decode bf16, one new row, device time of one call, against torch's attention backends in the same run",
-                     flashtune.version, protocol, summary, records)
+    report.write({"timed": "events around a CUDA graph of about 2.5 ms that goes round the input sets", "idle_ms": arguments.idle_ms,
+                  "inputs": "normal, together twice the L2", "repeats": arguments.repeats, "order": "interleaved, rotating",
+                  "ceiling_gb_per_s": CEILING}, summary, records)
 
 
 if __name__ == "__main__":

@@ -10,19 +10,18 @@ take turns, each after an idle pause, so that all run at the clock of a burst. O
 
 A peer that torch does not have (FlashAttention-3) is reckoned by the cell's figures in benchmarks/results/h200-prefill-peers.json:
 (ours over cuDNN in this run) x (cuDNN over the best peer there). Needs torch with CUDA, and nothing else."""
-import argparse
 import json
 import math
 import pathlib
 import statistics
-import sys
 import time
 
 import torch
 from torch.nn.attention import sdpa_kernel
 
 from peers.binding import open_flashtune
-from peers.measure import BACKENDS, Contender, interleave, summary_of, write_report
+from peers.command import Report, add_library_flags, chosen, parsed, parser_of
+from peers.measure import BACKENDS, Contender, frame_of, interleave, summary_of
 
 
 # --- the shapes: (head_dim, batch, heads, kv_heads, seq, causal)
@@ -191,31 +190,11 @@ def cell_of(record):
     return tuple(record[key] for key in ("head_dim", "batch", "heads", "kv_heads", "seq", "causal"))
 
 
-def chosen_cells(text):
-    cells = all_cells()
-    if not text:
-        return cells
-    chosen = [cell for cell in cells if any(part in name_of(cell) for part in text.split(","))]
-    if not chosen:
-        sys.exit(f"--cells {text}: no such cell; they are: " + " ".join(name_of(cell) for cell in cells))
-    return chosen
-
-
 def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cells", default="", help="only cells whose name contains one of these, comma-separated: d128,s512-causal")
+    parser = parser_of(__doc__, "d128,s512-causal")
+    add_library_flags(parser, repeats=9, idle_ms=40)
     parser.add_argument("--backend", default="flash,cudnn", help="torch backends, comma-separated: flash, cudnn")
-    parser.add_argument("--db", default="", help="tuning database (default: flashtune's own)")
-    parser.add_argument("--library", default="", help="libflashtune.so (default: the one below build/)")
-    parser.add_argument("--nvrtc", default="", help="NVRTC library or folder (default: flashtune's places, then torch's)")
-    parser.add_argument("--repeats", type=int, default=9, help="samples of each backend per cell, at least 7 (default 9)")
-    parser.add_argument("--idle-ms", type=float, default=40.0, help="pause before each sample (default 40)")
-    parser.add_argument("--output", default="", help="write results as JSON here")
-    arguments = parser.parse_args()
-    if arguments.repeats < 7:
-        parser.error(f"--repeats {arguments.repeats}: at least 7")
-    if arguments.idle_ms < 0:
-        parser.error(f"--idle-ms {arguments.idle_ms}: not negative")
+    arguments = parsed(parser)
     for name in arguments.backend.split(","):
         if name not in BACKENDS:
             parser.error(f"--backend {name}: supported: {', '.join(BACKENDS)}")
@@ -224,8 +203,10 @@ def parse_arguments():
 
 def main():
     arguments = parse_arguments()
-    cells, backends = chosen_cells(arguments.cells), arguments.backend.split(",")
+    cells, backends = chosen(all_cells(), arguments, name_of), arguments.backend.split(",")
     flashtune, properties = open_flashtune(arguments)
+    report = Report(arguments.output, "prefill bf16, device time of one call, against torch's attention backends in the same run",
+                    frame_of(flashtune.version), part=bool(arguments.cells))
 
     started = time.time()
     records, published = [], published_peers()
@@ -234,16 +215,13 @@ def main():
         records[-1]["against_best"] = against_best(records[-1], published)
         print(line_of(records[-1], backends), flush=True)
         torch.cuda.empty_cache()
+    records = report.cells(records, cell_of, all_cells())
     summary = {**summary_of(records, backends), **summary_against_best(records)}
     for key, value in summary.items():
         print(f"{key}: geometric mean {value['geomean']:.3f}, least {value['least']:.3f}, {value['cells']} cells")
     print(f"{time.time() - started:.0f} s")
-
-    if arguments.output:
-        protocol = {"timed": "events around a CUDA graph that goes round the input sets", "inputs": "normal, together twice the L2",
-                    "idle_ms": arguments.idle_ms, "repeats": arguments.repeats, "order": "interleaved, rotating"}
-        write_report(arguments.output, "prefill bf16, device time of one call, against torch's attention backends in the same run",
-                     flashtune.version, protocol, summary, records)
+    report.write({"timed": "events around a CUDA graph that goes round the input sets", "inputs": "normal, together twice the L2",
+                  "idle_ms": arguments.idle_ms, "repeats": arguments.repeats, "order": "interleaved, rotating"}, summary, records)
 
 
 if __name__ == "__main__":

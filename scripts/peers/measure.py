@@ -1,14 +1,13 @@
-"""Time: CUDA graphs of launches that go round the input sets, replayed in turns; and the frame of a report."""
+"""Time: CUDA graphs of launches that go round the input sets, replayed in turns; and what ran, for a report."""
 import collections
-import datetime
-import json
-import pathlib
+import math
 import statistics
-import subprocess
 import time
 
 import torch
 from torch.nn.attention import SDPBackend
+
+from .command import driver_version
 
 BACKENDS = {"flash": SDPBackend.FLASH_ATTENTION, "cudnn": SDPBackend.CUDNN_ATTENTION}
 
@@ -47,11 +46,15 @@ class Contender:
         return {"median_us": round(median, 3), "spread_us": round(quartiles[2] - quartiles[0], 3), "samples": len(self.samples)}
 
 
-def interleave(contenders, repeats, idle_s):
-    """Samples of each, in a rotating order."""
+def interleave(contenders, repeats, idle_s, budget_s=math.inf):
+    """Samples of each, in a rotating order: `repeats`, or, where these would last longer than `budget_s`, fewer, but three at least."""
+    torch.cuda.synchronize()
+    started = time.perf_counter()
     for contender in contenders:
         contender.graph.replay()
-    for repeat in range(repeats):
+    torch.cuda.synchronize()
+    round_s = time.perf_counter() - started + idle_s * len(contenders)
+    for repeat in range(min(repeats, max(3, int(min(budget_s / round_s, repeats))))):
         turn = repeat % len(contenders)
         for contender in contenders[turn:] + contenders[:turn]:
             contender.sample(idle_s)
@@ -73,26 +76,9 @@ def summary_of(cells, backends):
     return summary
 
 
-def driver_version():
-    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    try:
-        return subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()[0].strip()
-    except (OSError, subprocess.CalledProcessError, IndexError):
-        return ""
-
-
-def write_report(path, what, flashtune_version, protocol, summary, cells):
+def frame_of(flashtune_version):
+    """What a report says of the GPU and of everything that ran on it."""
     properties = torch.cuda.get_device_properties(0)
-    report = {
-        "what": what,
-        "device": properties.name, "sms": properties.multi_processor_count, "arch": f"sm_{properties.major}{properties.minor}",
-        "driver": driver_version(), "flashtune": flashtune_version, "torch": torch.__version__, "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version(),
-        "when": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "protocol": protocol, "summary": summary, "cells": cells}
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_text(json.dumps(report, indent=1) + "\n")
-    temporary.replace(path)
-    print(f"wrote {path}")
+    return {"device": properties.name, "sms": properties.multi_processor_count, "arch": f"sm_{properties.major}{properties.minor}",
+            "driver": driver_version(), "flashtune": flashtune_version, "torch": torch.__version__, "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version()}
