@@ -128,6 +128,18 @@ TEST(Ladder, SlowRungsStopAtALengthAndFastOnesGoOn) {
   EXPECT_TRUE(step(longer, "flash_2d").timing);
 }
 
+TEST(Ladder, LongLaunchesAreTimedTwiceAndThoseOfSecondsOnce) {
+  Climb climb;
+  climb.us_of["split=thread_row"] = 200e3;
+  climb.us_of["split=warp_row,loop=q_outer"] = 2e6;
+  const std::vector<LadderStep> steps = climb(4);
+  ASSERT_TRUE(step(steps, "flash_naive").timing && step(steps, "scalar2d_row_tile").timing);
+  EXPECT_EQ(step(steps, "flash_naive").timing->samples, 2);
+  EXPECT_EQ(step(steps, "scalar2d_row_tile").timing->samples, 1);
+  EXPECT_DOUBLE_EQ(step(steps, "scalar2d_row_tile").timing->median_us, 2e6);
+  EXPECT_GE(step(steps, "flash_2d").timing->samples, 4);
+}
+
 TEST(Ladder, SixteenBitsLeaveOutTheRungsOfFp32) {
   Climb climb;
   const std::vector<LadderStep> steps = climb(8, true, Dtype::kBf16);

@@ -157,7 +157,7 @@ Table table_for_programs(const std::vector<std::vector<LadderStep>>& climbs, boo
   if (counted) {
     table.columns.insert(table.columns.end(), std::begin(kShownCounters), std::end(kShownCounters));
   } else {
-    table.columns.insert(table.columns.end(), {"median_us", "spread_us", "tflops", "gain"});
+    table.columns.insert(table.columns.end(), {"median_us", "spread_us", "samples", "tflops", "gain"});
   }
   for (const auto& steps : climbs)
     for (std::size_t i = 0; i < steps.size(); ++i) {
@@ -176,6 +176,7 @@ Table table_for_programs(const std::vector<std::vector<LadderStep>>& climbs, boo
       } else {
         row.push_back(s.timing ? Cell(s.timing->median_us) : Cell());
         row.push_back(s.timing ? Cell(s.timing->spread_us) : Cell());
+        row.push_back(s.timing ? Cell(std::int64_t{s.timing->samples}) : Cell());
         row.push_back(s.timing ? Cell(s.tflops()) : Cell());
         row.push_back(cell_of(gain_of(steps, i)));
       }
