@@ -13,7 +13,7 @@ class EachArchitecture : public testing::TestWithParam<int> {};
 TEST_P(EachArchitecture, TakesAppendAsResourcesSay) {
   const int arch = GetParam();
   const KernelCompiler compiler({});
-  for (const Dtype dtype : {Dtype::kFp16, Dtype::kBf16})
+  for (const Dtype dtype : {Dtype::kFp16, Dtype::kBf16, Dtype::kFp32})
     for (const int head_dim : {8, 72, 128, 256})
       for (const bool paged : {false, true}) {
         const KernelSpec spec{{KvAppendConfig{}}, {dtype, head_dim, head_dim, false, false, paged, Op::kAppend}, arch};

@@ -168,9 +168,10 @@ void AppendCase::expect_sequence(int b) {
 
 std::string AppendCase::compare(Tracked& t) {
   const std::vector<std::uint32_t> got = download(t);
+  auto next = t.rotated.begin();  // in the order of the elements
   for (std::size_t i = 0; i < got.size(); ++i) {
-    if (const auto rotated = t.rotated.find(i); rotated != t.rotated.end()) {
-      const auto& [value, bound] = rotated->second;
+    if (next != t.rotated.end() && next->first == i) {
+      const auto& [value, bound] = next++->second;
       if (std::abs(value_of(got[i], problem_.dtype) - value) <= bound) continue;
       return fmt::format("element {} of {} is {}, and {} rotated", i, t.name, value_of(got[i], problem_.dtype), value);
     }

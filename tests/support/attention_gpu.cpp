@@ -34,10 +34,10 @@ Compiled AttentionOnGpu::compile(const Candidate& candidate, const Problem& prob
 
 void AttentionOnGpu::expect_right(const std::vector<Assignment>& assignments) {
   CompilePool pool([this](const KernelSpec& spec) { return compiler_.compile(spec); }, 0);
-  for (const auto& [problem, candidates, scale] : assignments)
+  for (const auto& [problem, candidates, scale, edges] : assignments)
     for (const Candidate& c : candidates) pool.submit({c, traits_of(problem), limits().arch});
   int ticket = 0;
-  for (const auto& [problem, candidates, scale] : assignments) {
+  for (const auto& [problem, candidates, scale, edges] : assignments) {
     Validator validator(device(), problem, scale, 64);
     for (const Candidate& candidate : candidates) {
       const std::string what =
@@ -49,13 +49,13 @@ void AttentionOnGpu::expect_right(const std::vector<Assignment>& assignments) {
             load_candidate(device(), compiled.cubin, candidate, traits_of(problem), limits());
         const TileSteps steps = tile_steps(candidate);
         Workspace workspace(device());
-        const Verdict verdict = validator.judge(
-            [&](const Problem& p, const Tensors& tensors) {
-              const Plan plan = make_plan(candidate, p, limits());
-              launch_plan(device(), loaded, plan, tensors, workspace.poisoned(plan), nullptr);
-              device().synchronize();
-            },
-            steps.rows, steps.keys);
+        const auto launch = [&](const Problem& p, const Tensors& tensors) {
+          const Plan plan = make_plan(candidate, p, limits());
+          launch_plan(device(), loaded, plan, tensors, workspace.poisoned(plan), nullptr);
+          device().synchronize();
+        };
+        const Verdict verdict =
+            edges ? validator.judge(launch, steps.rows, steps.keys) : validator.judge_without_edges(launch);
         EXPECT_TRUE(verdict.ok) << what << ": " << verdict.why;
       }
       pool.release(ticket++);

@@ -32,9 +32,10 @@ class AttentionOnGpu : public GpuTest {
     Problem problem;
     std::vector<Candidate> candidates;
     float scale;
+    bool edges = true;
   };
-  /// Fails the test for each candidate that does not compile, or is not right for every kind of input and at the edges
-  /// of its tiles.
+  /// Fails the test for each candidate that does not compile, or is not right for every kind of input and, with
+  /// `edges`, at the edges of its tiles.
   void expect_right(const std::vector<Assignment>& assignments);
   void expect_right(const Problem& problem, const std::vector<Candidate>& candidates) {
     expect_right({{problem, candidates, default_scale(problem)}});
