@@ -186,6 +186,50 @@ TEST_F(CommandLine, TheSimulatedDeviceComputesIsCheckedAndCounts) {
   EXPECT_EQ(record.at("mma"), 2 * (2 + 4) * 4 * 32);
 }
 
+TEST_F(CommandLine, WhatAnAppendCannotTakeIsMisuse) {
+  std::vector<Arguments> lines;
+  for (const Arguments& more : std::vector<Arguments>{{"--causal"},
+                                                      {"--window", "5"},
+                                                      {"--precision", "tf32"},
+                                                      {"--untuned"},
+                                                      {"--config", "threads=64"},
+                                                      {"--scale", "1"},
+                                                      {"--input", "x.safetensors"},
+                                                      {"--rope", "sideways"},
+                                                      {"--seq-q", "17"},
+                                                      {"--seq-q", "11"},
+                                                      {"--page-size", "24"},
+                                                      {"--dtype", "fp32", "--precision", "ieee"}}) {
+    Arguments line = {"run", "--op", "append", "--heads", "4", "--seq-kv", "10", "--head-dim", "64"};
+    line.insert(line.end(), more.begin(), more.end());
+    lines.push_back(line);
+  }
+  for (const Arguments& sizes :
+       std::vector<Arguments>{{"--head-dim", "8", "--rope", "interleaved"}, {"--head-dim", "50", "--dtype", "fp32"}}) {
+    Arguments line = {"run", "--op", "append", "--heads", "4", "--seq-kv", "10"};
+    line.insert(line.end(), sizes.begin(), sizes.end());
+    lines.push_back(line);
+  }
+  lines.push_back(with_problem({"run", "--rope", "half_split"}));
+  lines.push_back({"sweep", "--op", "append", "--heads", "4", "--seq-kv", "10", "--head-dim", "64"});
+  expect("append_flags", lines, 2);
+}
+
+TEST_F(CommandLine, TheSimulatedDeviceAppendsIsCheckedAndCounts) {
+  Arguments line = {"run", "--op", "append", "--device", "sim", "--batch", "3", "--heads", "4", "--kv-heads", "2"};
+  for (const char* more : {"--seq-q", "2", "--seq-kv", "70", "--head-dim", "64", "--page-size", "16", "--rope",
+                           "half_split", "--check", "--counters", "--format", "json"})
+    line.push_back(more);
+  const ProgramResult result = run(line);
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const auto record = nlohmann::json::parse(result.out);
+  EXPECT_EQ(record.at("check"), "right");
+  EXPECT_EQ(record.at("rope"), "half_split");
+  EXPECT_EQ(record.count("median_us"), 0u) << "no time of a CPU may look like a GPU's";
+  // 3 sequences x 2 rows x (4 heads of Q, 2 of K, 2 of V) x 64 elements of 2 bytes.
+  EXPECT_EQ(record.at("global_bytes_written"), 3 * 2 * (4 + 2 + 2) * 64 * 2);
+}
+
 TEST_F(CommandLine, ARunWithoutACompilerForTheSimulatedDeviceSaysWhatToInstall) {
   const ProgramResult result =
       run_program({FLASHTUNE_CLI, "run", "--device", "sim", "--heads", "1", "--seq-q", "16", "--head-dim", "64"},

@@ -3,12 +3,15 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include "cache/codec.h"
 #include "cache/error.h"
 #include "runtime/api/engine.h"
 #include "tests/sim/bench.h"
 #include "tests/support/append_case.h"
 #include "tests/support/uploaded.h"
+#include "tuner/append_data.h"
 #include "tuner/kv_cache.h"
 
 namespace flashtune {
@@ -226,6 +229,62 @@ TEST(KvAppend, DebugChecksNameTheSequence) {
             "append met pages that cannot be: sequence 1 has page 99 as its page 1, and there are 9");
   request.pages = {};
   EXPECT_EQ(complaint(request), "");
+}
+
+// --- what flashtune run --op append holds a GPU to
+
+/// What is found when an append of `data` is launched as `change` makes it.
+std::string found_with(const Problem& p, Rope rope, const std::function<void(AppendTensors&)>& change) {
+  SimDevice device(kArch);
+  const SimKernel kernel = kernel_for(device, p);
+  AppendData data(device, p, rope);
+  AppendTensors tensors = data.tensors();
+  change(tensors);
+  const DeviceBuffer workspace = uploaded(device, std::vector<char>(kAppendWorkspace, 0));
+  launcher(device, kernel, p)(tensors, workspace.get());
+  device.synchronize();
+  return data.check().why;
+}
+
+TEST(AppendData, FindsNothingWrongWithARightAppend) {
+  for (const Dtype dtype : {Dtype::kFp16, Dtype::kFp32})
+    for (const int page_size : {0, 16})
+      for (const Layout layout : {Layout::kBshd, Layout::kBhsd})
+        for (const Rope rope : {Rope::kNone, Rope::kHalfSplit, Rope::kInterleaved}) {
+          Problem p = append_problem(dtype, 3, 4, 2, 2, 70, 72, page_size, layout);
+          p = with_layout(p, layout);  // the queries too
+          EXPECT_EQ(found_with(p, rope, [](AppendTensors&) {}), "") << problem_to_text(p) << " " << name_of(rope);
+        }
+}
+
+TEST(AppendData, FindsWhatIsMissingWrongOrTooMuch) {
+  const Problem p = with_layout(append_problem(Dtype::kBf16, 3, 4, 2, 2, 70, 64, 16), Layout::kBshd);
+  const auto found = [&](const auto& change) { return found_with(p, Rope::kHalfSplit, change); };
+  EXPECT_NE(found([](AppendTensors& t) { t.rope = Rope::kInterleaved; }).find("is right"), std::string::npos);
+  EXPECT_NE(found([](AppendTensors& t) { std::swap(t.cos, t.sin); }).find("is right"), std::string::npos);
+  EXPECT_NE(found([](AppendTensors& t) { t.v_new = t.k_new; }).find("was to be copied"), std::string::npos);
+  EXPECT_NE(found([](AppendTensors& t) { t.q = t.q_out = 0; }).find("Q at position"), std::string::npos);
+  EXPECT_NE(found([](AppendTensors& t) { std::swap(t.k, t.v); }), "");
+  EXPECT_NE(found([](AppendTensors& t) { t.lengths = 0; }), "") << "all of them at the end";
+  // Two pages of the table apart: the rows are not where they belong, whatever else holds them.
+  EXPECT_NE(found([](AppendTensors& t) {
+              t.page_table += sizeof(int);
+              t.max_pages -= 1;
+            }),
+            "");
+
+  // Right, and then once more for other positions: rows that belong to nobody.
+  SimDevice device(kArch);
+  const SimKernel kernel = kernel_for(device, p);
+  AppendData data(device, p, Rope::kNone);
+  const DeviceBuffer workspace = uploaded(device, std::vector<char>(kAppendWorkspace, 0));
+  const AppendCase::LaunchFn launch = launcher(device, kernel, p);
+  launch(data.tensors(), workspace.get());
+  AppendTensors elsewhere = data.tensors();
+  const DeviceBuffer lengths = uploaded(device, Lengths{10, 10, 10});
+  elsewhere.lengths = lengths.get();
+  launch(elsewhere, workspace.get());
+  EXPECT_NE(data.check().why.find("which is of no new row, was written"), std::string::npos);
 }
 
 }  // namespace

@@ -71,13 +71,8 @@ AppendCase::AppendCase(Device& device, const Problem& problem, AppendRequest req
   if (!request_.lengths.empty()) lengths_buffer_ = uploaded(device, request_.lengths);
   tensors_.lengths = lengths_buffer_.get();
   if (request_.rope != Rope::kNone) {
-    for (int position = 0; position < p.seq_kv; ++position)
-      for (int j = 0; j < request_.rotary_dim / 2; ++j) {
-        const double angle = position * std::pow(10000.0, -2.0 * j / request_.rotary_dim);
-        cos_.push_back(static_cast<float>(std::cos(angle)));
-        sin_.push_back(static_cast<float>(std::sin(angle)));
-      }
-    cos_buffer_ = uploaded(device, cos_), sin_buffer_ = uploaded(device, sin_);
+    rope_tables_ = rope_tables(p.seq_kv, request_.rotary_dim);
+    cos_buffer_ = uploaded(device, rope_tables_.cos), sin_buffer_ = uploaded(device, rope_tables_.sin);
   }
   tensors_.rope = request_.rope, tensors_.rotary_dim = request_.rotary_dim, tensors_.rope_positions = p.seq_kv;
   tensors_.cos = cos_buffer_.get(), tensors_.sin = sin_buffer_.get();
@@ -119,20 +114,9 @@ std::vector<std::uint32_t> AppendCase::download(const Tracked& t) const {
 void AppendCase::expect_row(Tracked& to, std::size_t at, std::size_t from, int position, Rope rope) const {
   const auto old = [&](int dim) { return rows_.before[from + static_cast<std::size_t>(dim)]; };
   for (int dim = 0; dim < problem_.head_dim; ++dim) to.wanted[at + static_cast<std::size_t>(dim)] = old(dim);
-  if (rope == Rope::kNone) return;
-  const int half = request_.rotary_dim / 2;
-  for (int j = 0; j < half; ++j) {
-    const int first = rope == Rope::kHalfSplit ? j : 2 * j, second = rope == Rope::kHalfSplit ? j + half : 2 * j + 1;
-    const auto entry = static_cast<std::size_t>(position * half + j);
-    const double x = value_of(old(first), problem_.dtype), y = value_of(old(second), problem_.dtype);
-    const auto expect = [&](int dim, double a, double b) {
-      // Once rounded to the type, after a product and a sum of fp32.
-      const double bound = ulp_at(a + b, problem_.dtype) / 2 + std::ldexp(std::abs(a) + std::abs(b), -23);
-      to.rotated[at + static_cast<std::size_t>(dim)] = {a + b, bound};
-    };
-    expect(first, x * cos_[entry], -y * sin_[entry]);
-    expect(second, y * cos_[entry], x * sin_[entry]);
-  }
+  const auto element = [&](int dim) { return static_cast<double>(value_of(old(dim), problem_.dtype)); };
+  for (const Rotated& one : rotated(rope, request_.rotary_dim, rope_tables_, position, problem_.dtype, element))
+    to.rotated[at + static_cast<std::size_t>(one.dim)] = {one.value, one.bound};
 }
 
 void AppendCase::expect_sequence(int b) {
@@ -141,8 +125,8 @@ void AppendCase::expect_sequence(int b) {
   if (length == 0) return;
   if (length < p.seq_q || length > p.seq_kv) return void(wanted_status_ |= kLengthOutOfRange);
   const Strides& source = tensors_.k_new_strides;
-  const auto k_first = static_cast<std::size_t>(p.heads * p.head_dim);
-  const auto v_first = k_first + static_cast<std::size_t>(p.kv_heads * p.head_dim);
+  const auto k_first = static_cast<std::size_t>(p.heads) * static_cast<std::size_t>(p.head_dim);
+  const auto v_first = k_first + static_cast<std::size_t>(p.kv_heads) * static_cast<std::size_t>(p.head_dim);
   for (int i = 0; i < p.seq_q; ++i) {
     const int position = length - p.seq_q + i;
     for (int head = 0; tensors_.q != 0 && head < p.heads; ++head) {

@@ -9,6 +9,7 @@
 
 #include "runtime/dispatch/plan.h"
 #include "tuner/inputs.h"
+#include "tuner/rotary.h"
 
 namespace flashtune {
 
@@ -64,7 +65,7 @@ class AppendCase {
   AppendRequest request_;
   AppendTensors tensors_;
   std::vector<int> table_;
-  std::vector<float> cos_, sin_;
+  RopeTables rope_tables_;
   Tracked k_, v_, rows_, q_out_;
   DeviceBuffer lengths_buffer_, table_buffer_, cos_buffer_, sin_buffer_, workspace_;
   unsigned wanted_status_ = 0, status_ = 0;

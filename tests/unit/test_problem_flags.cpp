@@ -153,7 +153,8 @@ TEST(ProblemFlags, RefuseAppendWhichHasNothingToTune) {
   ProblemFlags flags;
   flags.op = "append";
   EXPECT_EQ(refusal(flags),
-            "--op append: append fills a cache and has nothing to tune or to compare; supported: prefill, decode");
+            "--op append: append fills a cache and has nothing to tune (flashtune run times it); supported: prefill, "
+            "decode");
   flags.op = "backward";
   EXPECT_EQ(refusal(flags), "--op backward: supported: prefill, decode");
 }

@@ -19,7 +19,7 @@ struct FlagRow {
 };
 
 constexpr FlagRow kRows[] = {
-    {"--op", &ProblemFlags::op, "prefill", "NAME", "operation: prefill (default) or decode"},
+    {"--op", &ProblemFlags::op, "prefill", "NAME", "operation: prefill (default) or decode; of run also append"},
     {"--dtype", &ProblemFlags::dtype, "bf16", "NAME", "type of Q, K, V and O: bf16 (default), fp16 or fp32"},
     {"--precision", &ProblemFlags::precision, "", "NAME",
      "how fp32 is multiplied: tf32x3 (default: near fp32, on tensor cores), ieee or tf32"},
@@ -67,7 +67,8 @@ std::vector<Enum> enums(const ProblemFlags& flags, std::string ProblemFlags::*te
 Op op_of_flag(const std::string& text) {
   const auto op = enum_from_name<Op>(text);
   if (op == Op::kAppend)
-    refuse("--op", text, "append fills a cache and has nothing to tune or to compare; supported: prefill, decode");
+    refuse("--op", text,
+           "append fills a cache and has nothing to tune (flashtune run times it); supported: prefill, decode");
   if (!op) refuse("--op", text, "supported: prefill, decode");
   return *op;
 }
@@ -200,6 +201,20 @@ Problem problem_of(const ProblemFlags& flags) {
     if ((flags.*row.text).find(',') != std::string::npos)
       refuse(row.name, flags.*row.text, "this command takes one value; lists are for sweep");
   return problems_of(flags).front();
+}
+
+Problem append_problem_of(ProblemFlags flags) {
+  for (auto text : {&ProblemFlags::causal, &ProblemFlags::window, &ProblemFlags::precision})
+    if (!(flags.*text).empty())
+      refuse(row_of(text).name, flags.*text, "an append masks and multiplies nothing; leave it out");
+  flags.op = name_of(Op::kDecode);
+  Problem p = problem_of(flags);
+  p.op = Op::kAppend;
+  p.precision = Precision::kIeee;  // whichever the decode has
+  judge(p, layout_of(p));
+  if (p.seq_kv < p.seq_q)
+    refuse("--seq-kv", std::to_string(p.seq_kv), fmt::format("a cache that cannot hold the {} new rows", p.seq_q));
+  return p;
 }
 
 std::string flags_text(const Problem& p) {

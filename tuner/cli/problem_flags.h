@@ -30,6 +30,9 @@ std::vector<Problem> problems_of(const ProblemFlags& flags);
 /// Exactly one; a list is refused.
 Problem problem_of(const ProblemFlags& flags);
 
+/// Of --op append, which only run takes: the append whose decode the other flags describe.
+Problem append_problem_of(ProblemFlags flags);
+
 /// One of the named layouts; bshd when `text` is empty.
 Layout layout_of_flag(const std::string& text);
 

@@ -14,6 +14,7 @@
 #include "tuner/cli/flags.h"
 #include "tuner/cli/open_device.h"
 #include "tuner/cli/problem_flags.h"
+#include "tuner/cli/run_append.h"
 #include "tuner/cli/run_data.h"
 #include "tuner/cli/target.h"
 #include "tuner/device_inputs.h"
@@ -29,7 +30,7 @@ struct Flags {
   TargetFlags target;
   CommonFlags common;
   CompilerFlags compiler;
-  std::string input, output, config, scale, schedule, copies, seed;
+  std::string input, output, config, scale, rope, schedule, copies, seed;
   bool untuned = false, check = false, counters = false;
 };
 
@@ -79,6 +80,7 @@ void check_config(const Flags& flags) {
 Request judge(const Flags& flags) {
   Request request{flags, std::nullopt, target_of(flags.target), format_of(flags.common), std::nullopt, {}, {}};
   judge_simulation(flags, request);
+  if (!flags.rope.empty()) refuse("--rope", flags.rope, "an embedding goes with --op append");
   if (flags.input.empty())
     request.problem = problem_of(flags.problem);
   else
@@ -100,6 +102,28 @@ Request judge(const Flags& flags) {
     request.scale = scale;
   }
   return request;
+}
+
+/// The command line of an append, which has no config to choose and no file to read.
+AppendRun judge_append(const Flags& flags) {
+  const std::pair<const char*, const std::string*> of_attention[] = {
+      {"--input", &flags.input}, {"--output", &flags.output}, {"--config", &flags.config}, {"--scale", &flags.scale}};
+  for (const auto& [name, text] : of_attention)
+    if (!text->empty()) refuse(name, *text, "an append computes no attention; leave it out");
+  if (flags.untuned) refuse("--op", flags.problem.op, "an append has nothing to tune; leave out --untuned");
+  Request simulation{flags, std::nullopt, target_of(flags.target), format_of(flags.common), std::nullopt, {}, {}};
+  judge_simulation(flags, simulation);
+  AppendRun run;
+  run.problem = append_problem_of(flags.problem);
+  if (!flags.rope.empty()) run.rope = enum_of_flag<Rope>("--rope", flags.rope);
+  if (run.rope != Rope::kNone && run.problem.head_dim < 16)
+    refuse("--rope", flags.rope,
+           fmt::format("dims are rotated by sixteens, and --head-dim is {}", run.problem.head_dim));
+  run.target = simulation.target, run.compiler = flags.compiler;
+  run.sim = simulation.sim, run.only_simulated = simulation.only_simulated;
+  run.format = simulation.format;
+  run.check = flags.check, run.counters = flags.counters;
+  return run;
 }
 
 /// What runs, and what the dispatcher thought of it.
@@ -211,12 +235,6 @@ void add_time(Record& record, const Timing& timing, const Problem& problem, bool
     record.push_back({json ? "gb_per_s" : "GB/s", bytes_of(problem) / timing.median_us / 1e3});
 }
 
-void add_counters(Record& record, const Counters& counters) {
-  visit_counters(counters, [&](const char* name, std::uint64_t value) {
-    record.push_back({name, static_cast<std::int64_t>(value)});
-  });
-}
-
 int run(const Request& request) {
   std::optional<QkvInput> given;  // a bad file is heard of before a device is opened
   if (!request.problem) given = load_input(request.flags.input, request.flags.problem);
@@ -266,7 +284,7 @@ int run(const Request& request) {
 
 Command add_run(CLI::App& program) {
   CLI::App* app = program.add_subcommand(
-      "run", "Compute one attention with the tuned kernel: its time, and with --check its error");
+      "run", "Compute one attention with the tuned kernel, or append to a cache: the time, and with --check the error");
   auto flags = std::make_shared<Flags>();
   app->add_option("--input", flags->input, "q, k and v (or qkv) from this safetensors file, not generated")
       ->type_name("FILE");
@@ -278,6 +296,9 @@ Command add_run(CLI::App& program) {
   app->add_flag("--untuned", flags->untuned, "the built-in default instead of the tuned config");
   app->add_flag("--check", flags->check, "compare with double precision; exit code 1 when the output is wrong");
   app->add_option("--scale", flags->scale, "softmax scale (default: 1/sqrt(head-dim))")->type_name("X");
+  app->add_option("--rope", flags->rope,
+                  "append: rotate the new rows of K, and their queries: none (default), half_split, interleaved")
+      ->type_name("NAME");
   add_target_flags(*app, flags->target);
   constexpr const char* kSimulated = "Simulated device";
   app->add_flag("--counters", flags->counters,
@@ -295,9 +316,14 @@ Command add_run(CLI::App& program) {
   add_compiler_flags(*app, flags->compiler);
   add_problem_flags(*app, flags->problem, Lists::kRefused);
   app->footer(
-      "Without a GPU, or with --arch or --device sim, the kernel runs on the CPU, every access checked.\n\n"
+      "Without a GPU, or with --arch or --device sim, the kernel runs on the CPU, every access checked. --op append\n"
+      "writes --seq-q new rows of each sequence into a cache of --seq-kv, as a step of decode does.\n\n"
       "Example:\n  flashtune run --heads 32 --kv-heads 8 --seq-q 4096 --head-dim 128 --causal --check");
-  return {app, [flags]() -> Work { return [request = judge(*flags)] { return run(request); }; }};
+  return {app, [flags]() -> Work {
+            if (flags->problem.op == name_of(Op::kAppend))
+              return [append = judge_append(*flags)] { return run_append(append); };
+            return [request = judge(*flags)] { return run(request); };
+          }};
 }
 
 }  // namespace flashtune
