@@ -53,6 +53,8 @@ struct Settings {
     }
     if (settings["--prompt"] + settings["--steps"] > settings["--cache"])
       throw Misuse("--cache " + std::to_string(settings["--cache"]) + ": cannot hold the prompt and the steps");
+    if (settings["--heads"] % settings["--kv-heads"] != 0)
+      throw Misuse("--kv-heads " + std::to_string(settings["--kv-heads"]) + ": does not divide the heads");
     return settings;
   }
 
@@ -167,15 +169,11 @@ class Decoding {
     double worst = 0;
     for (const auto& [b, h] :
          {std::array{0, 0}, std::array{batch_ / 2, heads_ / 3}, std::array{batch_ - 1, heads_ - 1}}) {
-      const std::vector<double> exact = exact_row(b, h);
-      double largest = 0, error = 0;
-      for (const double x : exact) largest = std::max(largest, std::abs(x));
-      for (std::size_t d = 0; d < exact.size(); ++d) {
-        const double off = std::abs(value_of(o[count(b, heads_, 1) + count(h, 1, 1) + d]) - exact[d]);
-        if (!(off <= error)) error = off;  // a NaN stays
+      const ExactRow exact = exact_row(b, h);
+      for (std::size_t d = 0; d < exact.o.size(); ++d) {
+        const double error = std::abs(value_of(o[count(b, heads_, 1) + count(h, 1, 1) + d]) - exact.o[d]);
+        if (!(error / exact.bound[d] <= worst)) worst = error / exact.bound[d];  // a NaN stays
       }
-      // O is rounded once, and each weight once: half a unit in the last place, and as much again.
-      if (!(error / (largest * 0x1p-8) <= worst)) worst = error / (largest * 0x1p-8);
     }
     return worst;
   }
@@ -218,8 +216,12 @@ class Decoding {
     return all;
   }
 
-  /// In double precision, from the host's values: what the caches must hold by now is not read from them.
-  std::vector<double> exact_row(int b, int h) const {
+  struct ExactRow {
+    std::vector<double> o, bound;
+  };
+  /// In double precision, from the host's values: what the caches must hold by now is not read from them. A kernel
+  /// rounds O once, and the weight of each key: four times what errors at random, independent of each other, sum up to.
+  ExactRow exact_row(int b, int h) const {
     const int kv_head = h / (heads_ / kv_heads_), keys = prompt_ + steps_;
     const Bf16* const q = &host_q_[count((steps_ - 1) * batch_ + b, heads_, 1) + count(h, 1, 1)];
     const auto row = [&](const std::vector<Bf16>& prompt, const std::vector<Bf16>& added, int key) {
@@ -227,7 +229,7 @@ class Decoding {
       return key < prompt_ ? &prompt[count(b * cache_ + key, kv_heads_, 1) + head]
                            : &added[count((key - prompt_) * batch_ + b, kv_heads_, 1) + head];
     };
-    std::vector<double> weights(static_cast<std::size_t>(keys)), o(static_cast<std::size_t>(dim_));
+    std::vector<double> weights(static_cast<std::size_t>(keys));
     double largest = -std::numeric_limits<double>::infinity(), sum = 0;
     for (int key = 0; key < keys; ++key) {
       const Bf16* const k = row(host_k_, host_k_new_, key);
@@ -237,11 +239,19 @@ class Decoding {
       largest = std::max(largest, weights[static_cast<std::size_t>(key)]);
     }
     for (double& weight : weights) sum += weight = std::exp(weight - largest);
+    ExactRow exact{std::vector<double>(static_cast<std::size_t>(dim_)), {}};
+    std::vector<double> squares(exact.o.size());
     for (int key = 0; key < keys; ++key) {
       const Bf16* const v = row(host_v_, host_v_new_, key);
-      for (std::size_t d = 0; d < o.size(); ++d) o[d] += weights[static_cast<std::size_t>(key)] / sum * value_of(v[d]);
+      for (std::size_t d = 0; d < exact.o.size(); ++d) {
+        const double term = weights[static_cast<std::size_t>(key)] / sum * value_of(v[d]);
+        exact.o[d] += term, squares[d] += term * term;
+      }
     }
-    return o;
+    constexpr double kHalfUnit = 0x1p-9;  // of bf16, relative
+    for (std::size_t d = 0; d < exact.o.size(); ++d)
+      exact.bound.push_back(kHalfUnit * (std::abs(exact.o[d]) + 4 * std::sqrt(squares[d])));
+    return exact;
   }
 
   Engine& engine_;

@@ -169,7 +169,10 @@ TEST(KvAppend, ADecodeAfterItIsTheOneOnACacheFilledAtOnce) {
           const std::size_t from = offset_of(flat.k, b, row, head), to = offset_of(packed, b, i, head);
           k_new.copy(to, whole.k, from, 64);
           v_new.copy(to, whole.v, from, 64);
-          const int page = page_size > 0 ? pages.table[static_cast<std::size_t>(b * pages.max_pages + row / 16)] : b;
+          const int page = page_size > 0
+                               ? pages.table[static_cast<std::size_t>(b) * static_cast<std::size_t>(pages.max_pages) +
+                                             static_cast<std::size_t>(row / 16)]
+                               : b;
           const std::size_t at = offset_of(p.k, page, page_size > 0 ? row % 16 : row, head);
           before.k.make_nan(at, 64);
           before.v.make_nan(at, 64);
