@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "runtime/dispatch/fp32_copies.h"
 #include "tuner/family_space.h"
 
 namespace flashtune {

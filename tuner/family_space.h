@@ -48,13 +48,6 @@ inline std::vector<BlockOrder> orders_of(const KernelTraits& traits) {
   return {BlockOrder::kGrid, BlockOrder::kLongestFirst, BlockOrder::kSections};
 }
 
-/// Strides on which 16 bytes do not begin are copied by fours.
-template <class Config>
-Config with_copies_for(Config config, const Problem& problem) {
-  if (rejection_of(config, problem) == Rejection::kCopyWidth) config.copy = Fp32Copy::kAsync4;
-  return config;
-}
-
 std::vector<PrefillMmaConfig> prefill_mma_points(const KernelTraits& traits, const ArchLimits& limits);
 /// The points of tile x stages x schedule, all else as it has usually paid.
 std::vector<PrefillWgmmaConfig> prefill_wgmma_points(const KernelTraits& traits, const ArchLimits& limits);

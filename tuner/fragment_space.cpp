@@ -1,6 +1,7 @@
 // The axes of prefill_fragment. All of it is for the ladder: a step passes S through shared memory and its block
 // through four barriers, which prefill_tf32 does without. What proves kernels covers it, and no problem's sweep tries
 // it.
+#include "runtime/dispatch/fp32_copies.h"
 #include "tuner/family_space.h"
 
 namespace flashtune {

@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "cache/codec.h"
+#include "runtime/dispatch/fp32_copies.h"
 #include "runtime/dispatch/plan.h"
 
 namespace flashtune {
@@ -94,9 +95,7 @@ template <class Config>
 std::optional<Config> nearest_legal(Config config, const Problem& problem, const ArchLimits& limits) {
   if (auto found = legal(config, problem, limits)) return found;
   if constexpr (requires { config.copy; }) {
-    const bool async = config.copy == Fp32Copy::kAsync16;
-    if (rejection_of({config}, problem, limits) == Rejection::kCopyWidth)
-      config.copy = async ? Fp32Copy::kAsync4 : Fp32Copy::kPlain4;
+    if (rejection_of({config}, problem, limits) == Rejection::kCopyWidth) config.copy = narrow(config.copy);
   }
   if (auto found = nearest_tile(config, problem, limits)) return found;
   if constexpr (requires { config.q_in_regs; }) {

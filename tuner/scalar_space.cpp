@@ -2,6 +2,7 @@
 // and its other copies are for the ladder.
 #include <algorithm>
 
+#include "runtime/dispatch/fp32_copies.h"
 #include "tuner/family_space.h"
 
 namespace flashtune {

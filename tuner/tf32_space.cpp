@@ -1,6 +1,7 @@
 // The axes of prefill_tf32 that can pay; its other values are for the ladder.
 #include <algorithm>
 
+#include "runtime/dispatch/fp32_copies.h"
 #include "tuner/family_space.h"
 
 namespace flashtune {

@@ -14,6 +14,7 @@
 #include "cache/keys.h"
 #include "runtime/api/debug_checks.h"
 #include "runtime/api/tensor_checks.h"
+#include "runtime/dispatch/fp32_copies.h"
 #include "runtime/dispatch/loaded_candidate.h"
 #include "runtime/dispatch/snapshot_map.h"
 #include "runtime/jit/source.h"
@@ -110,8 +111,7 @@ struct EngineImpl::Impl {
             config.splits = 1;
             if (config.merge == Merge::kCluster) config.merge = Merge::kLastBlock;
             // How rows are copied changes no bit; the model has strides of its own.
-            if constexpr (requires { config.copy; })
-              if (rejection_of(config, problem) == Rejection::kCopyWidth) config.copy = Fp32Copy::kAsync4;
+            if constexpr (requires { config.copy; }) config = with_copies_for(config, problem);
           }
         },
         decision.candidate.config);

@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "cache/codec.h"
+#include "runtime/dispatch/fp32_copies.h"
 #include "tests/sim/bugs.h"
 #include "tests/sim/races.h"
 
@@ -75,7 +76,7 @@ Problem bug_problem() {
 
 Candidate candidate_of(const char* text) {
   auto config = std::get<PrefillFragmentConfig>(candidate_from_text(std::string("prefill_fragment ") + text).config);
-  if (config.copy == Fp32Copy::kAsync16) config.copy = Fp32Copy::kAsync4;
+  config.copy = narrow(config.copy);
   return {config};
 }
 

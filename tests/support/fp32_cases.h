@@ -5,7 +5,7 @@
 #include <string>
 
 #include "cache/codec.h"
-#include "flashtune/shared/resources.h"
+#include "runtime/dispatch/fp32_copies.h"
 
 namespace flashtune {
 
@@ -19,8 +19,7 @@ constexpr Fp32Masking kFp32Maskings[] = {{false, 0}, {true, 0}, {false, 37}, {tr
 template <class Config>
 Candidate candidate_for_dim(const std::string& text, int head_dim) {
   auto config = std::get<Config>(candidate_from_text(text).config);
-  if (head_dim % 4 != 0 && is_wide(config.copy))
-    config.copy = config.copy == Fp32Copy::kAsync16 ? Fp32Copy::kAsync4 : Fp32Copy::kPlain4;
+  if (head_dim % 4 != 0) config.copy = narrow(config.copy);
   return {config};
 }
 
