@@ -117,6 +117,19 @@ std::vector<LadderStep> Ladder::climb(const Problem& sizes) {
   return steps;
 }
 
+std::vector<KernelSpec> Ladder::kernels(const Problem& sizes) const {
+  std::vector<KernelSpec> specs;
+  for (const Rung& rung : ladder_rungs()) {
+    const std::optional<Problem> problem = problem_on(rung, sizes);
+    if (!problem || fault_of(*problem) != ProblemFault::kNone) continue;
+    LadderStep step;
+    step.problem = *problem;
+    choose(rung, step);
+    if (step.candidate) specs.push_back({*step.candidate, traits_of(*problem), host_.engine.limits().arch});
+  }
+  return specs;
+}
+
 LadderStep Ladder::step(const Rung& rung, const Problem& problem, Ground& ground) {
   LadderStep step;
   step.rung = name_on(rung, problem.dtype);

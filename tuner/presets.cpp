@@ -122,13 +122,13 @@ std::vector<std::pair<std::string, std::string>> fields_of(const AnyConfig& conf
 }  // namespace
 
 const std::vector<Rung>& ladder_rungs() {
-  static const std::vector<Rung> kRungs = [] {
+  static const std::vector<Rung> all = [] {
     std::vector<Rung> rungs;
     const nlohmann::json file = nlohmann::json::parse(kLadderJson);
     for (const auto& entry : file.at("rungs")) rungs.push_back(rung_from_json(entry));
     return rungs;
   }();
-  return kRungs;
+  return all;
 }
 
 std::string name_on(const Rung& rung, Dtype dtype) {

@@ -29,6 +29,13 @@ class Climb {
     p.seq_q = p.seq_kv = rows, p.head_dim = p.head_dim_v = 8;
     return ladder_.climb(with_layout(p, Layout::kBhsd));
   }
+  std::vector<KernelSpec> kernels(int rows) const {
+    Problem p;
+    p.dtype = Dtype::kFp32;
+    p.heads = 2, p.kv_heads = 1;
+    p.seq_q = p.seq_kv = rows, p.head_dim = p.head_dim_v = 8;
+    return ladder_.kernels(with_layout(p, Layout::kBhsd));
+  }
 
  private:
   static DeviceInfo info() {
@@ -87,6 +94,16 @@ TEST(Ladder, ClimbsEveryRungInOrder) {
   EXPECT_EQ(step(steps, "tuned_tf32").grade, "default");
   EXPECT_EQ(step(steps, "tuned_fp16").problem.dtype, Dtype::kFp16);
   EXPECT_EQ(step(steps, "kernel_mma").changed, "fragment wmma to mma");
+}
+
+TEST(Ladder, SaysWhichKernelsItWillLaunch) {
+  Climb climb;
+  const std::vector<KernelSpec> kernels = climb.kernels(4);
+  const std::vector<LadderStep> steps = climb(4);
+  ASSERT_EQ(kernels.size() + 1, steps.size()) << "all but the unfused";
+  for (std::size_t i = 0; i < kernels.size(); ++i)
+    EXPECT_EQ(kernels[i], (KernelSpec{*steps[i + 1].candidate, traits_of(steps[i + 1].problem), 80}))
+        << steps[i + 1].rung;
 }
 
 TEST(Ladder, SaysWhatTheUnfusedKernelsCannotCompute) {

@@ -3,15 +3,18 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
 
+#include "cache/error.h"
 #include "tuner/cli/command.h"
 #include "tuner/cli/common.h"
 #include "tuner/cli/flags.h"
 #include "tuner/cli/open_device.h"
 #include "tuner/cli/problem_flags.h"
 #include "tuner/cli/sweep_request.h"
+#include "tuner/compile_pool.h"
 #include "tuner/ladder.h"
 #include "tuner/ladder_chart.h"
 #include "tuner/report.h"
@@ -194,6 +197,23 @@ void write_chart(const std::string& path, const std::string& svg) {
   remark(fmt::format("Chart: {}", path));
 }
 
+/// Compiles on all cores what the rungs will launch; the engine finds it in the cubin cache.
+void compile_ahead(const Ladder& ladder, const std::vector<Problem>& problems, const KernelCompiler::Options& options) {
+  const KernelCompiler compiler(options);
+  CompilePool pool([&](const KernelSpec& spec) { return compiler.compile(spec); }, 0);
+  std::vector<KernelSpec> known;  // lengths share most of them
+  for (const Problem& sizes : problems)
+    for (const KernelSpec& spec : ladder.kernels(sizes))
+      if (std::find(known.begin(), known.end(), spec) == known.end()) pool.submit(known.emplace_back(spec));
+  for (std::size_t i = 0; i < known.size(); ++i) {
+    try {
+      pool.wait(static_cast<int>(i));
+    } catch (const Error&) {  // the rung will meet it again, and say it
+    }
+    pool.release(static_cast<int>(i));
+  }
+}
+
 int climb(const Request& request) {
   if (!request.flags.no_sweep && request.target.kind != Target::Kind::kModel)
     if (const int code = sweep_first(request, request.problems.empty() ? usual_problems(false) : request.problems);
@@ -216,9 +236,11 @@ int climb(const Request& request) {
     };
 
   Ladder ladder(host);
+  const std::vector<Problem> problems = request.problems.empty() ? usual_problems(counted) : request.problems;
+  if (!counted && opened.options.compiler.cubin_folder) compile_ahead(ladder, problems, opened.options.compiler);
   std::vector<std::vector<LadderStep>> climbs;
   bool wrong = false;
-  for (const Problem& sizes : request.problems.empty() ? usual_problems(counted) : request.problems) {
+  for (const Problem& sizes : problems) {
     climbs.push_back(ladder.climb(sizes));
     for (const LadderStep& step : climbs.back()) wrong = wrong || !step.verdict.why.empty();
     if (request.format != Format::kTable) continue;
