@@ -48,7 +48,7 @@ void launch_kernel(Device& device, const Candidate& candidate, const LoadedCandi
 /// In which lanes the lengths beside a kernel's tiles are run, too; with a sanitizer in none.
 enum class EdgesIn { kEveryLane, kFirstLane };
 /// Compiles the candidate for `problem`, which is the validator's; fails the test where the kernel is not right for
-/// every kind of input, under every one of lanes(seeds).
+/// every kind of input, under every one of lanes(seeds); with a sanitizer, for two kinds and under none of the seeds.
 void expect_right(SimDevice& device, Validator& validator, const Candidate& candidate, const Problem& problem,
                   int seeds, EdgesIn edges);
 
