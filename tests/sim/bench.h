@@ -18,7 +18,7 @@ namespace flashtune {
 
 constexpr int kArch = 90;  // the one with the most shared memory, so with all configs
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kSanitized = true;  // several times slower: fewer launches of each config, not fewer configs
+constexpr bool kSanitized = true;  // several times slower: fewer launches of each config, parts of covers
 #else
 constexpr bool kSanitized = false;
 #endif
