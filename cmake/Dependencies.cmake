@@ -4,6 +4,10 @@ find_package(fmt REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)
 
+# Compiled into every file that formats, fmt is half of what a debug build compiles, and most of it under sanitizers.
+add_library(flashtune_fmt INTERFACE)
+target_link_libraries(flashtune_fmt INTERFACE $<IF:$<BOOL:${FLASHTUNE_SYSTEM_FMT}>,fmt::fmt,fmt::fmt-header-only>)
+
 # cuda.h and nvrtc.h only: the driver and NVRTC are opened at run time. A toolkit, or the wheels' folder of scripts/setup.
 find_path(FLASHTUNE_CUDA_INCLUDE cuda.h
           HINTS ${PROJECT_SOURCE_DIR}/.cuda/include $ENV{CUDA_HOME}/include $ENV{CUDA_PATH}/include /usr/local/cuda/include

@@ -54,8 +54,9 @@ class Validator {
   /// as exceptions. The first candidate judged ok (by rows alone) becomes the one whose whole output later ones are
   /// compared with; judge the default first.
   Verdict judge(const LaunchFn& launch, int br = 128, int bc = 64);
-  /// On the problem alone: for one whose lengths already stand where its tiles' edges matter.
-  Verdict judge_without_edges(const LaunchFn& launch);
+  /// On the problem alone, with the first so many kinds of inputs: for one whose lengths already stand where its tiles'
+  /// edges matter.
+  Verdict judge_without_edges(const LaunchFn& launch, int kinds = kInputKinds);
   /// The same for what computes no log-sum-exp: its output alone.
   Verdict judge_output(const LaunchFn& launch);
 

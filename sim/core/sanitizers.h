@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #if defined(FLASHTUNE_SIM_ASAN)
 #include <sanitizer/asan_interface.h>
@@ -10,6 +11,12 @@
 #endif
 #if defined(FLASHTUNE_SIM_TSAN)
 #include <sanitizer/tsan_interface.h>
+extern "C" void __tsan_read4(void* address);
+extern "C" void __tsan_read8(void* address);
+extern "C" void __tsan_read16(void* address);
+extern "C" void __tsan_write4(void* address);
+extern "C" void __tsan_write8(void* address);
+extern "C" void __tsan_write16(void* address);
 extern "C" void __tsan_read_range(void* address, unsigned long bytes);
 extern "C" void __tsan_write_range(void* address, unsigned long bytes);
 extern "C" void AnnotateIgnoreReadsBegin(const char* file, int line);
@@ -21,8 +28,27 @@ extern "C" void AnnotateIgnoreWritesEnd(const char* file, int line);
 namespace flashtune::sim {
 
 #if defined(FLASHTUNE_SIM_TSAN)
-inline void kernel_reads(const void* p, std::size_t bytes) { __tsan_read_range(const_cast<void*>(p), bytes); }
-inline void kernel_writes(void* p, std::size_t bytes) { __tsan_write_range(p, bytes); }
+/// The bytes of an access that has an entry of its own, several times faster than that of ranges; else 0.
+inline std::size_t bytes_at_once(const void* p, std::size_t bytes) {
+  return bytes != 0 && reinterpret_cast<std::uintptr_t>(p) % bytes == 0 ? bytes : 0;
+}
+inline void kernel_reads(const void* p, std::size_t bytes) {
+  void* from = const_cast<void*>(p);
+  switch (bytes_at_once(p, bytes)) {
+    case 4: return __tsan_read4(from);
+    case 8: return __tsan_read8(from);
+    case 16: return __tsan_read16(from);
+    default: return __tsan_read_range(from, bytes);
+  }
+}
+inline void kernel_writes(void* p, std::size_t bytes) {
+  switch (bytes_at_once(p, bytes)) {
+    case 4: return __tsan_write4(p);
+    case 8: return __tsan_write8(p);
+    case 16: return __tsan_write16(p);
+    default: return __tsan_write_range(p, bytes);
+  }
+}
 /// What happened before release(object) is visible after an acquire(object) that comes later.
 inline void release(void* object) { __tsan_release(object); }
 inline void acquire(void* object) { __tsan_acquire(object); }

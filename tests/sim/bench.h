@@ -18,7 +18,7 @@ namespace flashtune {
 
 constexpr int kArch = 90;  // the one with the most shared memory, so with all configs
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kSanitized = true;  // several times slower: fewer launches of each config, not fewer configs
+constexpr bool kSanitized = true;  // several times slower: fewer launches of each config, parts of covers
 #else
 constexpr bool kSanitized = false;
 #endif
@@ -48,7 +48,7 @@ void launch_kernel(Device& device, const Candidate& candidate, const LoadedCandi
 /// In which lanes the lengths beside a kernel's tiles are run, too; with a sanitizer in none.
 enum class EdgesIn { kEveryLane, kFirstLane };
 /// Compiles the candidate for `problem`, which is the validator's; fails the test where the kernel is not right for
-/// every kind of input, under every one of lanes(seeds).
+/// every kind of input, under every one of lanes(seeds); with a sanitizer, for two kinds and under none of the seeds.
 void expect_right(SimDevice& device, Validator& validator, const Candidate& candidate, const Problem& problem,
                   int seeds, EdgesIn edges);
 

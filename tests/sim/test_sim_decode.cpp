@@ -63,16 +63,18 @@ TEST(DecodeSplit, IsRightForACoveringSetOfConfigs) {
   const Problem p = decode(2, 8, 2, 1, 333, 64);
   SimDevice device(kArch);
   Validator validator(device, p, scale_of(p), 64);
-  for (const Candidate& candidate : cover_of(p))
-    expect_right(device, validator, candidate, p, kSanitized ? 0 : 1, EdgesIn::kFirstLane);
+  const std::vector<Candidate> cover = cover_of(p);
+  for (std::size_t i = 0; i < cover.size(); i += kSanitized ? 3 : 1)
+    expect_right(device, validator, cover[i], p, 1, EdgesIn::kFirstLane);
 }
 
 TEST(DecodeSplit, IsRightForACoveringSetOfConfigsWithPages) {
   const Problem p = decode(2, 8, 1, 4, 333, 64, 16);
   SimDevice device(kArch);
   Validator validator(device, p, scale_of(p), 64);
-  for (const Candidate& candidate : cover_of(p))
-    expect_right(device, validator, candidate, p, kSanitized ? 0 : 1, EdgesIn::kFirstLane);
+  const std::vector<Candidate> cover = cover_of(p);
+  for (std::size_t i = kSanitized ? 1 : 0; i < cover.size(); i += kSanitized ? 3 : 1)
+    expect_right(device, validator, cover[i], p, 1, EdgesIn::kFirstLane);
 }
 
 DecodeSplitConfig small_config() {

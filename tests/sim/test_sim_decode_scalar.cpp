@@ -62,16 +62,18 @@ TEST(DecodeScalar, IsRightForACoveringSetOfConfigs) {
   const Problem p = decode(Dtype::kFp32, 2, 4, 1, 1, 150, 36);
   SimDevice device(kArch);
   Validator validator(device, p, scale_of(p), 64);
-  for (const Candidate& candidate : scalar_cover(p))
-    expect_right(device, validator, candidate, p, kSanitized ? 0 : 1, EdgesIn::kFirstLane);
+  const std::vector<Candidate> cover = scalar_cover(p);
+  for (std::size_t i = 0; i < cover.size(); i += kSanitized ? 3 : 1)
+    expect_right(device, validator, cover[i], p, 1, EdgesIn::kFirstLane);
 }
 
 TEST(DecodeScalar, IsRightForACoveringSetOfConfigsOf16BitTypes) {
   const Problem p = decode(Dtype::kBf16, 2, 2, 1, 2, 150, 40, 16);
   SimDevice device(kArch);
   Validator validator(device, p, scale_of(p), 64);
-  for (const Candidate& candidate : scalar_cover(p))
-    expect_right(device, validator, candidate, p, 0, EdgesIn::kFirstLane);
+  const std::vector<Candidate> paged = scalar_cover(p);
+  for (std::size_t i = 0; i < paged.size(); i += kSanitized ? 3 : 1)
+    expect_right(device, validator, paged[i], p, 0, EdgesIn::kFirstLane);
   const Problem whole = decode(Dtype::kFp16, 2, 1, 2, 1, 150, 128);
   Validator of_whole(device, whole, scale_of(whole), 64);
   const std::vector<Candidate> cover = scalar_cover(whole);

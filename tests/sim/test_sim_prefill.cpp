@@ -38,7 +38,7 @@ TEST_P(EachHeadDim, IsRightUnderEveryMaskAndSchedule) {
     const auto count = static_cast<int>(cover.size());
     expect_right(device, validator, cover[static_cast<std::size_t>(index * 7 + m * 3) % cover.size()], p, 1,
                  EdgesIn::kEveryLane);
-    if (head_dim <= 128)
+    if (head_dim <= 128 && !kSanitized)
       expect_right(device, validator, cover[static_cast<std::size_t>(index * 11 + m * 5 + count / 2) % cover.size()], p,
                    1, EdgesIn::kEveryLane);
   }
@@ -51,8 +51,9 @@ TEST(PrefillMma, IsRightForACoveringSetOfConfigs) {
   const Problem p = with_layout(small_problem(2, 1, 150, 150, 64, true), Layout::kPacked);
   SimDevice device(kArch);
   Validator validator(device, p, scale_of(p), 64);
-  for (const Candidate& candidate : cover_of(Family::kPrefillMma, p, limits_of(kArch)))
-    expect_right(device, validator, candidate, p, kSanitized ? 1 : 2, EdgesIn::kEveryLane);
+  const std::vector<Candidate> cover = cover_of(Family::kPrefillMma, p, limits_of(kArch));
+  for (std::size_t i = 0; i < cover.size(); i += kSanitized ? 2 : 1)
+    expect_right(device, validator, cover[i], p, 2, EdgesIn::kEveryLane);
 }
 
 /// One config for each schedule, and one for each of what is special about tiles, epilogues and packed heads.

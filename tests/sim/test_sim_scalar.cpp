@@ -93,7 +93,7 @@ TEST(PrefillScalar, IsRightForThePointsOfTheLadder) {
     SimDevice device(kArch);
     const SimKernel kernel = load_kernel(device, compiler(), candidate, traits_of(p));
     AttentionCase one(device, p);
-    for (const Lane& lane : lanes(1)) {
+    for (const Lane& lane : lanes(kSanitized ? 0 : 1)) {
       device.set_options(lane.options);
       EXPECT_EQ(one.fault_of(kernel), "") << lane.name << ", " << point.config;
     }
@@ -107,9 +107,10 @@ TEST(PrefillScalar, IsRightForScalesThatAreNotPositive) {
     Validator validator(device, p, scale, 64);
     for (const std::size_t i : {std::size_t{0}, std::size_t{1}, std::size_t{7}}) {
       const SimKernel kernel = load_kernel(device, compiler(), candidate_of(kConfigs[i], 24), traits_of(p));
-      const Verdict verdict = validator.judge_without_edges([&](const Problem& problem, const Tensors& tensors) {
+      const Validator::LaunchFn launch = [&](const Problem& problem, const Tensors& tensors) {
         launch_kernel(device, kernel.candidate, kernel.loaded, problem, tensors);
-      });
+      };
+      const Verdict verdict = validator.judge_without_edges(launch, kSanitized ? 1 : kInputKinds);
       EXPECT_TRUE(verdict.ok) << scale << ", " << kConfigs[i] << ": " << verdict.why;
     }
   }

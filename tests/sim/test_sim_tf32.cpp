@@ -37,7 +37,9 @@ TEST_P(EachHeadDim, IsRightUnderEveryMaskAndLayout) {
 }
 
 // The course's and the seeds' dims among them; on either side of 32, of which V's wide loads are multiples.
-INSTANTIATE_TEST_SUITE_P(PrefillTf32, EachHeadDim, testing::Values(1, 7, 24, 32, 50, 64, 69, 100, 128, 256),
+INSTANTIATE_TEST_SUITE_P(PrefillTf32, EachHeadDim,
+                         testing::ValuesIn(kSanitized ? std::vector<int>{7, 50, 64, 256}
+                                                      : std::vector<int>{1, 7, 24, 32, 50, 64, 69, 100, 128, 256}),
                          [](const auto& test) { return "d" + std::to_string(test.param); });
 
 TEST(PrefillTf32, IsRightForACoveringSetOfConfigsAndEveryInput) {
