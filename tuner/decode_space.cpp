@@ -17,7 +17,7 @@ std::vector<int> useful_budgets(Config config, const KernelTraits& traits, const
   return {1};
 }
 
-/// Every way to merge and to order the blocks.
+/// Every way to merge, to order the blocks and to begin.
 template <SplitsKeys Config>
 std::vector<Config> merged(std::vector<Config> configs, const ArchLimits& limits) {
   configs = cross(configs, &Config::merge, [&](const Config&) {
@@ -25,10 +25,13 @@ std::vector<Config> merged(std::vector<Config> configs, const ArchLimits& limits
     if (limits.arch >= 90) merges.push_back(Merge::kCluster);
     return merges;
   });
-  return cross(configs, &Config::order, [](const Config& c) {
+  configs = cross(configs, &Config::order, [](const Config& c) {
     std::vector<SplitOrder> orders = {SplitOrder::kSplitsFirst};
     if (c.merge != Merge::kCluster) orders.push_back(SplitOrder::kHeadsFirst);  // a cluster is a run of neighbours
     return orders;
+  });
+  return cross(configs, &Config::early, [&](const Config&) {
+    return limits.arch >= 90 ? std::vector<int>{0, 1} : std::vector<int>{0};
   });
 }
 
@@ -75,8 +78,11 @@ std::vector<DecodeSplitConfig> decode_split_points(const KernelTraits& traits, c
   configs = cross(configs, &Config::stages, [](const Config&) { return std::vector<int>{1, 2, 3, 4}; });
   configs = cross(configs, &Config::smem, [&](const Config&) {
     // Padding saves memory only where whole 128-byte lines would waste some.
-    const bool whole = traits.head_dim % 64 == 0 && traits.head_dim_v % 64 == 0;
-    return std::vector<SmemLayout>{whole ? SmemLayout::kXor : SmemLayout::kPad};
+    const bool whole = traits.head_dim % kSlabDims == 0 && traits.head_dim_v % kSlabDims == 0;
+    if (!whole) return std::vector<SmemLayout>{SmemLayout::kPad};
+    std::vector<SmemLayout> layouts = {SmemLayout::kXor};
+    if (limits.arch >= 90) layouts.push_back(SmemLayout::kSlabs);
+    return layouts;
   });
   configs = cross(configs, &Config::blocks_per_sm, [&](const Config& c) { return useful_budgets(c, traits, limits); });
   return merged(configs, limits);

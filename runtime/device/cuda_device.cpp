@@ -232,7 +232,7 @@ TensorMap CudaDevice::tensor_map(const TensorBox& tensor) const {
   const CUresult result = call_.tensor_map_encode_tiled(
       reinterpret_cast<CUtensorMap*>(&map), CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, static_cast<cuuint32_t>(tensor.axes),
       reinterpret_cast<void*>(tensor.base), sizes, strides, box, every, CU_TENSOR_MAP_INTERLEAVE_NONE,
-      CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+      CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (result != CUDA_SUCCESS)
     call_.fail(result, fmt::format("describing a tensor to the copy engine: address {:#x}, {} elements, strides of {} "
                                    "bytes, boxes of {}",

@@ -12,6 +12,7 @@
 
 #include "cache/codec.h"
 #include "cache/error.h"
+#include "runtime/dispatch/tensor_boxes.h"
 #include "runtime/dispatch/wgmma_plan.h"
 
 namespace flashtune {
@@ -98,6 +99,17 @@ int page_log2_of(const Problem& p) {
   return p.page_size > 0 ? std::bit_width(static_cast<unsigned>(p.page_size)) - 1 : 0;
 }
 
+/// How the copy engine is told of a cache; how many pages it has, bind() knows.
+void describe_cache(Plan& plan, DecodeParams& params, const DecodeSplitConfig& c, const Problem& p) {
+  if (!uses_copy_engine(c)) return;
+  const int rows = p.page_size > 0 ? p.page_size : p.seq_kv;
+  params.box_rows = box_rows(c, p);
+  plan.k_box = box_of_rows(p.k, p.head_dim, rows, p.kv_heads, p.batch, params.box_rows);
+  plan.v_box = box_of_rows(p.v, p.head_dim_v, rows, p.kv_heads, p.batch, params.box_rows);
+  if (p.page_size > 0) plan.k_box.strides[3] = p.k.batch, plan.v_box.strides[3] = p.v.batch;
+}
+void describe_cache(Plan&, DecodeParams&, const DecodeScalarConfig&, const Problem&) {}
+
 template <SplitsKeys Config>
 Plan plan_of(const Config& config, const Problem& p, const Resources& resources) {
   const int splits = grid_splits(config, p), tiles = row_tiles(config, p);
@@ -113,6 +125,7 @@ Plan plan_of(const Config& config, const Problem& p, const Resources& resources)
   plan.block = static_cast<unsigned>(resources.threads);
   plan.smem_bytes = static_cast<unsigned>(resources.smem_bytes);
   if (config.merge == Merge::kCluster) plan.cluster = static_cast<unsigned>(splits);
+  plan.early = config.early != 0;
   if (config.merge == Merge::kKernel && splits > 1) plan.combine_blocks = plan.grid[0] / static_cast<unsigned>(splits);
   DecodeParams params = params_of<DecodeParams>(p);
   params.splits = splits;
@@ -122,6 +135,7 @@ Plan plan_of(const Config& config, const Problem& p, const Resources& resources)
   params.by_row_tiles = divider_of(tiles);
   params.by_kv_heads = divider_of(p.kv_heads);
   params.by_splits = divider_of(splits);
+  describe_cache(plan, params, config, p);
   // Offsets for now; bind() adds the workspace.
   const DecodeWorkspace at = workspace_of(config, p);
   plan.workspace_bytes = static_cast<std::size_t>(at.total);
@@ -190,6 +204,11 @@ void bind_exact_scale(Params& params, float softmax_scale) {
   params.scale_rest = std::max(static_cast<float>(scale - cut), std::numeric_limits<float>::min());
 }
 
+TensorMap map_of(const Device& device, TensorBox box, DevicePtr base) {
+  box.base = base;
+  return device.tensor_map(box);
+}
+
 void bind_family(PrefillParams& params, const Plan&, const Tensors& tensors, DevicePtr, const Device&) {
   bind_attention(params, tensors);
 }
@@ -203,16 +222,12 @@ void bind_family(PrefillScalarParams& params, const Plan& plan, const Tensors& t
 
 void bind_family(PrefillWgmmaParams& params, const Plan& plan, const Tensors& tensors, DevicePtr workspace,
                  const Device& device) {
-  const auto map = [&](TensorBox box, DevicePtr base) {
-    box.base = base;
-    return device.tensor_map(box);
-  };
-  params.q_map = map(plan.q_box, tensors.q);
-  params.o_map = map(plan.o_box, tensors.o);
+  params.q_map = map_of(device, plan.q_box, tensors.q);
+  params.o_map = map_of(device, plan.o_box, tensors.o);
   // Without keys there may be no K and V; nothing is read of them then.
   const bool empty = params.seq_kv == 0;
-  params.k_map = map(plan.k_box, empty ? tensors.q : tensors.k);
-  params.v_map = map(plan.v_box, empty ? tensors.q : tensors.v);
+  params.k_map = map_of(device, plan.k_box, empty ? tensors.q : tensors.k);
+  params.v_map = map_of(device, plan.v_box, empty ? tensors.q : tensors.v);
   params.o = reinterpret_cast<void*>(tensors.o);
   params.lse = reinterpret_cast<float*>(tensors.lse);
   params.scale_log2 = tensors.scale * kLog2E;
@@ -223,13 +238,22 @@ void bind_family(AppendParams&, const Plan&, const Tensors&, DevicePtr, const De
   throw Error(ErrorKind::kInternal, "the tensors of an attention were bound to an append");
 }
 
-void bind_family(DecodeParams& params, const Plan&, const Tensors& tensors, DevicePtr workspace, const Device&) {
+void bind_family(DecodeParams& params, const Plan& plan, const Tensors& tensors, DevicePtr workspace,
+                 const Device& device) {
   bind_attention(params, tensors);
   bind_exact_scale(params, tensors.scale);
   params.lengths = reinterpret_cast<const int*>(tensors.lengths);
   params.page_table = reinterpret_cast<const int*>(tensors.page_table);
   params.num_pages = tensors.num_pages;
   params.max_pages = tensors.max_pages;
+  if (params.box_rows > 0) {
+    const auto map = [&](TensorBox box, DevicePtr base) {
+      if (tensors.page_table != 0) box.sizes[3] = tensors.num_pages;
+      return map_of(device, box, base);
+    };
+    params.k_map = map(plan.k_box, tensors.k);
+    params.v_map = map(plan.v_box, tensors.v);
+  }
   move_by(params.status, workspace);
   move_by(params.counters, workspace);
   move_by(params.partial_sums, workspace);

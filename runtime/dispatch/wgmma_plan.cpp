@@ -6,25 +6,12 @@
 #include <algorithm>
 
 #include "cache/error.h"
+#include "runtime/dispatch/tensor_boxes.h"
 
 namespace flashtune {
 namespace {
 
-/// Rows of `rows` heads, [batch, head, row, dim], in boxes of `box_rows` rows. The distance on an axis of one is never
-/// used, but the copy engine takes none that is less than a row.
-TensorBox box_of_rows(const Strides& s, int dim, int rows, int heads, int batch, int box_rows) {
-  const auto distance = [dim](long long stride, int size) { return size > 1 ? stride : round_up(dim, 8); };
-  TensorBox box;
-  box.axes = 4;
-  const int sizes[] = {dim, std::max(rows, 1), heads, batch}, boxes[] = {kSlabDims, box_rows, 1, 1};
-  const long long strides[] = {1, distance(s.row, rows), distance(s.head, heads), distance(s.batch, batch)};
-  std::copy(std::begin(sizes), std::end(sizes), box.sizes);
-  std::copy(std::begin(strides), std::end(strides), box.strides);
-  std::copy(std::begin(boxes), std::end(boxes), box.box);
-  return box;
-}
-
-/// The same with the rows of 2^group_log2 neighbouring heads by turns, in boxes of a warpgroup's rows.
+/// The same as box_of_rows with the rows of 2^group_log2 neighbouring heads by turns, in boxes of a warpgroup's rows.
 TensorBox box_of_packed_rows(const Strides& s, int dim, int rows, int heads, int batch, int group_log2) {
   const int group = 1 << group_log2;
   const TensorBox one =

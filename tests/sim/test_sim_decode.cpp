@@ -93,12 +93,39 @@ TEST(DecodeSplit, EveryLengthAroundASplitAndAPageIsRight) {
     const Problem p = small_decode(lengths, 4, 2, 260, 64, page_size);
     SimDevice device(kArch);
     AttentionCase one(device, p, InputKind::kNormal, lengths);
-    for (const int chunk : {0, 32, 80}) {
-      DecodeSplitConfig config = small_config();
-      config.chunk = chunk;
-      if (chunk > 0) config.splits = 1;
-      EXPECT_EQ(one.fault_of(load_kernel(device, compiler(), {config}, traits_of(p))), "") << page_size << " " << chunk;
-    }
+    for (const SmemLayout layout : {SmemLayout::kXor, SmemLayout::kSlabs})
+      for (const int chunk : {0, 32, 80}) {
+        DecodeSplitConfig config = small_config();
+        config.chunk = chunk;
+        if (chunk > 0) config.splits = 1;
+        config.smem = layout;
+        EXPECT_EQ(one.fault_of(load_kernel(device, compiler(), {config}, traits_of(p))), "")
+            << page_size << " " << chunk << " " << name_of(layout);
+      }
+  }
+}
+
+// A tile of the copy engine is as many boxes as it has pages, a box at most a page, and of a head dim that is no
+// multiple of 64 the last slab's other columns are zero.
+TEST(DecodeSplit, TheCopyEngineMovesTilesOfEveryShape) {
+  const Lengths lengths = {301, 64, 0, 65, 1};
+  constexpr int kHeadDims[] = {8, 72, 128, 256}, kTiles[] = {16, 48, 64}, kPages[] = {0, 16, 64};
+  for (int i = 0; i < 12; ++i) {
+    const int head_dim = kHeadDims[i / 3], bc = kTiles[i % 3], page_size = kPages[(i / 3 + i) % 3];
+    Problem p = small_decode(lengths, 4, 2, 310, head_dim, page_size);
+    p.seq_q = 3;
+    p.causal = true;
+    p.window = bc == 48 ? 70 : 0;
+    p = with_layout(p, bc == 16 ? Layout::kBhsd : Layout::kBshd);
+    SimDevice device(kArch);
+    AttentionCase one(device, p, InputKind::kNormal, lengths);
+    DecodeSplitConfig config = small_config();
+    config.bc = bc, config.stages = bc == 64 ? 1 : 2, config.blocks_per_sm = 8, config.smem = SmemLayout::kSlabs;
+    config.merge = bc == 64 ? Merge::kCluster : Merge::kLastBlock;
+    while (config.blocks_per_sm > 1 && rejection_of(config, traits_of(p), limits_of(kArch)) != Rejection::kNone)
+      --config.blocks_per_sm;
+    EXPECT_EQ(one.fault_of(load_kernel(device, compiler(), {config}, traits_of(p))), "")
+        << head_dim << " " << page_size << " " << bc;
   }
 }
 

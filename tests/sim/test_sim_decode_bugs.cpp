@@ -14,6 +14,7 @@ namespace flashtune {
 namespace {
 
 constexpr const char* kLoop = "flashtune/attention/by_splits.cuh";
+constexpr const char* kRing = "flashtune/attention/split_ring.cuh";
 constexpr const char* kMma = "flashtune/attention/mma_split.cuh";
 constexpr const char* kScalar = "flashtune/attention/scalar_split.cuh";
 constexpr const char* kSplit = "flashtune/attention/kv_split.cuh";
@@ -27,6 +28,7 @@ constexpr const char* kTwoKernels = "bc=16,warps=2,stages=3,splits=3,blocks_per_
 // Its four packed rows are one tile; two lanes have the same keys to soften, and four groups of lanes share those of V.
 constexpr const char* kOnCudaCores = "decode_scalar br=4,bc=16,warps=2,stages=2,splits=3,blocks_per_sm=4";
 constexpr const char* kEager = "decode_scalar br=4,bc=16,warps=2,stages=2,splits=3,blocks_per_sm=4,lazy_rescale=0";
+constexpr const char* kBoxed = "bc=16,warps=2,stages=2,splits=3,blocks_per_sm=4,smem=slabs";
 constexpr const char* kCluster = "bc=16,warps=2,stages=2,splits=3,blocks_per_sm=4,merge=cluster";
 
 /// A bug, and the page size of the caches in which it shows: 0 where it shows without pages, too.
@@ -40,26 +42,23 @@ constexpr const char* kTop =
     "    sync_warp();  // all lanes' copies of this tile have landed\n";
 
 const std::vector<DecodeBug> kBugs = {
-    {{"no wait for Q",
-      kLastBlock,
-      {kLoop, "  cp_async_wait<kStages - 1>();\n  sync_block();  // Q,", "  sync_block();  // Q,"},
-      "LER"}},
+    {{"no wait for Q", kLastBlock, {kLoop, "  ring.wait_first();\n", ""}, "LER"}},
     {{"no barrier before Q is read",
       kLastBlock,
       {kLoop, "  sync_block();  // Q, which all warps copied, has landed\n", ""},
       "LER"}},
-    {{"no wait for a step's tile", kLastBlock, {kLoop, kTop, "    sync_warp();\n"}, "LER"}},
+    {{"no wait for a step's tile", kLastBlock, {kRing, kTop, "    sync_warp();\n"}, "LER"}},
     {{"one more group left pending, two stages",
       kLastBlock,
-      {kLoop, kTop, "    cp_async_wait<kStages>();\n    sync_warp();\n"},
+      {kRing, kTop, "    cp_async_wait<kStages>();\n    sync_warp();\n"},
       "LER"}},
     {{"one more group left pending, three stages",
       kTwoKernels,
-      {kLoop, kTop, "    cp_async_wait<kStages>();\n    sync_warp();\n"},
+      {kRing, kTop, "    cp_async_wait<kStages>();\n    sync_warp();\n"},
       "LER"}},
     {{"no barrier of the warp before its tile is read",
       kLastBlock,
-      {kLoop, kTop, "    cp_async_wait<kStages - 1>();\n"},
+      {kRing, kTop, "    cp_async_wait<kStages - 1>();\n"},
       "LER"}},
     {{"no barrier of the warp before a slot is refilled",
       kLastBlock,
@@ -133,11 +132,6 @@ const std::vector<DecodeBug> kBugs = {
       kLastBlock,
       {kSplit, "return length;\n  if (thread_index()", "return p.seq_kv;\n  if (thread_index()"},
       "LER"}},
-    {{"keys past the length are copied, in pages",
-      kLastBlock,
-      {kPages, "page >= 0 && row < keys_left && chunk", "page >= 0 && chunk"},
-      "LER"},
-     32},
     {{"the page look-up is off by one",
       kLastBlock,
       {kPages, "table + ((first_key + j * 16) >> log2)", "table + ((first_key + j * 16) >> log2) + 1"},
@@ -147,13 +141,57 @@ const std::vector<DecodeBug> kBugs = {
      32},
     {{"pages are looked up one tile late",
       kLastBlock,
-      {kLoop, "pages.look_up(first_key(t + kStages + 1), length);", "pages.look_up(first_key(t + kStages), length);"},
+      {kLoop, "look_up(pages, t + kStages + 1);", "look_up(pages, t + kStages);"},
       "LER"},
      16},
-    {{"no wait for a step's tile, on CUDA cores", kOnCudaCores, {kLoop, kTop, "    sync_warp();\n"}, "LER"}},
+    {{"a tile in one page is taken from the page's beginning",
+      kLastBlock,
+      {kRing, "const int row = key & ((1 << p.page_log2) - 1);", "const int row = 0;"},
+      "LER"},
+     32},
+    {{"a tile that came before the length was known keeps what lies behind it",
+      kLastBlock,
+      {kLoop, "clear_rows(ring.v.stage(slot), length - key, lane);", ""},
+      "LER"}},
+    {{"no wait for a tile that came early and is not used",
+      kBoxed,
+      {kLoop, "if (copied_early && keys.steps == 0) ring.drop_first();", ""},
+      "LER"}},
+    {{"the early tile is the next warp's",
+      kLastBlock,
+      {kLoop, "first_tile<kBc, kWarps>(p, block.split, warp) * kBc",
+       "first_tile<kBc, kWarps>(p, block.split, warp ^ 1) * kBc"},
+      "LER"}},
+    {{"no wait for K of the copy engine",
+      kBoxed,
+      {kRing, "wait_keys(int slot) { wait_mbarrier(keys_landed(slot), parities >> slot & 1); }", "wait_keys(int) {}"},
+      "LER"}},
+    {{"no wait for V of the copy engine",
+      kBoxed,
+      {kRing, "    wait_mbarrier(values_landed(slot), parities >> slot & 1);\n", ""},
+      "LER"}},
+    {{"the rounds of the copy engine's barriers are not counted",
+      kBoxed,
+      {kRing, "    parities ^= 1u << slot;\n", ""},
+      "LER"}},
+    {{"no barrier of the warp before the copy engine refills a slot",
+      kBoxed,
+      {kLoop, "    sync_warp();  // all lanes have read this tile: its slot may be refilled\n", ""},
+      "T"}},
+    {{"a box begins a row late",
+      kBoxed,
+      {kRing, "BoxAt{slab * kSlabDims, key, block.kv_head, block.batch}",
+       "BoxAt{slab * kSlabDims, key + 1, block.kv_head, block.batch}"},
+      "LER"}},
+    {{"boxes of a page are all its first rows",
+      kBoxed,
+      {kRing, "(key + row) & in_page, block.kv_head", "row & in_page, block.kv_head"},
+      "LER"},
+     32},
+    {{"no wait for a step's tile, on CUDA cores", kOnCudaCores, {kRing, kTop, "    sync_warp();\n"}, "LER"}},
     {{"no barrier of the warp before its tile is read, on CUDA cores",
       kOnCudaCores,
-      {kLoop, kTop, "    cp_async_wait<kStages - 1>();\n"},
+      {kRing, kTop, "    cp_async_wait<kStages - 1>();\n"},
       "LER"}},
     {{"no barrier between P and its readers",
       kOnCudaCores,
@@ -215,7 +253,7 @@ class DecodeBugs : public testing::Test {
 
 TEST_F(DecodeBugs, TheKernelsTheyAreInjectedIntoAreRight) {
   for (const int page_size : {0, 16, 32})
-    for (const char* config : {kLastBlock, kShared, kTwoKernels, kCluster, kOnCudaCores}) {
+    for (const char* config : {kLastBlock, kShared, kTwoKernels, kCluster, kBoxed, kOnCudaCores}) {
       const SimKernel kernel =
           load_kernel(device_, SimCompiler(), candidate_of(config), traits_of(bug_problem(page_size)));
       const Caught caught = run_lanes(attention(page_size), device_, kernel, 2);

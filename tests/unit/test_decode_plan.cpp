@@ -97,6 +97,84 @@ TEST(DecodePlan, HasABlockForEachSequenceRowTileAndSplit) {
   EXPECT_EQ(rejection_of(clustered, traits_of(decode(1, 1, 1, 1)), limits_of(80)), Rejection::kClusterNeedsHopper);
 }
 
+TEST(DecodePlan, BeginsEarlyWhereTheConfigSaysSo) {
+  DecodeSplitConfig config = config_of(5);
+  EXPECT_FALSE(make_plan({config}, decode(3, 64, 2, 4096), kLimits).early);
+  config.early = 1;
+  EXPECT_TRUE(make_plan({config}, decode(3, 64, 2, 4096), kLimits).early);
+  EXPECT_EQ(rejection_of(config, traits_of(decode(1, 1, 1, 1)), limits_of(89)), Rejection::kEarlyNeedsHopper);
+  config.early = 2;
+  EXPECT_EQ(rejection_of(config, traits_of(decode(1, 1, 1, 1)), kLimits), Rejection::kFlagRange);
+}
+
+DecodeSplitConfig slabs_of(int bc) {
+  DecodeSplitConfig config = config_of(4);
+  config.bc = bc, config.stages = 1, config.smem = SmemLayout::kSlabs;
+  return config;
+}
+
+/// Keeps what it is told of.
+class BoxDevice : public FakeDevice {
+ public:
+  TensorMap tensor_map(const TensorBox& tensor) const override {
+    boxes.push_back(tensor);
+    TensorMap map{};
+    map.opaque[0] = boxes.size();
+    return map;
+  }
+  mutable std::vector<TensorBox> boxes;
+};
+
+TEST(DecodePlan, TheCopyEngineIsToldOfTheCache) {
+  const BoxDevice device;
+  const Problem p = decode(3, 8, 2, 1000, 128);
+  Tensors tensors;
+  tensors.k = 0x1000, tensors.v = 0x2000;
+  const auto params = std::get<DecodeParams>(bind(make_plan({slabs_of(32)}, p, kLimits), tensors, 0, device));
+  EXPECT_EQ(params.box_rows, 32);
+  EXPECT_EQ(params.k_map.opaque[0], 1u);
+  EXPECT_EQ(params.v_map.opaque[0], 2u);
+  ASSERT_EQ(device.boxes.size(), 2u);
+  const TensorBox& k = device.boxes[0];
+  EXPECT_EQ(k.base, 0x1000u);
+  EXPECT_EQ(device.boxes[1].base, 0x2000u);
+  EXPECT_EQ(std::vector(k.sizes, k.sizes + 4), (std::vector{128, 1000, 2, 3}));
+  EXPECT_EQ(std::vector(k.strides, k.strides + 4), (std::vector<long long>{1, 256, 128, 256000}));
+  EXPECT_EQ(std::vector(k.box, k.box + 4), (std::vector{64, 32, 1, 1}));
+}
+
+TEST(DecodePlan, ABoxLiesInOnePage) {
+  const BoxDevice device;
+  Tensors tensors;
+  tensors.page_table = 0x3000, tensors.num_pages = 77;
+  const Problem p = decode(1, 8, 2, 1000, 128, 64);
+  const auto params = std::get<DecodeParams>(bind(make_plan({slabs_of(32)}, p, kLimits), tensors, 0, device));
+  EXPECT_EQ(params.box_rows, 32);
+  const TensorBox& k = device.boxes[0];
+  EXPECT_EQ(std::vector(k.sizes, k.sizes + 4), (std::vector{128, 64, 2, 77}));
+  EXPECT_EQ(k.strides[3], p.k.batch) << "of one page too";
+  EXPECT_EQ(box_rows(slabs_of(64), decode(1, 8, 2, 1000, 128, 16)), 16);
+  EXPECT_EQ(box_rows(slabs_of(48), decode(1, 8, 2, 1000, 128, 256)), 16)
+      << "tiles of 48 begin at any 16 keys of a page";
+  EXPECT_EQ(box_rows(slabs_of(64), decode(1, 8, 2, 1000, 128, 256)), 64);
+}
+
+TEST(DecodePlan, TheCopyEngineIsNotForAll) {
+  const KernelTraits traits = traits_of(decode(1, 8, 2, 1000, 128));
+  EXPECT_EQ(rejection_of(slabs_of(32), traits, kLimits), Rejection::kNone);
+  EXPECT_EQ(rejection_of(slabs_of(32), traits, limits_of(80)), Rejection::kSlabs);
+  EXPECT_EQ(rejection_of(slabs_of(272), traits, kLimits), Rejection::kSlabs);
+  PrefillMmaConfig prefill;
+  prefill.smem = SmemLayout::kSlabs;
+  KernelTraits of_prefill = traits;
+  of_prefill.op = Op::kPrefill;
+  EXPECT_EQ(rejection_of(prefill, of_prefill, kLimits), Rejection::kSlabs);
+  Problem shared = decode(2, 8, 2, 1000, 128);
+  shared.k.batch = 0;  // all sequences read one cache
+  EXPECT_EQ(rejection_of(slabs_of(32), shared), Rejection::kCopyStrides);
+  EXPECT_EQ(rejection_of(config_of(2), shared), Rejection::kNone);
+}
+
 TEST(DecodePlan, OneWorkspaceServesProblemsOfAnySize) {
   const FakeDevice device;
   const Plan small = make_plan({config_of(4)}, decode(1, 8, 8, 4096), kLimits);

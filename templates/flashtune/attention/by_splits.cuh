@@ -6,7 +6,7 @@
 #pragma once
 
 #include "flashtune/attention/merge.cuh"
-#include "flashtune/attention/page_copy.cuh"
+#include "flashtune/attention/split_ring.cuh"
 #include "flashtune/primitives/cluster.cuh"
 #include "flashtune/primitives/dependent_launch.cuh"
 
@@ -18,12 +18,12 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
   constexpr int kThreads = 32 * kConfig.warps;
   constexpr int kBr = kConfig.br, kBc = kConfig.bc, kWarps = kConfig.warps, kStages = kConfig.stages;
   constexpr bool kClustered = kConfig.merge == Merge::kCluster;
+  constexpr bool kEarly = !kTraits.windowed;  // a window begins where the length says
   constexpr DecodeSmem kSmem = smem_of(kConfig, kTraits);
   static_assert(!kClustered || kConfig.order == SplitOrder::kSplitsFirst, "a cluster is a run of neighbouring blocks");
   using Element = typename Math::Element;
   using QTile = typename Math::QTile;
-  using KTile = typename Math::KTile;
-  using VTile = typename Math::VTile;
+  using Ring = typename RingOf<uses_copy_engine(kConfig), kConfig, kTraits, Math>::Type;
 
   const int thread = thread_index(), warp = thread / 32, lane = thread % 32;
   const PackedRows rows(p);
@@ -31,83 +31,91 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
   const int first_row = block.row_tile * kBr;
   const int row_count = min(kBr, rows.count - first_row);
 
-  if constexpr (kConfig.merge == Merge::kKernel) allow_next_launch();  // decode_combine, which waits for this one's end
-  if constexpr (kTraits.paged)
-    if (warp == 0) prefetch_table(p, block, lane);
-  const int length = checked_length(p, block.batch);
-  if (length < 0) return;  // all blocks of the sequence do the same
-  const SequenceMask<kTraits> mask(p, length);
-  const SplitKeys keys =
-      split_keys<kBc, kWarps>(p, mask, rows.query(first_row), rows.query(first_row + row_count - 1), block.split);
-  // The blocks of a cluster stay, those without keys too: each writes a share of the output.
-  if (!kClustered && block.split >= keys.used) return;
-  if constexpr (kClustered) arrive_cluster_begun();  // others may store to the inbox
-
-  const Element* k = static_cast<const Element*>(p.k) + block.kv_head * p.k_strides.head;
-  const Element* v = static_cast<const Element*>(p.v) + block.kv_head * p.v_strides.head;
-  if constexpr (!kTraits.paged) k += block.batch * p.k_strides.batch, v += block.batch * p.v_strides.batch;
-
+  // decode_combine or whatever follows: its blocks come as these go, and wait for these to end.
+  if constexpr (kConfig.early != 0 || kConfig.merge == Merge::kKernel) allow_next_launch();
+  if constexpr (kConfig.early != 0) wait_for_launches_before();  // which may write the cache, lengths, the workspace
+  const int given = given_length(p, block.batch);
   const u32 smem = dynamic_smem();
   const QTile q_tile{shared_region(smem + kSmem.q, kSmem.q_bytes)};
-  const u32 ring = smem + static_cast<u32>(kSmem.ring + warp * kSmem.ring_bytes);
-  const KTile k_ring{shared_region(ring, kSmem.k_bytes * kStages)};
-  const VTile v_ring{shared_region(ring + static_cast<u32>(kSmem.k_bytes * kStages), kSmem.v_bytes * kStages)};
+  const u32 warp_smem = smem + static_cast<u32>(kSmem.ring + warp * kSmem.ring_bytes);
+  Ring ring(p, block, warp_smem, smem + static_cast<u32>(kSmem.barriers + warp * kSmem.barrier_bytes), lane);
 
-  // Step t of a warp visits tile keys.first + t * kWarps + warp.
-  const int steps = max(keys.count - warp + kWarps - 1, 0) / kWarps;
-  const auto first_key = [&](int t) { return (keys.first + t * kWarps + warp) * kBc; };
+  // What can be asked for before the length is known, is: a trip to memory less at the start. It may prove not to be
+  // the sequence's, but lies in the cache.
   using Pages = PageCursor<kBc, kTraits>;
-  const auto load = [&](int t, int slot, Pages& pages) {
-    if (t < steps) {
-      const int key = first_key(t), keys_left = length - key;
-      if constexpr (kTraits.paged) {
-        pages.judge(p, key, length);
-        copy_pages_to_shared<Math::kCopy>(k_ring.stage(slot), k, p.k_strides, pages, key, keys_left, lane);
-        copy_pages_to_shared<Math::kCopy>(v_ring.stage(slot), v, p.v_strides, pages, key, keys_left, lane);
-      } else {
-        copy_keys_to_shared<Math::kCopy>(k_ring.stage(slot), k + key * p.k_strides.row, p.k_strides.row, keys_left,
-                                         lane);
-        copy_keys_to_shared<Math::kCopy>(v_ring.stage(slot), v + key * p.v_strides.row, p.v_strides.row, keys_left,
-                                         lane);
-      }
+  Pages first_pages[kStages] = {};
+  Pages pages(p, block.batch);  // of the tile that is copied next
+  const int early_key = first_tile<kBc, kWarps>(p, block.split, warp) * kBc;
+  if constexpr (kTraits.paged) {
+    if (warp == 0) prefetch_table(p, block, lane);
+    if constexpr (kEarly) {
+      const int step = (p.chunk > 0 ? 1 : p.splits) * kWarps * kBc;
+#pragma unroll
+      for (int t = 0; t < kStages; ++t) first_pages[t] = pages, first_pages[t].look_up(early_key + t * step, p.seq_kv);
     }
-  };
-
-  // One group per tile; Q travels with the first. Groups past the last tile are empty, so the counts never
-  // change.
+  }
+  const bool copied_early = kEarly && !kTraits.paged && early_key < p.seq_kv;
+  if (copied_early) ring.load(pages, early_key, p.seq_kv, 0);
   copy_queries_to_shared<Math::kCopy, kThreads>(q_tile,
                                                 static_cast<const Element*>(p.q) + block.batch * p.q_strides.batch +
                                                     block.kv_head * rows.group * p.q_strides.head,
                                                 p.q_strides, rows, first_row, row_count, thread);
-  Pages pages(p, block.batch);  // of the tile that is copied next
+
+  const int length = checked_length(p, given);
+  const SequenceMask<kTraits> mask(p, length);
+  // Step t of a warp visits tile keys.first + t * keys.stride.
+  const WarpKeys keys =
+      warp_keys<kBc, kWarps>(p, mask, rows.query(first_row), rows.query(first_row + row_count - 1), block.split, warp);
+  if (copied_early && keys.steps == 0) ring.drop_first();
+  if (length < 0) return;  // all blocks of the sequence do the same
+  // The blocks of a cluster stay, those without keys too: each writes a share of the output.
+  if (!kClustered && block.split >= keys.used) return;
+  if constexpr (kClustered) arrive_cluster_begun();  // others may store to the inbox
+
+  const auto first_key = [&](int t) { return (keys.first + t * keys.stride) * kBc; };
+  const auto look_up = [&](Pages& pages, int t) { pages.look_up(t < keys.steps ? first_key(t) : length, length); };
+  const auto load = [&](int t, int slot, Pages& pages) {
+    if (t < keys.steps) {
+      pages.judge(p, first_key(t), length);
+      ring.load(pages, first_key(t), length, slot);
+    }
+  };
   if constexpr (kTraits.paged) {
-    Pages first[kStages] = {};  // all at once: one trip to the table
+    if constexpr (!kEarly) {
 #pragma unroll
-    for (int t = 0; t < kStages; ++t) first[t] = pages, first[t].look_up(t < steps ? first_key(t) : length, length);
-    pages.look_up(kStages < steps ? first_key(kStages) : length, length);
+      for (int t = 0; t < kStages; ++t) first_pages[t] = pages, look_up(first_pages[t], t);
+    }
+    look_up(pages, kStages);
 #pragma unroll
-    for (int t = 0; t < kStages; ++t) load(t, t, first[t]), cp_async_commit();
+    for (int t = 0; t < kStages; ++t) load(t, t, first_pages[t]), t == 0 ? ring.commit_first() : ring.commit();
   } else {
+    if (!copied_early) load(0, 0, pages);
+    ring.commit_first();
 #pragma unroll 1
-    for (int t = 0; t < kStages; ++t) load(t, t, pages), cp_async_commit();
+    for (int t = 1; t < kStages; ++t) load(t, t, pages), ring.commit();
   }
 
   Math math(p, mask, rows, first_row, row_count, lane,
-            shared_region(ring + static_cast<u32>(kSmem.ring_bytes - kSmem.p_bytes), kSmem.p_bytes));
-  cp_async_wait<kStages - 1>();
+            shared_region(warp_smem + static_cast<u32>(kSmem.ring_bytes - kSmem.p_bytes), kSmem.p_bytes));
+  ring.wait_first();
   sync_block();  // Q, which all warps copied, has landed
   math.load_queries(q_tile);
 
-  for (int t = 0, slot = 0; t < steps; ++t) {
-    cp_async_wait<kStages - 1>();
-    sync_warp();  // all lanes' copies of this tile have landed
-
-    math.attend(k_ring, v_ring, slot, first_key(t));
+  for (int t = 0, slot = 0; t < keys.steps; ++t) {
+    const int key = first_key(t);
+    ring.wait_keys(slot);
+    math.attend(ring.k, ring.v, slot, key, [&] {
+      ring.wait_values(slot);
+      if (length - key < kBc) {
+        clear_rows(ring.v.stage(slot), length - key, lane);
+        sync_warp();  // the cleared rows are read by all lanes
+      }
+    });
 
     sync_warp();  // all lanes have read this tile: its slot may be refilled
     load(t + kStages, slot, pages);
-    cp_async_commit();
-    if (t + kStages + 1 < steps) pages.look_up(first_key(t + kStages + 1), length);  // there in a step's time
+    ring.commit();
+    if constexpr (kTraits.paged) look_up(pages, t + kStages + 1);  // there in a step's time
     slot = slot + 1 == kStages ? 0 : slot + 1;
   }
 
@@ -180,6 +188,7 @@ template <auto kConfig, KernelTraits kTraits>
 FT_DEVICE void decode_combine(const DecodeParams& p) {
   constexpr int kThreads = 32 * kConfig.warps;
   constexpr DecodeSmem kSmem = smem_of(kConfig, kTraits);
+  if constexpr (kConfig.early != 0) allow_next_launch();
   const PackedRows rows(p);
   SplitBlock block;  // the grid is that of attend_by_splits with one split
   const int sequence = divide(block_index(), p.by_row_tiles);
@@ -189,10 +198,10 @@ FT_DEVICE void decode_combine(const DecodeParams& p) {
   block.split = 0;
   const int first_row = block.row_tile * kConfig.br;
   const int row_count = min(kConfig.br, rows.count - first_row);
-  const int length = checked_length(p, block.batch);
+  const int length = checked_length(p, given_length(p, block.batch));
   const SequenceMask<kTraits> mask(p, length);
-  const SplitKeys keys =
-      split_keys<kConfig.bc, kConfig.warps>(p, mask, rows.query(first_row), rows.query(first_row + row_count - 1), 0);
+  const WarpKeys keys =
+      warp_keys<kConfig.bc, kConfig.warps>(p, mask, rows.query(first_row), rows.query(first_row + row_count - 1), 0, 0);
   wait_for_launches_before();  // the partial results are written; what was read above, before that kernel began
   if (length < 0 || keys.used == 1) return;  // nothing to write, or written by its only block
   merge_splits<kThreads>(OutputRows<kTraits>(p, rows, block, first_row), row_count, keys.used,

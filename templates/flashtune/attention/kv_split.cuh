@@ -55,10 +55,13 @@ FT_DEVICE SplitBlock split_block(const DecodeParams& p) {
   return block;
 }
 
+/// What the caller says the length of a sequence is.
+FT_DEVICE int given_length(const DecodeParams& p, int batch) {
+  return p.lengths == nullptr ? p.seq_kv : load_global_constant(p.lengths + batch);
+}
+
 /// The real length of a sequence, or -1 (and a bit in the status) when it is none that the host promised.
-FT_DEVICE int checked_length(const DecodeParams& p, int batch) {
-  if (p.lengths == nullptr) return p.seq_kv;
-  const int length = load_global_constant(p.lengths + batch);
+FT_DEVICE int checked_length(const DecodeParams& p, int length) {
   if (length >= 0 && length <= p.seq_kv) return length;
   if (thread_index() == 0) atomic_or(p.status, kLengthOutOfRange);
   return -1;
@@ -100,19 +103,28 @@ struct CommonKeys {
   }
 };
 
-/// The tiles [first, first + count) of kBc keys that fall to one split, of `used` splits that have any.
-struct SplitKeys {
+/// The tiles of kBc keys that fall to one warp of one split: `first`, and from there each `stride`-th.
+struct WarpKeys {
   int first;
-  int count;
-  int used;
+  int stride;
+  int steps;  // of the warp
+  int used;   // splits that have any tiles
 };
+
+/// Where a warp begins whatever the length of its sequence, unless a window moves it: so that its first copies need not
+/// wait for that. Tiles go round the warps of all splits by turns; or, pinned, round those of the split that has the
+/// next p.chunk keys.
+template <int kBc, int kWarps>
+FT_DEVICE int first_tile(const DecodeParams& p, int split, int warp) {
+  return (p.chunk > 0 ? split * (p.chunk / kBc) : split * kWarps) + warp;
+}
 
 /// Shares out the tiles that the rows [first_query, last_query] see. Evenly, but so that each warp of a split has one
 /// at least: short sequences of a batch use fewer splits. Or, pinned, by multiples of p.chunk keys counted from key 0,
 /// so that a sequence's result depends on its own length alone.
 template <int kBc, int kWarps, KernelTraits kTraits>
-FT_DEVICE SplitKeys split_keys(const DecodeParams& p, const SequenceMask<kTraits>& mask, int first_query,
-                               int last_query, int split) {
+FT_DEVICE WarpKeys warp_keys(const DecodeParams& p, const SequenceMask<kTraits>& mask, int first_query, int last_query,
+                             int split, int warp) {
   const int first = max(mask.first_key(first_query), 0) / kBc;
   const int end = (max(mask.end_key(last_query), 0) + kBc - 1) / kBc;
   const int count = max(end - first, 0);
@@ -120,13 +132,13 @@ FT_DEVICE SplitKeys split_keys(const DecodeParams& p, const SequenceMask<kTraits
     const int chunk = p.chunk / kBc;
     const int first_chunk = first / chunk;
     const int used = count == 0 ? 1 : (end - 1) / chunk + 1 - first_chunk;
-    const int begin = max(first, (first_chunk + split) * chunk);
-    return {begin, count == 0 ? 0 : max(min(end, (first_chunk + split + 1) * chunk) - begin, 0), used};
+    const int begin = max(first, (first_chunk + split) * chunk) + warp;
+    const int left = count == 0 ? 0 : max(min(end, (first_chunk + split + 1) * chunk) - begin, 0);
+    return {begin, kWarps, (left + kWarps - 1) / kWarps, used};
   }
-  const int used = max(min(p.splits, (count + kWarps - 1) / kWarps), 1);
-  const int share = used == p.splits ? divide(count, p.by_splits) : count / used;
-  const int rest = count - share * used;
-  return {first + split * share + min(split, rest), split < used ? share + (split < rest ? 1 : 0) : 0, used};
+  const int begin = first + split * kWarps + warp, left = end - begin;
+  const int steps = count > 0 && left > 0 ? divide((left - 1) / kWarps, p.by_splits) + 1 : 0;
+  return {begin, p.splits * kWarps, steps, max(min(p.splits, (count + kWarps - 1) / kWarps), 1)};
 }
 
 }  // namespace flashtune

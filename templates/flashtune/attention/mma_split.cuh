@@ -43,7 +43,9 @@ struct RowKeys {
 template <DecodeSplitConfig kConfig, KernelTraits kTraits>
 struct MmaSplit {
   using Element = u16;
-  using QTile = SmemTile<kConfig.br, kTraits.head_dim, kConfig.smem>;
+  // Q is packed from several heads, row by row: no box.
+  static constexpr SmemLayout kQLayout = uses_copy_engine(kConfig) ? SmemLayout::kXor : kConfig.smem;
+  using QTile = SmemTile<kConfig.br, kTraits.head_dim, kQLayout>;
   using KTile = SmemTile<kConfig.bc, kTraits.head_dim, kConfig.smem>;
   using VTile = SmemTile<kConfig.bc, kTraits.head_dim_v, kConfig.smem>;
   static constexpr Fp32Copy kCopy = Fp32Copy::kAsync16;
@@ -73,7 +75,9 @@ struct MmaSplit {
 
   FT_DEVICE void load_queries(const QTile& q_tile) { load_operand(q_regs, lanes_by_rows(q_tile, 0, lane)); }
 
-  FT_DEVICE void attend(const KTile& k_ring, const VTile& v_ring, int slot, int first_key) {
+  /// `values_ready` waits for the tile of V.
+  template <class Wait>
+  FT_DEVICE void attend(const KTile& k_ring, const VTile& v_ring, int slot, int first_key, Wait values_ready) {
     const LaneAddress<KTile> k_lane = lanes_by_columns(k_ring, 0, lane);
     const LaneAddress<VTile> v_lane = lanes_by_rows(v_ring, 0, lane);
 
@@ -87,6 +91,7 @@ struct MmaSplit {
     // m and l; O is scaled to the new m
     softmax.raise_maximum(s, o);
 
+    values_ready();
     // P = exp(S - m) and O += P V, 16 keys at a time
 #pragma unroll
     for (int step = 0; step < kKeySteps; ++step) {

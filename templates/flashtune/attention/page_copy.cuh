@@ -57,14 +57,24 @@ struct PageCursor {
   FT_DEVICE PageCursor(const DecodeParams& p, int batch)
       : table(kTraits.paged ? p.page_table + static_cast<i64>(batch) * p.max_pages : nullptr), log2(p.page_log2) {}
 
-  FT_DEVICE void look_up(int first_key, int length) {
+  /// Asks for the pages of the tile from `first_key` on, as far as there are keys before `end`.
+  FT_DEVICE void look_up(int first_key, int end) {
     if constexpr (kTraits.paged) {
 #pragma unroll
       for (int j = 0; j < kPages; ++j) {
-        page[j] = -1;
-        if (first_key + j * 16 < length) page[j] = load_global_constant(table + ((first_key + j * 16) >> log2));
+        if (is_page_of_its_own(j)) {
+          page[j] = -1;
+          if (first_key + j * 16 < end) page[j] = load_global_constant(table + ((first_key + j * 16) >> log2));
+        }
       }
     }
+  }
+
+  /// Whether 16 keys of a tile begin a page, or may: where a page holds several, the others of them are not looked up.
+  /// Uniform, so that a warp steps over them. A tile that is no power of two may begin anywhere in a page.
+  FT_DEVICE bool is_page_of_its_own(int sixteen) const {
+    constexpr bool kAligned = (kBc & (kBc - 1)) == 0;
+    return !kAligned || (sixteen * 16 & ((1 << log2) - 1)) == 0;
   }
 
   /// The page of the tile's row `row`.
@@ -72,18 +82,23 @@ struct PageCursor {
     int found = page[0];
 #pragma unroll
     for (int j = 1; j < kPages; ++j)
-      if (row >= j * 16) found = page[j];
+      if (row >= j * 16 && is_page_of_its_own(j)) found = page[j];
     return found;
   }
 
-  /// Waits for the look-up of `first_key`; a page that does not exist is noted and becomes -1.
+  /// Waits for the look-up of `first_key`. Pages past the sequence, which an early look-up may have found, become -1;
+  /// so does one that does not exist, which is noted.
   FT_DEVICE void judge(const DecodeParams& p, int first_key, int length) {
     if constexpr (kTraits.paged) {
 #pragma unroll
       for (int j = 0; j < kPages; ++j) {
-        if (static_cast<u32>(page[j]) < static_cast<u32>(p.num_pages)) continue;
-        page[j] = -1;
-        if (first_key + j * 16 < length) atomic_or(p.status, kPageOutOfRange);
+        if (!is_page_of_its_own(j)) continue;
+        const bool wanted = first_key + j * 16 < length;
+        if (wanted && static_cast<u32>(page[j]) >= static_cast<u32>(p.num_pages)) {
+          page[j] = -1;
+          atomic_or(p.status, kPageOutOfRange);
+        }
+        if (!wanted) page[j] = -1;
       }
     }
   }

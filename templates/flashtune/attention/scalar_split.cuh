@@ -60,7 +60,9 @@ struct ScalarSplit {
   /// Q stays in shared memory: all rows of a chunk take less time to read than a key's.
   FT_DEVICE void load_queries(const QTile& tile) { q_tile = tile; }
 
-  FT_DEVICE void attend(const KTile& k_ring, const VTile& v_ring, int slot, int first_key) {
+  /// `values_ready` waits for the tile of V.
+  template <class Wait>
+  FT_DEVICE void attend(const KTile& k_ring, const VTile& v_ring, int slot, int first_key, Wait values_ready) {
     // S = Q K^T
     float s[kRows][kKeys];
     multiply_qk(s, k_ring.stage(slot));
@@ -71,6 +73,7 @@ struct ScalarSplit {
     // m and l; O is scaled to the new m; P = exp(S - m)
     raise_maxima(s);
     write_weights(s);
+    values_ready();
     sync_warp();  // all of P is written; it is written again after the barrier behind this step
 
     // O += P V

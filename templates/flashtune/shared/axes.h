@@ -24,10 +24,14 @@ constexpr const char* name_of(LoadOrder order) {
 
 /// How rows lie in shared memory so that eight of them meet in no bank: rows of whole 128-byte lines whose 16-byte
 /// chunks are XORed with the row (fast copies; a head dim that is no multiple of 64 wastes the rest of a line), or rows
-/// padded to an odd number of chunks (least memory).
-enum class SmemLayout : int { kXor = 0, kPad = 1 };
+/// padded to an odd number of chunks (least memory). Or as the copy engine of sm_90 leaves them, which then also copies
+/// them: slabs of 64 columns, one after the other, each row of one a line with its chunks XORed.
+enum class SmemLayout : int { kXor = 0, kPad = 1, kSlabs = 2 };
 constexpr const char* name_of(SmemLayout layout) {
-  return layout == SmemLayout::kXor ? "xor" : layout == SmemLayout::kPad ? "pad" : nullptr;
+  return layout == SmemLayout::kXor     ? "xor"
+         : layout == SmemLayout::kPad   ? "pad"
+         : layout == SmemLayout::kSlabs ? "slabs"
+                                        : nullptr;
 }
 
 /// Where P lies for O += P V: in the registers that computed it, or in shared memory (which leaves them free).

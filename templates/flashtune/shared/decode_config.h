@@ -43,6 +43,7 @@ struct DecodeSplitConfig {
   Merge merge = Merge::kLastBlock;
   SplitOrder order = SplitOrder::kSplitsFirst;
   SmemLayout smem = SmemLayout::kXor;
+  int early = 0;  // 1: begins before the launch before it has ended, and waits for its end (sm_90 and later)
   constexpr bool operator==(const DecodeSplitConfig&) const = default;
 };
 
@@ -60,6 +61,7 @@ constexpr void visit_fields(Config& c, F&& f) {
   f("merge", c.merge);
   f("order", c.order);
   f("smem", c.smem);
+  f("early", c.early);
 }
 
 // --- decode_scalar ---------------------------------------------------------------------------------------------------
@@ -79,6 +81,7 @@ struct DecodeScalarConfig {
   Merge merge = Merge::kLastBlock;
   SplitOrder order = SplitOrder::kSplitsFirst;
   Fp32Copy copy = Fp32Copy::kAsync16;  // or, of fp32, kAsync4
+  int early = 0;                       // as decode_split has it
   constexpr bool operator==(const DecodeScalarConfig&) const = default;
 };
 
@@ -96,7 +99,12 @@ constexpr void visit_fields(Config& c, F&& f) {
   f("merge", c.merge);
   f("order", c.order);
   f("copy", c.copy);
+  f("early", c.early);
 }
+
+/// Whether the copy engine moves K and V.
+constexpr bool uses_copy_engine(const DecodeSplitConfig& c) { return c.smem == SmemLayout::kSlabs; }
+constexpr bool uses_copy_engine(const DecodeScalarConfig&) { return false; }
 
 /// The families whose blocks share a sequence's keys.
 template <class Config>

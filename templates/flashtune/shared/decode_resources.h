@@ -80,6 +80,8 @@ struct DecodeSmem {
   int merged = 0;                  // [thread] 16 bytes of O, then 8 bytes of sums: where threads add up splits
   int flag = 0;                    // whether this block came last
   int inbox = 0, inbox_bytes = 0;  // what the other blocks of the cluster send, while rings may still be in use
+  int barriers = 0;                // of warp 0's ring, where the copy engine fills it
+  int barrier_bytes = 0;           // of one warp
   int total = 0;
 };
 
@@ -101,14 +103,17 @@ constexpr DecodeSmem smem_of(const Config& c, const KernelTraits& t) {
   s.flag = after_merge > after_rings ? after_merge : after_rings;
   s.inbox = s.flag + 16;
   s.inbox_bytes = c.merge == Merge::kCluster ? (c.br * pieces_of(t.head_dim_v) + kMaxCluster) * 24 : 0;
-  s.total = s.inbox + s.inbox_bytes;
+  s.barriers = s.inbox + s.inbox_bytes;
+  s.barrier_bytes = uses_copy_engine(c) ? c.stages * 2 * 8 : 0;
+  s.total = s.barriers + c.warps * s.barrier_bytes;
   return s;
 }
 
 /// The clauses of either family, but for the shape of its tiles.
 template <SplitsKeys Config>
 constexpr Rejection rejection_of_splits(const Config& c, const ArchLimits& limits) {
-  if (c.lazy_rescale != 0 && c.lazy_rescale != 1) return Rejection::kFlagRange;
+  if ((c.lazy_rescale != 0 && c.lazy_rescale != 1) || (c.early != 0 && c.early != 1)) return Rejection::kFlagRange;
+  if (c.early != 0 && limits.arch < 90) return Rejection::kEarlyNeedsHopper;
   if (c.warps != 1 && c.warps != 2 && c.warps != 4 && c.warps != 8 && c.warps != 16) return Rejection::kDecodeWarps;
   if (c.stages < 1 || c.stages > 8) return Rejection::kDecodeStages;
   if (c.splits < 1 || c.splits > kMostSplits) return Rejection::kSplits;
@@ -144,7 +149,24 @@ constexpr Rejection rejection_of(const DecodeSplitConfig& c, const KernelTraits&
   if (t.dtype == Dtype::kFp32) return Rejection::kOtherDtype;
   if ((c.br != 16 && c.br != 32 && c.br != 64) || c.bc < 16 || c.bc % 16 != 0) return Rejection::kDecodeTile;
   if (const Rejection splits = rejection_of_splits(c, limits); splits != Rejection::kNone) return splits;
+  if (uses_copy_engine(c) && (limits.arch < 90 || c.bc > 256)) return Rejection::kSlabs;
   return rejection_of(resources_of(c, t, limits), c.blocks_per_sm, limits);
+}
+
+constexpr Rejection rejection_of(const DecodeSplitConfig& c, const Problem& p) {
+  const int sequences = p.page_size > 0 ? 2 : p.batch;  // more than one page
+  const int rows = p.page_size > 0 ? p.page_size : p.seq_kv;
+  const bool taken =
+      copy_engine_takes(p.k, sequences, p.kv_heads, rows) && copy_engine_takes(p.v, sequences, p.kv_heads, rows);
+  return uses_copy_engine(c) && !taken ? Rejection::kCopyStrides : Rejection::kNone;
+}
+
+/// Keys that one copy of the copy engine moves: of a tile as many as lie in one page.
+constexpr int box_rows(const DecodeSplitConfig& c, const Problem& p) {
+  int rows = c.bc;
+  if (p.page_size > 0)
+    for (rows = 16; c.bc % (rows * 2) == 0 && rows * 2 <= p.page_size;) rows *= 2;
+  return rows;
 }
 
 // --- decode_scalar ---------------------------------------------------------------------------------------------------

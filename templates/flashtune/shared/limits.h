@@ -91,6 +91,8 @@ enum class Rejection : int {
   kScalarDecodeTile,
   kDecodeCopy,
   kPackedRows,
+  kSlabs,
+  kEarlyNeedsHopper,
 };
 
 constexpr const char* text_of(Rejection r) {
@@ -158,6 +160,8 @@ constexpr const char* text_of(Rejection r) {
     case Rejection::kScalarDecodeTile: return "br must be 1, 2, 4, 8 or 16, bc 8, 16, 32 or 64";
     case Rejection::kDecodeCopy: return "copy must be async16 or, of fp32, async4";
     case Rejection::kPackedRows: return "br does not suit the rows that the problem packs";
+    case Rejection::kSlabs: return "smem=slabs is decode_split's, on sm_90 or later, with bc of at most 256";
+    case Rejection::kEarlyNeedsHopper: return "early=1 needs sm_90 or later";
     case Rejection::kScalarLayout: return "layout must be pad or linear";
     case Rejection::kCopyStrides: return "the copy engine takes strides below 2^40 bytes, and none of 0";
   }

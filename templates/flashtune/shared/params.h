@@ -27,6 +27,11 @@ constexpr int divide(int dividend, const Divider& by) {
   return static_cast<int>((high + n) >> by.shift);
 }
 
+/// A tensor as the copy engine knows it (CUtensorMap), written by the device that runs the kernel.
+struct alignas(64) TensorMap {
+  unsigned long long opaque[16];
+};
+
 /// Arguments of prefill_mma and prefill_tf32. All strides are in elements; offsets are 64-bit.
 struct PrefillParams {
   const void* q;
@@ -53,11 +58,6 @@ struct PrefillScalarParams : PrefillParams {
 };
 
 // --- prefill_wgmma ---------------------------------------------------------------------------------------------------
-
-/// A tensor as the copy engine knows it (CUtensorMap), written by the device that runs the kernel.
-struct alignas(64) TensorMap {
-  unsigned long long opaque[16];
-};
 
 /// Arguments of prefill_wgmma. Its query tiles are numbered; a block takes the one of its own number first, and then
 /// either that many blocks further on or, where `next_tile` is given, whichever comes next. Heads are packed ones here:
@@ -124,8 +124,10 @@ struct DecodeParams {
   int page_log2;     // of the page size, 4 to 8
   float scale_log2;  // the softmax scale times log2(e): the exponentials are exp2. It is cut, and
   float scale_rest;  // what was cut off is here, as PrefillScalarParams has it
+  int box_rows;      // keys of one box, which lie in one page
   Divider by_group;  // of heads / kv_heads
   Divider by_row_tiles, by_kv_heads, by_splits;
+  TensorMap k_map, v_map;  // where the copy engine moves K and V, in boxes of box_rows keys
 };
 
 // --- kv_append -------------------------------------------------------------------------------------------------------

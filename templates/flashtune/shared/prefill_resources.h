@@ -66,6 +66,7 @@ constexpr Rejection rejection_of_split_rows(const Config& c, const KernelTraits&
 constexpr Rejection rejection_of(const PrefillMmaConfig& c, const KernelTraits& t, const ArchLimits& limits) {
   if (t.op != Op::kPrefill) return Rejection::kOtherOp;
   if (t.dtype == Dtype::kFp32) return Rejection::kOtherDtype;
+  if (c.smem == SmemLayout::kSlabs) return Rejection::kSlabs;
   if (const Rejection shape = rejection_of_split_rows(c, t, limits); shape != Rejection::kNone) return shape;
   return rejection_of(resources_of(c, t, limits), c.blocks_per_sm, limits);
 }
@@ -77,9 +78,7 @@ constexpr int group_of(const Problem& p) { return p.heads / p.kv_heads; }
 constexpr int group_log2_of(int group) { return group <= 1 ? 0 : 1 + group_log2_of(group / 2); }
 
 constexpr int kWarpgroupRows = 64;  // of wgmma's m64nNk16
-constexpr int kSlabDims = 64;       // the copy engine's swizzle makes tiles of 64 columns, 128 bytes a row
 
-constexpr int slabs_of(int columns) { return (columns + kSlabDims - 1) / kSlabDims; }
 constexpr int query_rows(const PrefillWgmmaConfig& c) { return kWarpgroupRows * c.warpgroups; }
 
 /// Byte offsets into a block's dynamic shared memory; the kernel and resources_of share them. A tile is slabs of 64
@@ -180,13 +179,6 @@ constexpr long long query_tiles(const PrefillWgmmaConfig& c, const Problem& p) {
   const long long rows = static_cast<long long>(p.seq_q) * (c.pack_gqa ? group_of(p) : 1);
   const long long rows_of_cluster = query_rows(c) * c.cluster;
   return (rows + rows_of_cluster - 1) / rows_of_cluster * c.cluster;
-}
-
-/// Whether the copy engine can be told of rows of `length` that lie at these distances.
-constexpr bool copy_engine_takes(const Strides& s, int batch, int heads, int rows) {
-  constexpr long long kTooFar = 1ll << 39;  // elements
-  if (s.batch >= kTooFar || s.head >= kTooFar || s.row >= kTooFar) return false;
-  return (s.batch > 0 || batch == 1) && (s.head > 0 || heads == 1) && (s.row > 0 || rows <= 1);
 }
 
 /// What the sizes of one problem add to the validity predicate.

@@ -22,6 +22,17 @@ constexpr int smem_row_bytes(int head_dim, SmemLayout layout) {
   return 16 * (layout == SmemLayout::kPad ? chunks + 1 : round_up(chunks, 8));  // chunks is even, so + 1 makes it odd
 }
 
+/// The copy engine's swizzle makes tiles of slabs of 64 columns, 128 bytes a row.
+constexpr int kSlabDims = 64;
+constexpr int slabs_of(int columns) { return (columns + kSlabDims - 1) / kSlabDims; }
+
+/// Whether the copy engine can be told of rows of `length` that lie at these distances.
+constexpr bool copy_engine_takes(const Strides& s, int batch, int heads, int rows) {
+  constexpr long long kTooFar = 1ll << 39;  // elements
+  if (s.batch >= kTooFar || s.head >= kTooFar || s.row >= kTooFar) return false;
+  return (s.batch > 0 || batch == 1) && (s.head > 0 || heads == 1) && (s.row > 0 || rows <= 1);
+}
+
 /// Head dims are padded to the 8 of an m16n8k8 k-step.
 constexpr int padded_fp32_dim(int head_dim) { return round_up(head_dim, 8); }
 

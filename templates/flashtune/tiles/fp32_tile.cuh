@@ -22,6 +22,7 @@ struct Fp32Tile {
   static constexpr int kBytes = kRows * kRowBytes;
   static constexpr Fp32Layout kLayout = kLayoutOf;
   static constexpr bool kSwizzled = kLayout == Fp32Layout::kXor;
+  static constexpr int kNextLine = 128;  // from 128 bytes of a row to the next
 
   u32 base;
 

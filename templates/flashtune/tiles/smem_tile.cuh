@@ -9,24 +9,30 @@ namespace flashtune {
 /// [kRows, padded_dim(kDim)] elements. A row is kChunks pieces of 16 bytes; the eight rows of an ldmatrix differ in row
 /// % 8. kXor stores chunk c of row r at slot c ^ (r % 8) of its 128 bytes: eight rows, eight different groups of four
 /// banks. kPad makes the pitch an odd number of chunks, which does the same for ldmatrix, but its copies straddle
-/// 128-byte lines.
+/// 128-byte lines. kSlabs is kXor with all rows' first 128 bytes before all rows' next.
 template <int kRowCount, int kDim, SmemLayout kLayout>
 struct SmemTile {
   static constexpr int kRows = kRowCount;
   static constexpr int kHeadDim = kDim;
   static constexpr int kChunkElements = 8;
   static constexpr int kChunks = padded_dim(kDim) / kChunkElements;
-  static constexpr int kRowBytes = smem_row_bytes(kDim, kLayout);
-  static constexpr int kBytes = kRows * kRowBytes;
-  static constexpr bool kSwizzled = kLayout == SmemLayout::kXor;
+  static constexpr bool kSlabbed = kLayout == SmemLayout::kSlabs;
+  static constexpr int kRowBytes = kSlabbed ? 128 : smem_row_bytes(kDim, kLayout);
+  static constexpr int kBytes = kRows * smem_row_bytes(kDim, kLayout);
+  static constexpr int kSlabs = kBytes / kRows / kRowBytes;
+  static constexpr int kNextLine = kSlabbed ? kRows * 128 : 128;  // from 128 bytes of a row to the next
+  static constexpr bool kSwizzled = kLayout != SmemLayout::kPad;
 
   u32 base;
 
   /// Address of one 16-byte chunk.
   FT_DEVICE u32 at(int row, int chunk) const {
     const int slot = kSwizzled ? chunk ^ (row & 7) : chunk;
-    return base + static_cast<u32>(row * kRowBytes + slot * 16);
+    // Of kXor the sum is one shift, which slabs must take apart.
+    const int in_row = kSlabbed ? slot / 8 * kNextLine + slot % 8 * 16 : slot * 16;
+    return base + static_cast<u32>(row * kRowBytes + in_row);
   }
+  FT_DEVICE u32 slab(int index) const { return base + static_cast<u32>(index * kNextLine); }
 
   /// The tile `stage` tiles further on, in a ring of equal tiles.
   FT_DEVICE SmemTile stage(int index) const { return {base + static_cast<u32>(index * kBytes)}; }
@@ -44,7 +50,7 @@ struct LaneAddress {
   FT_DEVICE u32 at(int row_step, int chunk_step) const {
     if constexpr (Tile::kSwizzled)
       return (address ^ static_cast<u32>((chunk_step & 6) * 16)) +
-             static_cast<u32>(row_step * Tile::kRowBytes + (chunk_step & ~7) * 16);
+             static_cast<u32>(row_step * Tile::kRowBytes + chunk_step / 8 * Tile::kNextLine);
     else
       return address + static_cast<u32>(row_step * Tile::kRowBytes + chunk_step * 16);
   }

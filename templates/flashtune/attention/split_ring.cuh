@@ -1,0 +1,162 @@
+// The ring through which a warp of by_splits.cuh streams its tiles of K and V: filled by its own lanes' cp.async, or by
+// the copy engine, which moves a whole tile at one lane's word.
+#pragma once
+
+#include "flashtune/attention/page_copy.cuh"
+#include "flashtune/primitives/mbarrier.cuh"
+#include "flashtune/primitives/tma.cuh"
+#include "flashtune/primitives/warp.cuh"
+
+namespace flashtune {
+
+/// What both kinds have: where the cache lies, and where its tiles go.
+template <auto kConfig, KernelTraits kTraits, class Math>
+struct SplitRing {
+  using Element = typename Math::Element;
+  using Pages = PageCursor<kConfig.bc, kTraits>;
+  static constexpr int kStages = kConfig.stages;
+  static constexpr DecodeSmem kSmem = smem_of(kConfig, kTraits);
+
+  const DecodeParams& p;
+  SplitBlock block;
+  int lane;
+  typename Math::KTile k;
+  typename Math::VTile v;
+
+  FT_DEVICE SplitRing(const DecodeParams& p, const SplitBlock& block, u32 at, int lane)
+      : p(p),
+        block(block),
+        lane(lane),
+        k{shared_region(at, kSmem.k_bytes * kStages)},
+        v{shared_region(at + static_cast<u32>(kSmem.k_bytes * kStages), kSmem.v_bytes * kStages)} {}
+};
+
+/// One group of copies to a tile. Groups past the last tile are empty, so that the counts never change.
+template <auto kConfig, KernelTraits kTraits, class Math>
+struct CopiedRing : SplitRing<kConfig, kTraits, Math> {
+  using Base = SplitRing<kConfig, kTraits, Math>;
+  using Base::block, Base::k, Base::kStages, Base::lane, Base::p, Base::v;
+  using typename Base::Element, typename Base::Pages;
+
+  const Element *k_from, *v_from;
+
+  FT_DEVICE CopiedRing(const DecodeParams& p, const SplitBlock& block, u32 at, u32, int lane)
+      : Base(p, block, at, lane),
+        k_from(static_cast<const Element*>(p.k) + block.kv_head * p.k_strides.head),
+        v_from(static_cast<const Element*>(p.v) + block.kv_head * p.v_strides.head) {
+    if constexpr (!kTraits.paged) k_from += block.batch * p.k_strides.batch, v_from += block.batch * p.v_strides.batch;
+  }
+
+  /// Keys [key, min(key + bc, end)) to stage `slot`; the tile's other rows become zero.
+  FT_DEVICE void load(const Pages& pages, int key, int end, int slot) {
+    if constexpr (kTraits.paged) {
+      // Addresses of rows by their pages are a third more instructions of a warp that may be alone on its scheduler.
+      constexpr bool kEven = (kConfig.bc & (kConfig.bc - 1)) == 0;  // tiles never straddle a page that holds one
+      if (kEven && kConfig.bc <= 1 << p.page_log2 && pages.page[0] >= 0 && end - key >= kConfig.bc) {
+        const int row = key & ((1 << p.page_log2) - 1);
+        copy_whole(k.stage(slot), k_from + pages.page[0] * p.k_strides.batch + row * p.k_strides.row, p.k_strides.row);
+        copy_whole(v.stage(slot), v_from + pages.page[0] * p.v_strides.batch + row * p.v_strides.row, p.v_strides.row);
+        return;
+      }
+      copy_pages_to_shared<Math::kCopy>(k.stage(slot), k_from, p.k_strides, pages, key, end - key, lane);
+      copy_pages_to_shared<Math::kCopy>(v.stage(slot), v_from, p.v_strides, pages, key, end - key, lane);
+    } else {
+      copy_keys_to_shared<Math::kCopy>(k.stage(slot), k_from + key * p.k_strides.row, p.k_strides.row, end - key, lane);
+      copy_keys_to_shared<Math::kCopy>(v.stage(slot), v_from + key * p.v_strides.row, p.v_strides.row, end - key, lane);
+    }
+  }
+  template <class Tile>
+  FT_DEVICE void copy_whole(const Tile& to, const Element* from, i64 row_stride) const {
+    copy_keys_to_shared<Math::kCopy>(to, from, row_stride, Tile::kRows, lane);
+  }
+  FT_DEVICE void commit() { cp_async_commit(); }
+
+  /// Q travels with the first tile.
+  FT_DEVICE void commit_first() { cp_async_commit(); }
+  FT_DEVICE void wait_first() { cp_async_wait<kStages - 1>(); }
+  FT_DEVICE void wait_keys(int) {
+    cp_async_wait<kStages - 1>();
+    sync_warp();  // all lanes' copies of this tile have landed
+  }
+  FT_DEVICE void wait_values(int) {}
+  /// Waits for a tile that nobody is going to read.
+  FT_DEVICE void drop_first() { cp_async_wait<0>(); }
+};
+
+/// One barrier of each stage for K and one for V, so that S = Q K^T need not wait for V. Boxes are a tile's rows of one
+/// page; one that lies in no page is asked for where no tensor is, and arrives as zeros.
+template <auto kConfig, KernelTraits kTraits, class Math>
+struct BoxedRing : SplitRing<kConfig, kTraits, Math> {
+  using Base = SplitRing<kConfig, kTraits, Math>;
+  using Base::block, Base::k, Base::kSmem, Base::kStages, Base::lane, Base::p, Base::v;
+  using typename Base::Pages;
+
+  u32 barriers;      // of all stages' K, then of their V
+  u32 parities = 0;  // a bit for each stage
+
+  FT_DEVICE BoxedRing(const DecodeParams& p, const SplitBlock& block, u32 at, u32 barriers, int lane)
+      : Base(p, block, at, lane), barriers(barriers) {
+    if (lane == 0) {
+      for (int i = 0; i < 2 * kStages; ++i) init_mbarrier(barriers + static_cast<u32>(i * 8), 1);
+      fence_mbarrier_init();
+    }
+  }
+
+  FT_DEVICE void load(const Pages& pages, int key, int, int slot) {
+    if (lane == 0) {
+      load_tile(k.stage(slot), p.k_map, pages, key, keys_landed(slot));
+      load_tile(v.stage(slot), p.v_map, pages, key, values_landed(slot));
+    }
+    sync_warp();  // what the other lanes wait for has been announced
+  }
+  FT_DEVICE void commit() {}
+
+  FT_DEVICE void commit_first() { cp_async_commit(); }  // Q alone
+  FT_DEVICE void wait_first() { cp_async_wait<0>(); }
+  FT_DEVICE void wait_keys(int slot) { wait_mbarrier(keys_landed(slot), parities >> slot & 1); }
+  FT_DEVICE void wait_values(int slot) {
+    wait_mbarrier(values_landed(slot), parities >> slot & 1);
+    parities ^= 1u << slot;
+  }
+  FT_DEVICE void drop_first() { wait_keys(0), wait_values(0); }
+
+ private:
+  FT_DEVICE u32 keys_landed(int slot) const { return barriers + static_cast<u32>(slot * 8); }
+  FT_DEVICE u32 values_landed(int slot) const { return keys_landed(kStages + slot); }
+
+  template <class Tile>
+  FT_DEVICE void load_tile(const Tile& to, const TensorMap& map, const Pages& pages, int key, u32 landed) const {
+    arrive_mbarrier_expecting(landed, Tile::kBytes);
+#pragma unroll
+    for (int slab = 0; slab < Tile::kSlabs; ++slab) {
+      if constexpr (kTraits.paged) {
+        const int in_page = (1 << p.page_log2) - 1;
+#pragma unroll
+        for (int row = 0; row < Tile::kRows; row += 16)  // the smallest page
+          if (row % p.box_rows == 0)
+            tma_load(to.slab(slab) + static_cast<u32>(row * 128), map,
+                     BoxAt{slab * kSlabDims, (key + row) & in_page, block.kv_head, pages.of_row(row)}, landed);
+      } else {
+        tma_load(to.slab(slab), map, BoxAt{slab * kSlabDims, key, block.kv_head, block.batch}, landed);
+      }
+    }
+  }
+};
+
+template <bool kCopyEngine, auto kConfig, KernelTraits kTraits, class Math>
+struct RingOf {
+  using Type = CopiedRing<kConfig, kTraits, Math>;
+};
+template <auto kConfig, KernelTraits kTraits, class Math>
+struct RingOf<true, kConfig, kTraits, Math> {
+  using Type = BoxedRing<kConfig, kTraits, Math>;
+};
+
+/// Rows from rows_left on become zero: a weight of 0 times a number that was never written could be NaN. One warp.
+template <class Tile>
+FT_DEVICE void clear_rows(const Tile& tile, int rows_left, int lane) {
+  for (int i = rows_left * Tile::kChunks + lane; i < Tile::kRows * Tile::kChunks; i += 32)
+    store_shared_16(tile.at(i / Tile::kChunks, i % Tile::kChunks), {});
+}
+
+}  // namespace flashtune
