@@ -10,7 +10,7 @@
 namespace flashtune {
 
 /// Stands where a measuring policy would in a modelled trial's identity; the number rises when the model changes.
-constexpr const char* kModelPolicy = "model/1";
+constexpr const char* kModelPolicy = "model/2";
 
 /// A GPU to predict for; the built-in ones come from tuner/data/reference_devices.json (sm_80 = A100-SXM with 108 SMs,
 /// ...).

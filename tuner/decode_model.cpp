@@ -12,8 +12,15 @@ constexpr double kMemoryDelay = 0.9;
 constexpr double kStart = 2.5;           // launch, lengths, first tile
 constexpr double kEfficiency = 0.93;     // of the memory's bandwidth, at best
 constexpr double kMergeLastBlock = 2.2;  // two trips through the L2
-constexpr double kMergeKernel = 2.6;     // a launch that may begin early
+constexpr double kMergeKernel = 2.2;     // a launch that may begin early
 constexpr double kMergeCluster = 1.6;    // through shared memory
+constexpr double kEarlyGain = 0.5;       // what a launch that begins early saves,
+constexpr double kEarlyLoss = 1.2;       // but clusters that find half of the GPU busy crowd into the other half
+constexpr double kEarlyShare = 0.005;    // and long launches whose blocks no longer begin together read unevenly
+constexpr double kMostOfAnSm = 2.1;      // what one SM can read, in shares of the whole GPU's rate,
+constexpr double kMostOfPages = 1.5;     // and of pages, whose addresses take more instructions
+constexpr double kWave = 2.0;            // clusters that find no place at first begin when others have ended
+constexpr int kProcessorCluster = 16;    // SMs among which a cluster must find its place (a GPC has 16 or 18)
 constexpr double kPerPartial = 0.004;    // each partial result that a merging thread reads
 constexpr double kSpillPrice = 0.002;    // relative, of each spilled byte
 
@@ -43,6 +50,12 @@ double products_us(const DecodeScalarConfig& c, const Problem& p, const Referenc
   return keys * clocks / (device.clock_ghz * 1e3);
 }
 
+/// Blocks of clusters of `size` that a GPU holds at once.
+double places_of_clusters(int size, int resident, double sms) {
+  const int in_one = std::max(kProcessorCluster * resident / size, 1);
+  return std::max(std::floor(sms / kProcessorCluster) - 1, 1.0) * in_one * size;  // not all of them are whole
+}
+
 template <SplitsKeys Config>
 double us_of(const Config& c, const Problem& p, const KernelFacts& facts, int resident, const ReferenceDevice& device) {
   const int splits = grid_splits(c, p), tiles = row_tiles(c, p);
@@ -51,14 +64,22 @@ double us_of(const Config& c, const Problem& p, const KernelFacts& facts, int re
   const double step = c.bc * c.warps;
   const double keys = std::ceil(1.0 * keys_in_reach(p) / splits / step) * step;  // of a block: its warps end together
   const double row_bytes = 1.0 * size_of(p.dtype) * (p.head_dim + p.head_dim_v);
+  const bool clustered = c.merge == Merge::kCluster && splits > 1;
   // The SM that has most to do holds so many blocks at a time and takes so many in all.
-  const double on_sm = std::ceil(blocks / sms), at_once = std::min(on_sm, 1.0 * resident);
-  const double in_flight = at_once * c.warps * c.stages * c.bc * row_bytes;
-  const double share = device.memory_gbs * kEfficiency / sms * std::max(1.0, sms / std::min(sms, blocks) * 0.5);
-  const double rate = std::min(in_flight / kMemoryDelay, share * 1e3);  // bytes in a microsecond
-  const double from_memory = on_sm * keys * row_bytes / rate / tiles;   // the other row tiles find it in the L2
-  const double time = kStart + std::max(from_memory, products_us(c, p, device, on_sm * keys)) + merge_us(c, splits);
-  return time * (1 + kSpillPrice * facts.spill_bytes);
+  const double places = sms * resident,
+               waves = clustered ? std::ceil(blocks / places_of_clusters(splits, resident, sms)) : 1;
+  const double on_sm = std::max(std::ceil(blocks / sms), waves * std::ceil(std::min(blocks / waves, places) / sms));
+  const double in_flight = std::min(on_sm, 1.0 * resident) * c.warps * c.stages * c.bc * row_bytes;
+  const double all = device.memory_gbs * 1e3 * kEfficiency;  // bytes in a microsecond
+  const double rate = std::min(in_flight / kMemoryDelay, (p.page_size > 0 ? kMostOfPages : kMostOfAnSm) * all / sms);
+  // Row tiles after the first find the keys in the L2.
+  const double from_memory = std::max(blocks * keys * row_bytes / all, on_sm * keys * row_bytes / rate) / tiles;
+  const double time = kStart + std::max(from_memory, products_us(c, p, device, on_sm * keys)) + merge_us(c, splits) +
+                      kWave * std::min(waves - 1, 1.0);
+  const double begun = c.early == 0                ? time
+                       : clustered && blocks < sms ? time * kEarlyLoss
+                                                   : time * (1 + kEarlyShare) - kEarlyGain;
+  return begun * (1 + kSpillPrice * facts.spill_bytes);
 }
 
 }  // namespace
