@@ -19,7 +19,8 @@ constexpr double kEarlyLoss = 1.2;       // but clusters that find half of the G
 constexpr double kEarlyShare = 0.005;    // and long launches whose blocks no longer begin together read unevenly
 constexpr double kMostOfAnSm = 2.1;      // what one SM can read, in shares of the whole GPU's rate,
 constexpr double kMostOfPages = 1.5;     // and of pages, whose addresses take more instructions
-constexpr double kWave = 2.0;            // clusters that find no place at first begin when others have ended
+constexpr double kWave = 2.0;            // what finds no place at first begins anew when others have ended
+constexpr double kInUse = 0.6;           // of a ring, tiles that are being read while the others are on their way
 constexpr int kProcessorCluster = 16;    // SMs among which a cluster must find its place (a GPC has 16 or 18)
 constexpr double kPerPartial = 0.004;    // each partial result that a merging thread reads
 constexpr double kSpillPrice = 0.002;    // relative, of each spilled byte
@@ -65,17 +66,21 @@ double us_of(const Config& c, const Problem& p, const KernelFacts& facts, int re
   const double keys = std::ceil(1.0 * keys_in_reach(p) / splits / step) * step;  // of a block: its warps end together
   const double row_bytes = 1.0 * size_of(p.dtype) * (p.head_dim + p.head_dim_v);
   const bool clustered = c.merge == Merge::kCluster && splits > 1;
-  // The SM that has most to do holds so many blocks at a time and takes so many in all.
-  const double places = sms * resident,
-               waves = clustered ? std::ceil(blocks / places_of_clusters(splits, resident, sms)) : 1;
-  const double on_sm = std::max(std::ceil(blocks / sms), waves * std::ceil(std::min(blocks / waves, places) / sms));
-  const double in_flight = std::min(on_sm, 1.0 * resident) * c.warps * c.stages * c.bc * row_bytes;
   const double all = device.memory_gbs * 1e3 * kEfficiency;  // bytes in a microsecond
-  const double rate = std::min(in_flight / kMemoryDelay, (p.page_size > 0 ? kMostOfPages : kMostOfAnSm) * all / sms);
-  // Row tiles after the first find the keys in the L2.
-  const double from_memory = std::max(blocks * keys * row_bytes / all, on_sm * keys * row_bytes / rate) / tiles;
-  const double time = kStart + std::max(from_memory, products_us(c, p, device, on_sm * keys)) + merge_us(c, splits) +
-                      kWave * std::min(waves - 1, 1.0);
+  const double most = (p.page_size > 0 ? kMostOfPages : kMostOfAnSm) * all / sms;
+  // Of so many blocks at once, the SM that has most of them ends last.
+  const auto wave_us = [&](double count) {
+    const double heaviest = std::ceil(count / sms);
+    const double in_flight = heaviest * c.warps * (c.stages - kInUse) * c.bc * row_bytes;
+    const double rate = std::min(in_flight / kMemoryDelay, most);
+    return keys * row_bytes * std::max(count / all, heaviest / std::max(rate, 1e-9));
+  };
+  const double places = clustered ? places_of_clusters(splits, resident, sms) : sms * resident;
+  const double waves = std::floor(blocks / places), rest = blocks - waves * places;
+  const double from_memory = (waves * wave_us(places) + wave_us(rest)) / tiles;  // later row tiles find it in the L2
+  const double waiting = blocks > places && (clustered || resident == 1) ? kWave : 0;
+  const double products = products_us(c, p, device, std::ceil(blocks / sms) * keys);
+  const double time = kStart + std::max(from_memory, products) + merge_us(c, splits) + waiting;
   const double begun = c.early == 0                ? time
                        : clustered && blocks < sms ? time * kEarlyLoss
                                                    : time * (1 + kEarlyShare) - kEarlyGain;

@@ -18,7 +18,7 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
   constexpr int kThreads = 32 * kConfig.warps;
   constexpr int kBr = kConfig.br, kBc = kConfig.bc, kWarps = kConfig.warps, kStages = kConfig.stages;
   constexpr bool kClustered = kConfig.merge == Merge::kCluster;
-  constexpr bool kEarly = !kTraits.windowed;  // a window begins where the length says
+  constexpr bool kFirstIsKnown = !kTraits.windowed;  // before the length is: first_tile()
   constexpr DecodeSmem kSmem = smem_of(kConfig, kTraits);
   static_assert(!kClustered || kConfig.order == SplitOrder::kSplitsFirst, "a cluster is a run of neighbouring blocks");
   using Element = typename Math::Element;
@@ -45,17 +45,18 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
   using Pages = PageCursor<kBc, kTraits>;
   Pages first_pages[kStages] = {};
   Pages pages(p, block.batch);  // of the tile that is copied next
-  const int early_key = first_tile<kBc, kWarps>(p, block.split, warp) * kBc;
+  const int first_known_key = first_tile<kBc, kWarps>(p, block.split, warp) * kBc;
   if constexpr (kTraits.paged) {
     if (warp == 0) prefetch_table(p, block, lane);
-    if constexpr (kEarly) {
-      const int step = (p.chunk > 0 ? 1 : p.splits) * kWarps * kBc;
+    if constexpr (kFirstIsKnown) {
+      const int step = tile_stride<kWarps>(p) * kBc;
 #pragma unroll
-      for (int t = 0; t < kStages; ++t) first_pages[t] = pages, first_pages[t].look_up(early_key + t * step, p.seq_kv);
+      for (int t = 0; t < kStages; ++t)
+        first_pages[t] = pages, first_pages[t].look_up(first_known_key + t * step, p.seq_kv);
     }
   }
-  const bool copied_early = kEarly && !kTraits.paged && early_key < p.seq_kv;
-  if (copied_early) ring.load(pages, early_key, p.seq_kv, 0);
+  const bool first_is_copied = kFirstIsKnown && !kTraits.paged && first_known_key < p.seq_kv;
+  if (first_is_copied) ring.load(pages, first_known_key, p.seq_kv, 0);
   copy_queries_to_shared<Math::kCopy, kThreads>(q_tile,
                                                 static_cast<const Element*>(p.q) + block.batch * p.q_strides.batch +
                                                     block.kv_head * rows.group * p.q_strides.head,
@@ -66,7 +67,7 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
   // Step t of a warp visits tile keys.first + t * keys.stride.
   const WarpKeys keys =
       warp_keys<kBc, kWarps>(p, mask, rows.query(first_row), rows.query(first_row + row_count - 1), block.split, warp);
-  if (copied_early && keys.steps == 0) ring.drop_first();
+  if (first_is_copied && keys.steps == 0) ring.drop_first();
   if (length < 0) return;  // all blocks of the sequence do the same
   // The blocks of a cluster stay, those without keys too: each writes a share of the output.
   if (!kClustered && block.split >= keys.used) return;
@@ -81,7 +82,7 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
     }
   };
   if constexpr (kTraits.paged) {
-    if constexpr (!kEarly) {
+    if constexpr (!kFirstIsKnown) {
 #pragma unroll
       for (int t = 0; t < kStages; ++t) first_pages[t] = pages, look_up(first_pages[t], t);
     }
@@ -89,7 +90,7 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
 #pragma unroll
     for (int t = 0; t < kStages; ++t) load(t, t, first_pages[t]), t == 0 ? ring.commit_first() : ring.commit();
   } else {
-    if (!copied_early) load(0, 0, pages);
+    if (!first_is_copied) load(0, 0, pages);
     ring.commit_first();
 #pragma unroll 1
     for (int t = 1; t < kStages; ++t) load(t, t, pages), ring.commit();

@@ -119,6 +119,12 @@ FT_DEVICE int first_tile(const DecodeParams& p, int split, int warp) {
   return (p.chunk > 0 ? split * (p.chunk / kBc) : split * kWarps) + warp;
 }
 
+/// Tiles from one step of a warp to the next.
+template <int kWarps>
+FT_DEVICE int tile_stride(const DecodeParams& p) {
+  return (p.chunk > 0 ? 1 : p.splits) * kWarps;
+}
+
 /// Shares out the tiles that the rows [first_query, last_query] see. Evenly, but so that each warp of a split has one
 /// at least: short sequences of a batch use fewer splits. Or, pinned, by multiples of p.chunk keys counted from key 0,
 /// so that a sequence's result depends on its own length alone.
@@ -134,11 +140,11 @@ FT_DEVICE WarpKeys warp_keys(const DecodeParams& p, const SequenceMask<kTraits>&
     const int used = count == 0 ? 1 : (end - 1) / chunk + 1 - first_chunk;
     const int begin = max(first, (first_chunk + split) * chunk) + warp;
     const int left = count == 0 ? 0 : max(min(end, (first_chunk + split + 1) * chunk) - begin, 0);
-    return {begin, kWarps, (left + kWarps - 1) / kWarps, used};
+    return {begin, tile_stride<kWarps>(p), (left + kWarps - 1) / kWarps, used};
   }
   const int begin = first + split * kWarps + warp, left = end - begin;
   const int steps = count > 0 && left > 0 ? divide((left - 1) / kWarps, p.by_splits) + 1 : 0;
-  return {begin, p.splits * kWarps, steps, max(min(p.splits, (count + kWarps - 1) / kWarps), 1)};
+  return {begin, tile_stride<kWarps>(p), steps, max(min(p.splits, (count + kWarps - 1) / kWarps), 1)};
 }
 
 }  // namespace flashtune
