@@ -7,6 +7,9 @@
 //
 // Exit codes: 0 the last step is right; 1 something failed, or it is wrong; 2 misuse; 3 there is no GPU that flashtune
 // can use (stderr says why).
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -14,9 +17,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <limits>
-#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -28,51 +29,36 @@ namespace {
 
 constexpr int kExitWrong = 1, kExitMisuse = 2, kExitNoGpu = 3;
 
-struct Misuse : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
 struct Settings {
-  std::map<std::string, int> sizes = {{"--batch", 16},    {"--heads", 32},  {"--kv-heads", 32}, {"--head-dim", 128},
-                                      {"--prompt", 1024}, {"--steps", 100}, {"--cache", 2048},  {"--rounds", 5}};
-  std::map<std::string, std::string> texts = {{"--device", "cuda:0"}, {"--db", ""}, {"--nvrtc", ""}};
-
-  int operator[](const char* name) const { return sizes.at(name); }
-
-  static Settings of(int argc, char** argv) {
-    Settings settings;
-    for (int i = 1; i < argc; i += 2) {
-      const std::string name = argv[i];
-      if (i + 1 == argc) throw Misuse(name + ": takes a value");
-      if (settings.texts.count(name) != 0)
-        settings.texts[name] = argv[i + 1];
-      else if (settings.sizes.count(name) != 0)
-        settings.sizes[name] = positive(name, argv[i + 1]);
-      else
-        throw Misuse(name + ": there is no such flag; there are " + settings.names());
-    }
-    if (settings["--prompt"] + settings["--steps"] > settings["--cache"])
-      throw Misuse("--cache " + std::to_string(settings["--cache"]) + ": cannot hold the prompt and the steps");
-    if (settings["--heads"] % settings["--kv-heads"] != 0)
-      throw Misuse("--kv-heads " + std::to_string(settings["--kv-heads"]) + ": does not divide the heads");
-    return settings;
-  }
-
- private:
-  static int positive(const std::string& name, const char* text) {
-    char* end = nullptr;
-    const long value = std::strtol(text, &end, 10);
-    if (end == text || *end != '\0' || value < 1 || value > (1 << 20))
-      throw Misuse(name + " " + text + ": a whole number of 1 and more is wanted");
-    return static_cast<int>(value);
-  }
-  std::string names() const {
-    std::string all;
-    for (const auto& [name, value] : sizes) all += name + " N, ";
-    for (const auto& [name, value] : texts) all += name + " TEXT, ";
-    return all.substr(0, all.size() - 2);
-  }
+  int batch = 16, heads = 32, kv_heads = 32, head_dim = 128;
+  int prompt = 1024, steps = 100, cache = 2048, rounds = 5;
+  std::string device = "cuda:0", database, nvrtc;
 };
+
+void add_flags(CLI::App& app, Settings& settings) {
+  const auto size = [&](const char* name, int& value, const char* what) {
+    app.add_option(name, value, what)->check(CLI::Range(1, 1 << 20))->capture_default_str();
+  };
+  size("--batch", settings.batch, "sequences");
+  size("--heads", settings.heads, "query heads");
+  size("--kv-heads", settings.kv_heads, "heads of K and V, a divisor of those");
+  size("--head-dim", settings.head_dim, "elements of a head");
+  size("--prompt", settings.prompt, "keys before the first step");
+  size("--steps", settings.steps, "new rows of each sequence");
+  size("--cache", settings.cache, "keys that the cache holds");
+  size("--rounds", settings.rounds, "how often all steps are timed");
+  app.add_option("--device", settings.device, "cuda:N; sim skips")->capture_default_str();
+  app.add_option("--db", settings.database, "tuning database (default: flashtune's own)");
+  app.add_option("--nvrtc", settings.nvrtc, "NVRTC library or folder");
+  app.final_callback([&settings] {
+    if (settings.prompt + settings.steps > settings.cache)
+      throw CLI::ValidationError("--cache", fmt::format("{} keys cannot hold {} of the prompt and {} steps",
+                                                        settings.cache, settings.prompt, settings.steps));
+    if (settings.heads % settings.kv_heads != 0)
+      throw CLI::ValidationError("--kv-heads",
+                                 fmt::format("{} does not divide {} heads", settings.kv_heads, settings.heads));
+  });
+}
 
 // --- values: quarters from -1 to 1 in an order that looks random, which bf16 (the upper half of a float) holds exactly
 
@@ -106,13 +92,13 @@ class Decoding {
  public:
   Decoding(Engine& engine, const Settings& settings)
       : engine_(engine),
-        batch_(settings["--batch"]),
-        heads_(settings["--heads"]),
-        kv_heads_(settings["--kv-heads"]),
-        dim_(settings["--head-dim"]),
-        prompt_(settings["--prompt"]),
-        steps_(settings["--steps"]),
-        cache_(settings["--cache"]),
+        batch_(settings.batch),
+        heads_(settings.heads),
+        kv_heads_(settings.kv_heads),
+        dim_(settings.head_dim),
+        prompt_(settings.prompt),
+        steps_(settings.steps),
+        cache_(settings.cache),
         problem_(problem_of()),
         // A step's new key is one that its query looks at: an output that lacks it is far from right.
         host_q_(random_values(count(steps_, batch_, heads_), 1)),
@@ -271,25 +257,23 @@ double median_of(std::vector<double> values) {
 }
 
 std::optional<Engine> open_engine(const Settings& settings) {
-  const std::string &device = settings.texts.at("--device"), &db = settings.texts.at("--db"),
-                    &nvrtc = settings.texts.at("--nvrtc");
-  if (device == "sim") {
-    std::fprintf(
-        stderr,
-        "SKIPPED, no usable GPU: the public API has no simulated device, and its times would say nothing of a GPU\n");
+  if (settings.device == "sim") {
+    fmt::print(stderr,
+               "SKIPPED, no usable GPU: the public API has no simulated device, and its times would say nothing of a "
+               "GPU\n");
     return std::nullopt;
   }
-  if (device.size() != 6 || device.compare(0, 5, "cuda:") != 0 || device[5] < '0' || device[5] > '9')
-    throw Misuse("--device " + device + ": supported: cuda:0 to cuda:9, and sim, which skips");
   ft_options options = default_options();
-  options.device = device[5] - '0';
-  if (!db.empty()) options.database = db.c_str();
-  if (!nvrtc.empty()) options.nvrtc = nvrtc.c_str();
+  if (std::sscanf(settings.device.c_str(), "cuda:%d", &options.device) != 1 || options.device < 0 ||
+      settings.device != fmt::format("cuda:{}", options.device))
+    throw CLI::ValidationError("--device", settings.device + ": supported: cuda:0, cuda:1, ..., and sim, which skips");
+  if (!settings.database.empty()) options.database = settings.database.c_str();
+  if (!settings.nvrtc.empty()) options.nvrtc = settings.nvrtc.c_str();
   try {
     return Engine(options);
   } catch (const Failure& failure) {
     if (failure.status() != FT_NOT_FOUND) throw;
-    std::fprintf(stderr, "SKIPPED, no usable GPU: %s\n", failure.what());
+    fmt::print(stderr, "SKIPPED, no usable GPU: {}\n", failure.what());
     return std::nullopt;
   }
 }
@@ -299,14 +283,13 @@ int run(const Settings& settings) {
   if (!engine) return kExitNoGpu;
   Decoding decoding(*engine, settings);
   const ft_decision decision = engine->decide(decoding.problem());
-  std::printf("batch %d, %d heads on %d, head dim %d, bf16: a prompt of %d, %d steps, a cache of %d\n",
-              settings["--batch"], settings["--heads"], settings["--kv-heads"], settings["--head-dim"],
-              settings["--prompt"], decoding.steps(), settings["--cache"]);
-  std::printf("%s (%s)\n", decision.config, ft_grade_text(decision.grade));
+  fmt::print("batch {}, {} heads on {}, head dim {}, bf16: a prompt of {}, {} steps, a cache of {}\n", settings.batch,
+             settings.heads, settings.kv_heads, settings.head_dim, settings.prompt, settings.steps, settings.cache);
+  fmt::print("{} ({})\n", &decision.config[0], ft_grade_text(decision.grade));
 
   using Clock = std::chrono::steady_clock;
   std::vector<double> totals;
-  for (int round = 0; round < settings["--rounds"] + 1; ++round) {  // the first loads, and is not counted
+  for (int round = 0; round < settings.rounds + 1; ++round) {  // the first loads, and is not counted
     engine->synchronize();
     const auto begin = Clock::now();
     for (int i = 0; i < decoding.steps(); ++i) decoding.step(i);
@@ -324,14 +307,15 @@ int run(const Settings& settings) {
   }
 
   const double total = median_of(totals);
-  std::printf(
-      "%d steps in a row: %.2f us per step, %.3f ms in all (best round %.3f), %.0f tokens/s, %.0f GB/s of K and V\n",
+  fmt::print(
+      "{} steps in a row: {:.2f} us per step, {:.3f} ms in all (best round {:.3f}), {:.0f} tokens/s, {:.0f} GB/s of K "
+      "and V\n",
       decoding.steps(), total / decoding.steps(), total / 1e3, *std::min_element(totals.begin(), totals.end()) / 1e3,
-      settings["--batch"] * decoding.steps() / total * 1e6, decoding.bytes() / total / 1e3);
-  std::printf("each step waited for: %.2f us (median), first %.2f, last %.2f\n", median_of(alone), alone.front(),
-              alone.back());
+      settings.batch * decoding.steps() / total * 1e6, decoding.bytes() / total / 1e3);
+  fmt::print("each step waited for: {:.2f} us (median), first {:.2f}, last {:.2f}\n", median_of(alone), alone.front(),
+             alone.back());
   const bool right = error <= 1;
-  std::printf("the last step's error is %.2f of its bound: %s\n", error, right ? "right" : "WRONG");
+  fmt::print("the last step's error is {:.2f} of its bound: {}\n", error, right ? "right" : "WRONG");
   return right ? 0 : kExitWrong;
 }
 
@@ -339,13 +323,16 @@ int run(const Settings& settings) {
 }  // namespace flashtune
 
 int main(int argc, char** argv) {
+  CLI::App app("The decode steps of a course on attention, timed: append, then attend");
+  flashtune::Settings settings;
+  flashtune::add_flags(app, settings);
   try {
-    return flashtune::run(flashtune::Settings::of(argc, argv));
-  } catch (const flashtune::Misuse& misuse) {
-    std::fprintf(stderr, "decode_steps: %s\n", misuse.what());
-    return flashtune::kExitMisuse;
+    app.parse(argc, argv);
+    return flashtune::run(settings);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : flashtune::kExitMisuse;
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "decode_steps: %s\n", error.what());
+    fmt::print(stderr, "decode_steps: {}\n", error.what());
     return flashtune::kExitWrong;
   }
 }
