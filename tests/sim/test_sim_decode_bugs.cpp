@@ -155,7 +155,7 @@ const std::vector<DecodeBug> kBugs = {
       "LER"}},
     {{"no wait for a first tile that is not used",
       kBoxed,
-      {kLoop, "if (first_is_copied && keys.steps == 0) ring.drop_first();", ""},
+      {kLoop, "if (keys.steps == 0) ring.drop_first(first_is_copied);", ""},
       "LER"}},
     {{"the first tile is the next warp's",
       kLastBlock,

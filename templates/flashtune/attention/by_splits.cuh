@@ -67,7 +67,8 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
   // Step t of a warp visits tile keys.first + t * keys.stride.
   const WarpKeys keys =
       warp_keys<kBc, kWarps>(p, mask, rows.query(first_row), rows.query(first_row + row_count - 1), block.split, warp);
-  if (first_is_copied && keys.steps == 0) ring.drop_first();
+  // What is on its way to shared memory lands before the block goes, or before its results take that place.
+  if (keys.steps == 0) ring.drop_first(first_is_copied);
   if (length < 0) return;  // all blocks of the sequence do the same
   // The blocks of a cluster stay, those without keys too: each writes a share of the output.
   if (!kClustered && block.split >= keys.used) return;

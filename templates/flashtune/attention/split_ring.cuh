@@ -79,8 +79,8 @@ struct CopiedRing : SplitRing<kConfig, kTraits, Math> {
     sync_warp();  // all lanes' copies of this tile have landed
   }
   FT_DEVICE void wait_values(int) {}
-  /// Waits for a tile that nobody is going to read.
-  FT_DEVICE void drop_first() { cp_async_wait<0>(); }
+  /// Waits for Q, and for a first tile that nobody is going to read.
+  FT_DEVICE void drop_first(bool) { cp_async_commit(), cp_async_wait<0>(); }
 };
 
 /// One barrier of each stage for K and one for V, so that S = Q K^T need not wait for V. Boxes are a tile's rows of one
@@ -118,7 +118,10 @@ struct BoxedRing : SplitRing<kConfig, kTraits, Math> {
     wait_mbarrier(values_landed(slot), parities >> slot & 1);
     parities ^= 1u << slot;
   }
-  FT_DEVICE void drop_first() { wait_keys(0), wait_values(0); }
+  FT_DEVICE void drop_first(bool copied) {
+    cp_async_commit(), cp_async_wait<0>();
+    if (copied) wait_keys(0), wait_values(0);
+  }
 
  private:
   FT_DEVICE u32 keys_landed(int slot) const { return barriers + static_cast<u32>(slot * 8); }
