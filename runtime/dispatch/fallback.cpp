@@ -141,6 +141,7 @@ constexpr std::array kDecodeShapes = {DecodeShape{32, 4, 3}, DecodeShape{16, 4, 
 /// least; nothing when it is not admitted.
 template <SplitsKeys Config>
 std::optional<Candidate> filling_the_gpu(Config config, const Problem& p, const ArchLimits& limits) {
+  config.early = limits.arch >= 90 ? 1 : 0;
   for (config.blocks_per_sm = limits.max_blocks_per_sm; config.blocks_per_sm >= 1; --config.blocks_per_sm)
     if (rejection_of(Candidate{config}, p, limits) == Rejection::kNone) break;
   if (config.blocks_per_sm == 0) return std::nullopt;
@@ -157,7 +158,6 @@ std::optional<Candidate> admitted(const DecodeShape& shape, const Problem& p, co
   config.br = packed_rows(p) <= 16 || p.head_dim_v > 128 ? 16 : 32;
   config.bc = shape.bc, config.warps = shape.warps, config.stages = shape.stages;
   config.smem = p.head_dim % 64 == 0 && p.head_dim_v % 64 == 0 ? SmemLayout::kXor : SmemLayout::kPad;
-  config.early = limits.arch >= 90 ? 1 : 0;
   return filling_the_gpu(config, p, limits);
 }
 
@@ -176,7 +176,6 @@ Candidate fallback_of_fp32_decode(const Problem& problem, const ArchLimits& limi
       DecodeScalarConfig config;
       config.br = rows, config.bc = shape.bc, config.warps = shape.warps, config.stages = shape.stages;
       config.copy = copy_for(problem);
-      config.early = limits.arch >= 90 ? 1 : 0;
       if (const auto candidate = filling_the_gpu(config, problem, limits)) return *candidate;
     }
   throw Error(ErrorKind::kInternal, "the built-in default of fp32 decode is admitted for no shape; please report this");

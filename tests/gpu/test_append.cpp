@@ -1,8 +1,6 @@
 // kv_append on a GPU: what test_sim_append.cpp holds it to, by the same checks, and in a captured graph.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-
 #include "cache/codec.h"
 #include "runtime/dispatch/loaded_candidate.h"
 #include "runtime/jit/kernel_compiler.h"
@@ -60,11 +58,7 @@ TEST_F(AppendOnGpu, EveryCacheAndEmbeddingIsRight) {
             // Every combination of a head dim that divides nothing; of the others a share that goes round.
             if ((rope != Rope::kNone && head_dim < 16) || (head_dim != 72 && turn % 5 != 0)) continue;
             const Problem p = append_problem(dtype, 4, 6, 2, new_rows, 130, head_dim, page_size, layout);
-            AppendRequest request;
-            request.lengths = {130, new_rows, 0, 65};
-            request.rope = rope;
-            request.rotary_dim = turn % 2 == 0 ? head_dim / 16 * 16 : std::max(head_dim / 32 * 16, 16);
-            request.queries = static_cast<Queries>(turn % 3);
+            const AppendRequest request = request_of_turn(turn, new_rows, rope, head_dim);
             EXPECT_EQ(AppendCase(device(), p, request).fault_of(launcher(kernel, p)), "")
                 << problem_to_text(p) << ", rope " << name_of(rope) << " of " << request.rotary_dim << " dims, queries "
                 << turn % 3;

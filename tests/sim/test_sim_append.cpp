@@ -44,11 +44,7 @@ TEST_P(EachHeadDim, EveryCacheAndEmbeddingIsRightUnderEverySchedule) {
             ++turn;
             if (kSanitized && turn % 5 != 0) continue;
             const Problem p = append_problem(dtype, 4, 6, 2, new_rows, 130, head_dim, page_size, layout);
-            AppendRequest request;
-            request.lengths = {130, new_rows, 0, 65};
-            request.rope = rope;
-            request.rotary_dim = turn % 2 == 0 ? head_dim / 16 * 16 : std::max(head_dim / 32 * 16, 16);
-            request.queries = static_cast<Queries>(turn % 3);
+            const AppendRequest request = request_of_turn(turn, new_rows, rope, head_dim);
             AppendCase one(device, p, request);
             for (const Lane& lane : lanes(1)) {
               device.set_options(lane.options);

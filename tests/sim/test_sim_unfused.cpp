@@ -27,6 +27,15 @@ std::string compiled_by(const SimCompiler& compiler) {
   return compiled.cubin;
 }
 
+/// The kernels with one change of the templates' text.
+std::string compiled_with(const TextChange& change) {
+  const ScratchFolder folder;
+  write_templates(folder.path(), {change});
+  SimCompiler::Options options;
+  options.template_root = folder.path();
+  return compiled_by(SimCompiler(options));
+}
+
 class SimUnfused : public testing::Test {
  protected:
   static const std::string& cubin() {
@@ -217,12 +226,8 @@ TEST(SimUnfusedBugs, AMissingBarrierOrPredicateIsFound) {
       {softmax, "col < p.cols ? p.rows : 0", "p.rows"},
   };
   for (const TextChange& bug : bugs) {
-    const ScratchFolder folder;
-    write_templates(folder.path(), {bug});
-    SimCompiler::Options options;
-    options.template_root = folder.path();
     SimDevice device(kArch);
-    UnfusedCase broken(device, compiled_by(SimCompiler(options)), 0);
+    UnfusedCase broken(device, compiled_with(bug), 0);
     const RaceCounter races;  // ThreadSanitizer may find them too: no reason to fail
     const auto fault = [&]() -> std::string {
       try {
@@ -243,12 +248,8 @@ TEST(SimUnfusedBugs, AWrongMaskOrScaleOfAttentionIsFound) {
   const TextChange bugs[] = {{softmax, "col < end ?", "col < end + 1 ?"},
                              {softmax, "* p.scale", "* (1.001f * p.scale)"}};
   for (const TextChange& bug : bugs) {
-    const ScratchFolder folder;
-    write_templates(folder.path(), {bug});
-    SimCompiler::Options options;
-    options.template_root = folder.path();
     SimDevice device(kArch);
-    UnfusedCase broken(device, compiled_by(SimCompiler(options)), 0);
+    UnfusedCase broken(device, compiled_with(bug), 0);
     EXPECT_NE(broken.attention_fault(2, 20, 30, 16, true), "") << bug.to;
   }
 }

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <random>
@@ -27,6 +28,15 @@ float value_of(std::uint32_t bits, Dtype dtype) {
 long long projected(const Problem& p) { return 1ll * (p.heads + 2 * p.kv_heads) * p.head_dim; }
 
 }  // namespace
+
+AppendRequest request_of_turn(int turn, int new_rows, Rope rope, int head_dim) {
+  AppendRequest request;
+  request.lengths = {130, new_rows, 0, 65};
+  request.rope = rope;
+  request.rotary_dim = turn % 2 == 0 ? head_dim / 16 * 16 : std::max(head_dim / 32 * 16, 16);
+  request.queries = static_cast<Queries>(turn % 3);
+  return request;
+}
 
 Problem append_problem(Dtype dtype, int batch, int heads, int kv_heads, int seq_q, int seq_kv, int head_dim,
                        int page_size, Layout cache) {

@@ -24,6 +24,10 @@ struct AppendRequest {
   std::map<std::size_t, int> pages;  // entries of the page table to set, right or wrong
 };
 
+/// For four sequences of a cache of 130 keys, of which one has none and one the new rows alone: rotated dims and
+/// queries go round with `turn`.
+AppendRequest request_of_turn(int turn, int new_rows, Rope rope, int head_dim);
+
 /// An append problem in a layout of its cache. The new rows lie in one [batch, seq_q, heads + 2 * kv_heads, dim]
 /// tensor, as a projection leaves them.
 Problem append_problem(Dtype dtype, int batch, int heads, int kv_heads, int seq_q, int seq_kv, int head_dim,
