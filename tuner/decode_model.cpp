@@ -15,12 +15,15 @@ constexpr double kMergeLastBlock = 2.2;  // two trips through the L2
 constexpr double kMergeKernel = 2.2;     // a launch that may begin early
 constexpr double kMergeCluster = 1.6;    // through shared memory
 constexpr double kEarlyGain = 0.5;       // what a launch that begins early saves,
-constexpr double kEarlyLoss = 1.2;       // but clusters that find half of the GPU busy crowd into the other half
+constexpr double kEarlyLoss = 0.6;       // but clusters that find half of the GPU busy crowd into the other half,
+constexpr double kLossFrom = 3.0;        // relative, of the time that their reading takes past this,
+constexpr double kMostLoss = 5.0;        // until the launch before has ended
 constexpr double kEarlyShare = 0.005;    // and long launches whose blocks no longer begin together read unevenly
 constexpr double kMostOfAnSm = 2.1;      // what one SM can read, in shares of the whole GPU's rate,
-constexpr double kMostOfPages = 1.5;     // and of pages, whose addresses take more instructions
+constexpr double kMostOfPages = 2.0;     // and of pages, whose addresses take more instructions
 constexpr double kWave = 2.0;            // what finds no place at first begins anew when others have ended
-constexpr double kInUse = 0.6;           // of a ring, tiles that are being read while the others are on their way
+constexpr double kInUse = 0.6;           // of a ring, tiles that are being read while the others are on their way,
+constexpr double kInUseKFirst = 0.5;     // where K is asked for again before V is read
 constexpr int kProcessorCluster = 16;    // SMs among which a cluster must find its place (a GPC has 16 or 18)
 constexpr double kPerPartial = 0.004;    // each partial result that a merging thread reads
 constexpr double kSpillPrice = 0.002;    // relative, of each spilled byte
@@ -71,7 +74,8 @@ double us_of(const Config& c, const Problem& p, const KernelFacts& facts, int re
   // Of so many blocks at once, the SM that has most of them ends last.
   const auto wave_us = [&](double count) {
     const double heaviest = std::ceil(count / sms);
-    const double in_flight = heaviest * c.warps * (c.stages - kInUse) * c.bc * row_bytes;
+    const double in_use = c.load == KvLoad::kKFirst ? kInUseKFirst : kInUse;
+    const double in_flight = heaviest * c.warps * (c.stages - in_use) * c.bc * row_bytes;
     const double rate = std::min(in_flight / kMemoryDelay, most);
     return keys * row_bytes * std::max(count / all, heaviest / std::max(rate, 1e-9));
   };
@@ -81,9 +85,9 @@ double us_of(const Config& c, const Problem& p, const KernelFacts& facts, int re
   const double waiting = blocks > places && (clustered || resident == 1) ? kWave : 0;
   const double products = products_us(c, p, device, std::ceil(blocks / sms) * keys);
   const double time = kStart + std::max(from_memory, products) + merge_us(c, splits) + waiting;
-  const double begun = c.early == 0                ? time
-                       : clustered && blocks < sms ? time * kEarlyLoss
-                                                   : time * (1 + kEarlyShare) - kEarlyGain;
+  const double crowded =
+      clustered && blocks < sms ? std::clamp((from_memory - kLossFrom) * kEarlyLoss, 0.0, kMostLoss) : 0;
+  const double begun = c.early == 0 ? time : time * (1 + kEarlyShare) - kEarlyGain + crowded;
   return begun * (1 + kSpillPrice * facts.spill_bytes);
 }
 

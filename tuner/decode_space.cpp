@@ -17,7 +17,7 @@ std::vector<int> useful_budgets(Config config, const KernelTraits& traits, const
   return {1};
 }
 
-/// Every way to merge, to order the blocks and to begin.
+/// Every way to merge, to order the blocks, to load and to begin.
 template <SplitsKeys Config>
 std::vector<Config> merged(std::vector<Config> configs, const ArchLimits& limits) {
   configs = cross(configs, &Config::merge, [&](const Config&) {
@@ -29,6 +29,9 @@ std::vector<Config> merged(std::vector<Config> configs, const ArchLimits& limits
     std::vector<SplitOrder> orders = {SplitOrder::kSplitsFirst};
     if (c.merge != Merge::kCluster) orders.push_back(SplitOrder::kHeadsFirst);  // a cluster is a run of neighbours
     return orders;
+  });
+  configs = cross(configs, &Config::load, [](const Config&) {
+    return std::vector<KvLoad>{KvLoad::kTogether, KvLoad::kKFirst};
   });
   return cross(configs, &Config::early, [&](const Config&) {
     return limits.arch >= 90 ? std::vector<int>{0, 1} : std::vector<int>{0};

@@ -16,7 +16,8 @@ namespace {
 constexpr std::size_t kQuickStructures = 6;
 constexpr std::size_t kStandardStructures = 240;  // a second of compiling each on one core, and most GPUs have sixteen
 constexpr std::size_t kVariedStructures = 8;
-constexpr std::size_t kMostVariants = 110;
+constexpr std::size_t kMostVariants = 128;
+constexpr std::size_t kVariantsOfOne = 32;  // of one structure, the best by the cost model: decode has hundreds
 constexpr std::size_t kRefined = 3;
 // Of families whose space leaves some axes at one value: candidates around which those are tried one at a time, and how
 // many combinations of what was found follow.
@@ -211,9 +212,13 @@ std::vector<Candidate> Search::variants_of(const std::vector<Candidate>& fastest
     if (!known && structures.size() < kVariedStructures) structures.push_back(structure);
   }
   std::vector<Candidate> variants;
-  for (const Candidate& structure : structures)
-    for (const Candidate& candidate : space_.admitted)
-      if (structure_of(candidate) == structure) variants.push_back(candidate);
+  for (const Candidate& structure : structures) {
+    std::vector<Candidate> own;
+    for (const Candidate& candidate : by_model_)
+      if (structure_of(candidate) == structure) own.push_back(candidate);
+    keep_first(own, kVariantsOfOne);
+    append(variants, own);
+  }
   keep_first(variants, kMostVariants);
   return variants;
 }

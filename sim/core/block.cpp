@@ -29,7 +29,7 @@ const char* name_of(Meeting meeting) {
     case Meeting::kWmmaStore: return "wmma.store";
     case Meeting::kWmma: return "wmma.mma";
     case Meeting::kStmatrix: return "stmatrix";
-    case Meeting::kFirstLane: return "a shuffle from the first lane";
+    case Meeting::kFromLane: return "a shuffle from one lane";
     case Meeting::kMbarrier: return "an mbarrier";
     case Meeting::kProductWait: return "the wait for products";
     case Meeting::kProducts: return "products (wgmma) that not all of the warpgroup have started";

@@ -36,7 +36,7 @@ enum class Meeting : unsigned char {
   kWmmaStore,
   kWmma,
   kStmatrix,
-  kFirstLane,
+  kFromLane,
   kMbarrier,
   kProductWait,
   kProducts,
@@ -58,7 +58,7 @@ struct LaneArguments {
   float value;  // shuffle
   int lane_mask;
   bool predicate;              // vote
-  int number;                  // from_first_lane
+  int number, source;          // from_lane
   const unsigned* from;        // stmatrix
   unsigned char* written_row;  // stmatrix
 };

@@ -299,13 +299,19 @@ bool any_in_warp(bool predicate, Site site) {
   return mine.predicate;
 }
 
-int from_first_lane(int value, Site site) {
+int from_lane(int value, int lane, Site site) {
   Block& block = Block::current();
   LaneArguments& mine = block.arguments();
   mine.number = value;
-  block.meet_warp(Meeting::kFirstLane, site, [&](Warp& w) {
+  mine.source = lane;
+  block.meet_warp(Meeting::kFromLane, site, [&](Warp& w) {
     ++block.count().shuffles;
-    for (unsigned i = 1; i < w.size; ++i) w.lanes[i].number = w.lanes[0].number;
+    int received[32];
+    for (unsigned i = 0; i < w.size; ++i) {
+      const unsigned from = static_cast<unsigned>(w.lanes[i].source) & 31u;
+      received[i] = w.lanes[from < w.size ? from : i].number;
+    }
+    for (unsigned i = 0; i < w.size; ++i) w.lanes[i].number = received[i];
   });
   return mine.number;
 }
@@ -384,7 +390,7 @@ const Calls kCalls = {
     .commit_products = commit_products,
     .wait_for_products = wait_for_products,
     .stmatrix_x4 = stmatrix,
-    .from_first_lane = from_first_lane,
+    .from_lane = from_lane,
 };
 
 }  // namespace flashtune::sim

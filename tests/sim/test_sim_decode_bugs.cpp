@@ -29,16 +29,21 @@ constexpr const char* kTwoKernels = "bc=16,warps=2,stages=3,splits=3,blocks_per_
 constexpr const char* kOnCudaCores = "decode_scalar br=4,bc=16,warps=2,stages=2,splits=3,blocks_per_sm=4";
 constexpr const char* kEager = "decode_scalar br=4,bc=16,warps=2,stages=2,splits=3,blocks_per_sm=4,lazy_rescale=0";
 constexpr const char* kBoxed = "bc=16,warps=2,stages=2,splits=3,blocks_per_sm=4,smem=slabs";
+constexpr const char* kKFirst = "bc=16,warps=2,stages=2,splits=3,blocks_per_sm=4,load=k_first";
+constexpr const char* kOneWarp = "bc=64,warps=1,stages=1,splits=1,blocks_per_sm=8";  // reads the page table twice
 constexpr const char* kCluster = "bc=16,warps=2,stages=2,splits=3,blocks_per_sm=4,merge=cluster";
 
-/// A bug, and the page size of the caches in which it shows: 0 where it shows without pages, too.
+constexpr int kLongest = 301;  // keys of the longest sequence
+
+/// A bug, and the page size of the caches in which it shows (0 where it shows without pages, too).
 struct DecodeBug : Bug {
   int page_size = 0;
   int workers = 1;  // as for run_lanes
+  int longest = kLongest;
 };
 
 constexpr const char* kTop =
-    "    cp_async_wait<kStages - 1>();\n"
+    "    cp_async_wait<kGroups - 1>();\n"
     "    sync_warp();  // all lanes' copies of this tile have landed\n";
 
 const std::vector<DecodeBug> kBugs = {
@@ -50,15 +55,15 @@ const std::vector<DecodeBug> kBugs = {
     {{"no wait for a step's tile", kLastBlock, {kRing, kTop, "    sync_warp();\n"}, "LER"}},
     {{"one more group left pending, two stages",
       kLastBlock,
-      {kRing, kTop, "    cp_async_wait<kStages>();\n    sync_warp();\n"},
+      {kRing, kTop, "    cp_async_wait<kGroups>();\n    sync_warp();\n"},
       "LER"}},
     {{"one more group left pending, three stages",
       kTwoKernels,
-      {kRing, kTop, "    cp_async_wait<kStages>();\n    sync_warp();\n"},
+      {kRing, kTop, "    cp_async_wait<kGroups>();\n    sync_warp();\n"},
       "LER"}},
     {{"no barrier of the warp before its tile is read",
       kLastBlock,
-      {kRing, kTop, "    cp_async_wait<kStages - 1>();\n"},
+      {kRing, kTop, "    cp_async_wait<kGroups - 1>();\n"},
       "LER"}},
     {{"no barrier of the warp before a slot is refilled",
       kLastBlock,
@@ -66,7 +71,8 @@ const std::vector<DecodeBug> kBugs = {
       "T"}},
     {{"a tile is copied to the wrong stage",
       kLastBlock,
-      {kLoop, "load(t + kStages, slot, pages);", "load(t + kStages, slot ^ 1, pages);"},
+      {kLoop, "if constexpr (!kKFirst) load_keys(t + kStages, slot);",
+       "if constexpr (!kKFirst) load_keys(t + kStages, slot ^ 1);"},
       "LER"}},
     {{"V is read from the wrong stage", kLastBlock, {kMma, "v_lane.stage(slot)", "v_lane.stage(slot ^ 1)"}, "LER"}},
     {{"no barrier before the results take the rings' place",
@@ -134,16 +140,24 @@ const std::vector<DecodeBug> kBugs = {
       "LER"}},
     {{"the page look-up is off by one",
       kLastBlock,
-      {kPages, "table + ((first_key + j * 16) >> log2)", "table + ((first_key + j * 16) >> log2) + 1"},
+      {kPages, "table + (key >> tile.log2)", "table + (key >> tile.log2) + 1"},
       "LER"},
      16},
     {{"the place in a page is forgotten", kLastBlock, {kPages, "((key + row) & in_page)", "(row & in_page)"}, "LER"},
      32},
-    {{"pages are looked up one tile late",
+    {{"a tile takes the pages of the next one",
       kLastBlock,
-      {kLoop, "look_up(pages, t + kStages + 1);", "look_up(pages, t + kStages);"},
+      {kPages, "turn * Pages::kCount + j", "(turn + 1) * Pages::kCount + j"},
       "LER"},
      16},
+    {{"the page table is read twice at one place",
+      kOneWarp,
+      {kPages, "look_up(first_key + static_cast<i64>(kTiles) * step, step, length);",
+       "look_up(first_key, step, length);"},
+      "LER"},
+     16,
+     1,
+     700},
     {{"a tile in one page is taken from the page's beginning",
       kLastBlock,
       {kRing, "const int row = key & ((1 << p.page_log2) - 1);", "const int row = 0;"},
@@ -162,6 +176,19 @@ const std::vector<DecodeBug> kBugs = {
       {kLoop, "first_tile<kBc, kWarps>(p, block.split, warp) * kBc",
        "first_tile<kBc, kWarps>(p, block.split, warp ^ 1) * kBc"},
       "LER"}},
+    {{"no wait for V where it is a group of its own",
+      kKFirst,
+      {kRing, "    if constexpr (kKFirst) wait_oldest();\n", ""},
+      "LER"}},
+    {{"V joins the group of the next K",
+      kKFirst,
+      {kLoop, "if (t < keys.steps) ring.load_values(pages.tile, first_key(t), length, slot);\n      ring.commit();",
+       "if (t < keys.steps) ring.load_values(pages.tile, first_key(t), length, slot);"},
+      "LER"}},
+    {{"no barrier of the warp before a slot of K is refilled",
+      kKFirst,
+      {kLoop, "        sync_warp();  // all lanes have read this tile of K: its slot may be refilled\n", ""},
+      "T"}},
     {{"no wait for K of the copy engine",
       kBoxed,
       {kRing, "wait_keys(int slot) { wait_mbarrier(keys_landed(slot), parities >> slot & 1); }", "wait_keys(int) {}"},
@@ -180,8 +207,7 @@ const std::vector<DecodeBug> kBugs = {
       "T"}},
     {{"a box begins a row late",
       kBoxed,
-      {kRing, "BoxAt{slab * kSlabDims, key, block.kv_head, block.batch}",
-       "BoxAt{slab * kSlabDims, key + 1, block.kv_head, block.batch}"},
+      {kRing, "BoxAt{dim, key, block.kv_head, block.batch}", "BoxAt{dim, key + 1, block.kv_head, block.batch}"},
       "LER"}},
     {{"boxes of a page are all its first rows",
       kBoxed,
@@ -191,7 +217,7 @@ const std::vector<DecodeBug> kBugs = {
     {{"no wait for a step's tile, on CUDA cores", kOnCudaCores, {kRing, kTop, "    sync_warp();\n"}, "LER"}},
     {{"no barrier of the warp before its tile is read, on CUDA cores",
       kOnCudaCores,
-      {kRing, kTop, "    cp_async_wait<kStages - 1>();\n"},
+      {kRing, kTop, "    cp_async_wait<kGroups - 1>();\n"},
       "LER"}},
     {{"no barrier between P and its readers",
       kOnCudaCores,
@@ -226,9 +252,9 @@ const std::vector<DecodeBug> kBugs = {
 
 // Two new rows, so that the causal limit cuts; sequences with three splits, of which a warp has more tiles than stages,
 // with one, with none and with two.
-const Lengths kLengths = {301, 37, 0, 60};
-Problem bug_problem(int page_size) {
-  Problem p = small_decode(kLengths, 4, 2, 310, 64, page_size);
+Lengths lengths_of(int longest) { return {longest, 37, 0, 60}; }
+Problem bug_problem(int page_size, int longest = kLongest) {
+  Problem p = small_decode(lengths_of(longest), 4, 2, longest + 9, 64, page_size);
   p.seq_q = 2;
   p.causal = true;
   return with_layout(p, Layout::kBshd);
@@ -241,19 +267,21 @@ Candidate candidate_of(const std::string& config) {
 
 class DecodeBugs : public testing::Test {
  protected:
-  AttentionCase& attention(int page_size) {
-    return cases_.try_emplace(page_size, device_, bug_problem(page_size), InputKind::kNormal, kLengths).first->second;
+  AttentionCase& attention(int page_size, int longest = kLongest) {
+    const Problem problem = bug_problem(page_size, longest);
+    return cases_.try_emplace({page_size, longest}, device_, problem, InputKind::kNormal, lengths_of(longest))
+        .first->second;
   }
 
   SimDevice device_{90};
 
  private:
-  std::map<int, AttentionCase> cases_;
+  std::map<std::pair<int, int>, AttentionCase> cases_;
 };
 
 TEST_F(DecodeBugs, TheKernelsTheyAreInjectedIntoAreRight) {
   for (const int page_size : {0, 16, 32})
-    for (const char* config : {kLastBlock, kShared, kTwoKernels, kCluster, kBoxed, kOnCudaCores}) {
+    for (const char* config : {kLastBlock, kShared, kTwoKernels, kCluster, kBoxed, kKFirst, kOneWarp, kOnCudaCores}) {
       const SimKernel kernel =
           load_kernel(device_, SimCompiler(), candidate_of(config), traits_of(bug_problem(page_size)));
       const Caught caught = run_lanes(attention(page_size), device_, kernel, 2);
@@ -266,7 +294,7 @@ TEST_F(DecodeBugs, AreEachCaughtByTheLanesThatShould) {
   for (const DecodeBug& bug : kBugs) {
     const SimKernel broken =
         load_changed(device_, bug.change, candidate_of(bug.config), traits_of(bug_problem(bug.page_size)));
-    expect_as_told(bug, run_lanes(attention(bug.page_size), device_, broken, bug.workers));
+    expect_as_told(bug, run_lanes(attention(bug.page_size, bug.longest), device_, broken, bug.workers));
   }
 }
 

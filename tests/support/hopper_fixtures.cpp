@@ -127,6 +127,13 @@ Words first_lanes() {
   return words;
 }
 
+Words lanes_values() {
+  Words words;
+  for (std::uint32_t t = 0; t < kThreads; ++t)
+    for (const std::uint32_t lane : {5u, (t * 11 + 3) % 32}) words.push_back((t / 32 * 32 + lane) * 3 + 7);
+  return words;
+}
+
 std::map<std::string, HopperKernel> all_kernels() {
   std::map<std::string, HopperKernel> kernels;
   const auto add = [&](const std::string& name, const Words& wanted, unsigned blocks = 1) {
@@ -144,6 +151,7 @@ std::map<std::string, HopperKernel> all_kernels() {
   add("mbarrier_phases", phase_words());
   add("stmatrix", stmatrix_words());
   add("first_lane", first_lanes());
+  add("one_lane", lanes_values());
   return kernels;
 }
 

@@ -97,7 +97,8 @@ TEST(DecodeModel, PagesLeaveOneSmLess) {
   const Problem pages = one_sequence("decode bf16 b1 h32 kv8 q1 k32768 d128 dv128 full w0 bshd page64");
   const std::string half = "br=16,bc=32,warps=4,stages=3,splits=8,blocks_per_sm=1";
   const std::string full = "br=16,bc=32,warps=4,stages=3,splits=16,blocks_per_sm=1";
-  EXPECT_GT(modelled(pages, half), 1.1 * modelled(rows, half));
+  EXPECT_GT(modelled(pages, half), modelled(rows, half));  // 34.7 us measured, 34.0 without pages
+  EXPECT_LT(modelled(pages, half), 1.05 * modelled(rows, half));
   EXPECT_DOUBLE_EQ(modelled(pages, full), modelled(rows, full));
 }
 

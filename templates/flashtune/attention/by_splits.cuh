@@ -18,6 +18,7 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
   constexpr int kThreads = 32 * kConfig.warps;
   constexpr int kBr = kConfig.br, kBc = kConfig.bc, kWarps = kConfig.warps, kStages = kConfig.stages;
   constexpr bool kClustered = kConfig.merge == Merge::kCluster;
+  constexpr bool kKFirst = kConfig.load == KvLoad::kKFirst;
   constexpr bool kFirstIsKnown = !kTraits.windowed;  // before the length is: first_tile()
   constexpr DecodeSmem kSmem = smem_of(kConfig, kTraits);
   static_assert(!kClustered || kConfig.order == SplitOrder::kSplitsFirst, "a cluster is a run of neighbouring blocks");
@@ -42,29 +43,27 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
 
   // What can be asked for before the length is known, is: a trip to memory less at the start. It may prove not to be
   // the sequence's, but lies in the cache.
-  using Pages = PageCursor<kBc, kTraits>;
-  Pages first_pages[kStages] = {};
-  Pages pages(p, block.batch);  // of the tile that is copied next
+  PageReader<kBc, kTraits> pages(p, block.batch, lane);
   const int first_known_key = first_tile<kBc, kWarps>(p, block.split, warp) * kBc;
-  if constexpr (kTraits.paged) {
-    if (warp == 0) prefetch_table(p, block, lane);
-    if constexpr (kFirstIsKnown) {
-      const int step = tile_stride<kWarps>(p) * kBc;
-#pragma unroll
-      for (int t = 0; t < kStages; ++t)
-        first_pages[t] = pages, first_pages[t].look_up(first_known_key + t * step, p.seq_kv);
-    }
-  }
+  const int stride = tile_stride<kWarps>(p) * kBc;  // keys from one tile of a warp to its next
+  if constexpr (kTraits.paged && kFirstIsKnown) pages.look_up(first_known_key, stride, p.seq_kv);
   const bool first_is_copied = kFirstIsKnown && !kTraits.paged && first_known_key < p.seq_kv;
-  if (first_is_copied) ring.load(pages, first_known_key, p.seq_kv, 0);
+  if (first_is_copied) {
+    ring.load_keys(pages.tile, first_known_key, p.seq_kv, 0);
+    if constexpr (!kKFirst) ring.load_values(pages.tile, first_known_key, p.seq_kv, 0);
+  }
   copy_queries_to_shared<Math::kCopy, kThreads>(q_tile,
                                                 static_cast<const Element*>(p.q) + block.batch * p.q_strides.batch +
                                                     block.kv_head * rows.group * p.q_strides.head,
                                                 p.q_strides, rows, first_row, row_count, thread);
+  if (first_is_copied) {
+    ring.commit();
+    if constexpr (kKFirst) ring.load_values(pages.tile, first_known_key, p.seq_kv, 0), ring.commit();
+  }
 
   const int length = checked_length(p, given);
   const SequenceMask<kTraits> mask(p, length);
-  // Step t of a warp visits tile keys.first + t * keys.stride.
+  // Step t of a warp visits the tile of first_key(t).
   const WarpKeys keys =
       warp_keys<kBc, kWarps>(p, mask, rows.query(first_row), rows.query(first_row + row_count - 1), block.split, warp);
   // What is on its way to shared memory lands before the block goes, or before its results take that place.
@@ -74,28 +73,24 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
   if (!kClustered && block.split >= keys.used) return;
   if constexpr (kClustered) arrive_cluster_begun();  // others may store to the inbox
 
-  const auto first_key = [&](int t) { return (keys.first + t * keys.stride) * kBc; };
-  const auto look_up = [&](Pages& pages, int t) { pages.look_up(t < keys.steps ? first_key(t) : length, length); };
-  const auto load = [&](int t, int slot, Pages& pages) {
+  const auto first_key = [&](int t) { return keys.first * kBc + t * stride; };
+  const auto load_keys = [&](int t, int slot) {  // and V, where both are one group
     if (t < keys.steps) {
-      pages.judge(p, first_key(t), length);
-      ring.load(pages, first_key(t), length, slot);
+      pages.go_to(t, first_key(t), stride, length);
+      ring.load_keys(pages.tile, first_key(t), length, slot);
+      if constexpr (!kKFirst) ring.load_values(pages.tile, first_key(t), length, slot);
+    }
+    ring.commit();
+  };
+  const auto load_values = [&](int t, int slot) {  // of the tile whose keys were loaded last
+    if constexpr (kKFirst) {
+      if (t < keys.steps) ring.load_values(pages.tile, first_key(t), length, slot);
+      ring.commit();
     }
   };
-  if constexpr (kTraits.paged) {
-    if constexpr (!kFirstIsKnown) {
-#pragma unroll
-      for (int t = 0; t < kStages; ++t) first_pages[t] = pages, look_up(first_pages[t], t);
-    }
-    look_up(pages, kStages);
-#pragma unroll
-    for (int t = 0; t < kStages; ++t) load(t, t, first_pages[t]), t == 0 ? ring.commit_first() : ring.commit();
-  } else {
-    if (!first_is_copied) load(0, 0, pages);
-    ring.commit_first();
+  if constexpr (kTraits.paged && !kFirstIsKnown) pages.look_up(first_key(0), stride, length);
 #pragma unroll 1
-    for (int t = 1; t < kStages; ++t) load(t, t, pages), ring.commit();
-  }
+  for (int t = first_is_copied ? 1 : 0; t < kStages; ++t) load_keys(t, t), load_values(t, t);
 
   Math math(p, mask, rows, first_row, row_count, lane,
             shared_region(warp_smem + static_cast<u32>(kSmem.ring_bytes - kSmem.p_bytes), kSmem.p_bytes));
@@ -105,19 +100,25 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
 
   for (int t = 0, slot = 0; t < keys.steps; ++t) {
     const int key = first_key(t);
-    ring.wait_keys(slot);
-    math.attend(ring.k, ring.v, slot, key, [&] {
+    const auto keys_read = [&] {
+      if constexpr (kKFirst) {
+        sync_warp();  // all lanes have read this tile of K: its slot may be refilled
+        load_keys(t + kStages, slot);
+      }
+    };
+    const auto values_ready = [&] {
       ring.wait_values(slot);
       if (length - key < kBc) {
         clear_rows(ring.v.stage(slot), length - key, lane);
         sync_warp();  // the cleared rows are read by all lanes
       }
-    });
+    };
+    ring.wait_keys(slot);
+    math.attend(ring.k, ring.v, slot, key, keys_read, values_ready);
 
     sync_warp();  // all lanes have read this tile: its slot may be refilled
-    load(t + kStages, slot, pages);
-    ring.commit();
-    if constexpr (kTraits.paged) look_up(pages, t + kStages + 1);  // there in a step's time
+    if constexpr (!kKFirst) load_keys(t + kStages, slot);
+    load_values(t + kStages, slot);
     slot = slot + 1 == kStages ? 0 : slot + 1;
   }
 

@@ -103,10 +103,9 @@ struct CommonKeys {
   }
 };
 
-/// The tiles of kBc keys that fall to one warp of one split: `first`, and from there each `stride`-th.
+/// The tiles of kBc keys that fall to one warp of one split: `first`, and from there each tile_stride()-th.
 struct WarpKeys {
   int first;
-  int stride;
   int steps;  // of the warp
   int used;   // splits that have any tiles
 };
@@ -140,11 +139,11 @@ FT_DEVICE WarpKeys warp_keys(const DecodeParams& p, const SequenceMask<kTraits>&
     const int used = count == 0 ? 1 : (end - 1) / chunk + 1 - first_chunk;
     const int begin = max(first, (first_chunk + split) * chunk) + warp;
     const int left = count == 0 ? 0 : max(min(end, (first_chunk + split + 1) * chunk) - begin, 0);
-    return {begin, tile_stride<kWarps>(p), (left + kWarps - 1) / kWarps, used};
+    return {begin, (left + kWarps - 1) / kWarps, used};
   }
   const int begin = first + split * kWarps + warp, left = end - begin;
   const int steps = count > 0 && left > 0 ? divide((left - 1) / kWarps, p.by_splits) + 1 : 0;
-  return {begin, tile_stride<kWarps>(p), steps, max(min(p.splits, (count + kWarps - 1) / kWarps), 1)};
+  return {begin, steps, max(min(p.splits, (count + kWarps - 1) / kWarps), 1)};
 }
 
 }  // namespace flashtune

@@ -75,9 +75,10 @@ struct MmaSplit {
 
   FT_DEVICE void load_queries(const QTile& q_tile) { load_operand(q_regs, lanes_by_rows(q_tile, 0, lane)); }
 
-  /// `values_ready` waits for the tile of V.
-  template <class Wait>
-  FT_DEVICE void attend(const KTile& k_ring, const VTile& v_ring, int slot, int first_key, Wait values_ready) {
+  /// `keys_read` may refill the tile of K, `values_ready` waits for that of V.
+  template <class Refill, class Wait>
+  FT_DEVICE void attend(const KTile& k_ring, const VTile& v_ring, int slot, int first_key, Refill keys_read,
+                        Wait values_ready) {
     const LaneAddress<KTile> k_lane = lanes_by_columns(k_ring, 0, lane);
     const LaneAddress<VTile> v_lane = lanes_by_rows(v_ring, 0, lane);
 
@@ -85,6 +86,7 @@ struct MmaSplit {
     Accumulator<kRowTiles, kKeySteps * 2> s;
     s.clear();
     gemm_qk<kTraits.dtype, kDimSteps, true>(s, q_regs, LaneAddress<QTile>{}, k_lane.stage(slot));
+    keys_read();
     if (scale.changes_scores) scale_elements(s, scale.sign);
     if (common.cut(first_key, kConfig.bc)) row_keys.apply(s, first_key + (lane & 3) * 2);
 

@@ -44,33 +44,14 @@ FT_DEVICE void copy_queries_to_shared(const Tile& to, const Element* from, const
   });
 }
 
-/// The pages of a warp's next tile of keys: one for each 16 keys, the smallest page. Looked up one tile ahead, and
-/// judged only when they are used, so that the copies do not wait for the table.
+/// The pages of one tile of keys: one for each 16 keys, the smallest page.
 template <int kBc, KernelTraits kTraits>
-struct PageCursor {
-  static constexpr int kPages = kTraits.paged ? (kBc + 15) / 16 : 1;
-  int page[kPages];  // or -1: read nothing
-  const int* table;
+struct TilePages {
+  static constexpr int kCount = kTraits.paged ? (kBc + 15) / 16 : 1;
+  int page[kCount];  // or -1: read nothing
   int log2;
 
-  PageCursor() = default;
-  FT_DEVICE PageCursor(const DecodeParams& p, int batch)
-      : table(kTraits.paged ? p.page_table + static_cast<i64>(batch) * p.max_pages : nullptr), log2(p.page_log2) {}
-
-  /// Asks for the pages of the tile from `first_key` on, as far as there are keys before `end`.
-  FT_DEVICE void look_up(int first_key, int end) {
-    if constexpr (kTraits.paged) {
-#pragma unroll
-      for (int j = 0; j < kPages; ++j) {
-        if (is_page_of_its_own(j)) {
-          page[j] = -1;
-          if (first_key + j * 16 < end) page[j] = load_global_constant(table + ((first_key + j * 16) >> log2));
-        }
-      }
-    }
-  }
-
-  /// Whether 16 keys of a tile begin a page, or may: where a page holds several, the others of them are not looked up.
+  /// Whether 16 keys of a tile begin a page, or may: where a page holds several, the others of them need no number.
   /// Uniform, so that a warp steps over them. A tile that is no power of two may begin anywhere in a page.
   FT_DEVICE bool is_page_of_its_own(int sixteen) const {
     constexpr bool kAligned = (kBc & (kBc - 1)) == 0;
@@ -81,39 +62,66 @@ struct PageCursor {
   FT_DEVICE int of_row(int row) const {
     int found = page[0];
 #pragma unroll
-    for (int j = 1; j < kPages; ++j)
+    for (int j = 1; j < kCount; ++j)
       if (row >= j * 16 && is_page_of_its_own(j)) found = page[j];
     return found;
   }
-
-  /// Waits for the look-up of `first_key`. Pages past the sequence, which an early look-up may have found, become -1;
-  /// so does one that does not exist, which is noted.
-  FT_DEVICE void judge(const DecodeParams& p, int first_key, int length) {
-    if constexpr (kTraits.paged) {
-#pragma unroll
-      for (int j = 0; j < kPages; ++j) {
-        if (!is_page_of_its_own(j)) continue;
-        const bool wanted = first_key + j * 16 < length;
-        if (wanted && static_cast<u32>(page[j]) >= static_cast<u32>(p.num_pages)) {
-          page[j] = -1;
-          atomic_or(p.status, kPageOutOfRange);
-        }
-        if (!wanted) page[j] = -1;
-      }
-    }
-  }
 };
 
-/// One warp asks for the page numbers that a block will look up, before it knows how long its sequence is: a trip to
-/// memory less between the length and the first copies. All of a short table; of a long one the share of a sequence
-/// that fills the cache.
-FT_DEVICE void prefetch_table(const DecodeParams& p, const SplitBlock& block, int lane) {
-  constexpr int kLine = 32;  // page numbers in 128 bytes
-  const int pages = min((p.seq_kv >> p.page_log2) + 1, p.max_pages);
-  const int first = pages > 32 * kLine ? block.split * (divide(pages, p.by_splits) + 1) : 0;
-  if (first + lane * kLine < pages)
-    prefetch_to_l2(p.page_table + static_cast<i64>(block.batch) * p.max_pages + first + lane * kLine);
-}
+/// How a warp reads its sequence's page table: one load finds the pages of its next kTiles tiles, each lane one, while
+/// those before them are being used. Tiles are taken in order.
+template <int kBc, KernelTraits kTraits>
+class PageReader {
+ public:
+  using Pages = TilePages<kBc, kTraits>;
+  static constexpr int kTiles = 32 / Pages::kCount;
+  static_assert(kTiles > 0, "a tile has more pages than a warp has lanes");
+  Pages tile = {};  // where go_to() stands
+
+  FT_DEVICE PageReader(const DecodeParams& p, int batch, int lane)
+      : p(p),
+        table(kTraits.paged ? p.page_table + static_cast<i64>(batch) * p.max_pages : nullptr),
+        first_key_of_lane(lane % Pages::kCount * 16),
+        tile_of_lane(lane / Pages::kCount) {
+    tile.log2 = p.page_log2;
+  }
+
+  /// Asks for the pages of the tiles that begin at `first_key` and each `step` keys on, as far as there are keys before
+  /// `end`. What is found need not be the sequence's yet.
+  FT_DEVICE void look_up(i64 first_key, int step, int end) {
+    const i64 key = key_of_lane(first_key, step);
+    asked = -1;
+    if (key < end) asked = load_global_constant(table + (key >> tile.log2));
+  }
+
+  /// Goes on to tile t, which begins at `first_key`. Of the pages that were asked for, those past the sequence become
+  /// -1; so does one that does not exist, which is noted.
+  FT_DEVICE void go_to(int t, int first_key, int step, int length) {
+    if constexpr (kTraits.paged) {
+      const int turn = static_cast<int>(static_cast<u32>(t) % kTiles);
+      if (turn == 0) {
+        found = asked;
+        const bool wanted = key_of_lane(first_key, step) < length;
+        if (wanted && static_cast<u32>(found) >= static_cast<u32>(p.num_pages)) atomic_or(p.status, kPageOutOfRange);
+        if (!wanted || static_cast<u32>(found) >= static_cast<u32>(p.num_pages)) found = -1;
+        look_up(first_key + static_cast<i64>(kTiles) * step, step, length);
+      }
+#pragma unroll
+      for (int j = 0; j < Pages::kCount; ++j)
+        if (tile.is_page_of_its_own(j)) tile.page[j] = from_lane(found, turn * Pages::kCount + j);
+    }
+  }
+
+ private:
+  FT_DEVICE i64 key_of_lane(i64 first_key, int step) const {
+    return first_key + static_cast<i64>(tile_of_lane) * step + first_key_of_lane;
+  }
+
+  const DecodeParams& p;
+  const int* table;
+  int first_key_of_lane, tile_of_lane;
+  int asked = -1, found = -1;  // this lane's page of the tiles to come, and of those at hand
+};
 
 /// Rows [0, rows_left) of a contiguous cache; the tile's other rows and the padding of the head dim become zero. One
 /// warp.
@@ -129,7 +137,7 @@ FT_DEVICE void copy_keys_to_shared(const Tile& to, const Element* from, i64 row_
 /// become zero. One warp.
 template <Fp32Copy kCopy, class Tile, class Element, int kBc, KernelTraits kTraits>
 FT_DEVICE void copy_pages_to_shared(const Tile& to, const Element* from, const Strides& strides,
-                                    const PageCursor<kBc, kTraits>& pages, int key, int keys_left, int lane) {
+                                    const TilePages<kBc, kTraits>& pages, int key, int keys_left, int lane) {
   const int in_page = (1 << pages.log2) - 1;
   const auto row_at = [&](int page, int row) {
     return from + page * strides.batch + ((key + row) & in_page) * strides.row;

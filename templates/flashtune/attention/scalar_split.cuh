@@ -60,12 +60,14 @@ struct ScalarSplit {
   /// Q stays in shared memory: all rows of a chunk take less time to read than a key's.
   FT_DEVICE void load_queries(const QTile& tile) { q_tile = tile; }
 
-  /// `values_ready` waits for the tile of V.
-  template <class Wait>
-  FT_DEVICE void attend(const KTile& k_ring, const VTile& v_ring, int slot, int first_key, Wait values_ready) {
+  /// `keys_read` may refill the tile of K, `values_ready` waits for that of V.
+  template <class Refill, class Wait>
+  FT_DEVICE void attend(const KTile& k_ring, const VTile& v_ring, int slot, int first_key, Refill keys_read,
+                        Wait values_ready) {
     // S = Q K^T
     float s[kRows][kKeys];
     multiply_qk(s, k_ring.stage(slot));
+    keys_read();
     share_out<kKeys, kKeyLanes / 2>(s);
     if (scale.changes_scores) each_score(s, [&](float& x, int, int) { x *= scale.sign; });
     if (common.cut(first_key, kConfig.bc)) apply_mask(s, first_key + first_own_key());

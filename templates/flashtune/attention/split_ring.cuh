@@ -13,7 +13,7 @@ namespace flashtune {
 template <auto kConfig, KernelTraits kTraits, class Math>
 struct SplitRing {
   using Element = typename Math::Element;
-  using Pages = PageCursor<kConfig.bc, kTraits>;
+  using Pages = TilePages<kConfig.bc, kTraits>;
   static constexpr int kStages = kConfig.stages;
   static constexpr DecodeSmem kSmem = smem_of(kConfig, kTraits);
 
@@ -31,12 +31,15 @@ struct SplitRing {
         v{shared_region(at + static_cast<u32>(kSmem.k_bytes * kStages), kSmem.v_bytes * kStages)} {}
 };
 
-/// One group of copies to a tile. Groups past the last tile are empty, so that the counts never change.
+/// One group of copies to a tile, or one to its K and one to its V. Groups past the last tile are empty, so that the
+/// counts never change.
 template <auto kConfig, KernelTraits kTraits, class Math>
 struct CopiedRing : SplitRing<kConfig, kTraits, Math> {
   using Base = SplitRing<kConfig, kTraits, Math>;
   using Base::block, Base::k, Base::kStages, Base::lane, Base::p, Base::v;
   using typename Base::Element, typename Base::Pages;
+  static constexpr bool kKFirst = kConfig.load == KvLoad::kKFirst;
+  static constexpr int kGroups = kKFirst ? 2 * kStages : kStages;  // on their way before a tile is waited for
 
   const Element *k_from, *v_from;
 
@@ -48,39 +51,46 @@ struct CopiedRing : SplitRing<kConfig, kTraits, Math> {
   }
 
   /// Keys [key, min(key + bc, end)) to stage `slot`; the tile's other rows become zero.
-  FT_DEVICE void load(const Pages& pages, int key, int end, int slot) {
+  FT_DEVICE void load_keys(const Pages& pages, int key, int end, int slot) {
+    load_tile(k.stage(slot), k_from, p.k_strides, pages, key, end);
+  }
+  FT_DEVICE void load_values(const Pages& pages, int key, int end, int slot) {
+    load_tile(v.stage(slot), v_from, p.v_strides, pages, key, end);
+  }
+  FT_DEVICE void commit() { cp_async_commit(); }
+
+  /// Q travels with the first group.
+  FT_DEVICE void wait_first() { cp_async_wait<kGroups - 1>(); }
+  FT_DEVICE void wait_keys(int) { wait_oldest(); }
+  FT_DEVICE void wait_values(int) {
+    if constexpr (kKFirst) wait_oldest();
+  }
+  /// Waits for Q, and for a first tile that nobody is going to read.
+  FT_DEVICE void drop_first(bool) { cp_async_commit(), cp_async_wait<0>(); }
+
+ private:
+  FT_DEVICE void wait_oldest() {
+    cp_async_wait<kGroups - 1>();
+    sync_warp();  // all lanes' copies of this tile have landed
+  }
+
+  template <class Tile>
+  FT_DEVICE void load_tile(const Tile& to, const Element* from, const Strides& strides, const Pages& pages, int key,
+                           int end) const {
     if constexpr (kTraits.paged) {
       // Addresses of rows by their pages are a third more instructions of a warp that may be alone on its scheduler.
       constexpr bool kEven = (kConfig.bc & (kConfig.bc - 1)) == 0;  // tiles never straddle a page that holds one
       if (kEven && kConfig.bc <= 1 << p.page_log2 && pages.page[0] >= 0 && end - key >= kConfig.bc) {
         const int row = key & ((1 << p.page_log2) - 1);
-        copy_whole(k.stage(slot), k_from + pages.page[0] * p.k_strides.batch + row * p.k_strides.row, p.k_strides.row);
-        copy_whole(v.stage(slot), v_from + pages.page[0] * p.v_strides.batch + row * p.v_strides.row, p.v_strides.row);
-        return;
+        copy_keys_to_shared<Math::kCopy>(to, from + pages.page[0] * strides.batch + row * strides.row, strides.row,
+                                         kConfig.bc, lane);
+      } else {
+        copy_pages_to_shared<Math::kCopy>(to, from, strides, pages, key, end - key, lane);
       }
-      copy_pages_to_shared<Math::kCopy>(k.stage(slot), k_from, p.k_strides, pages, key, end - key, lane);
-      copy_pages_to_shared<Math::kCopy>(v.stage(slot), v_from, p.v_strides, pages, key, end - key, lane);
     } else {
-      copy_keys_to_shared<Math::kCopy>(k.stage(slot), k_from + key * p.k_strides.row, p.k_strides.row, end - key, lane);
-      copy_keys_to_shared<Math::kCopy>(v.stage(slot), v_from + key * p.v_strides.row, p.v_strides.row, end - key, lane);
+      copy_keys_to_shared<Math::kCopy>(to, from + key * strides.row, strides.row, end - key, lane);
     }
   }
-  template <class Tile>
-  FT_DEVICE void copy_whole(const Tile& to, const Element* from, i64 row_stride) const {
-    copy_keys_to_shared<Math::kCopy>(to, from, row_stride, Tile::kRows, lane);
-  }
-  FT_DEVICE void commit() { cp_async_commit(); }
-
-  /// Q travels with the first tile.
-  FT_DEVICE void commit_first() { cp_async_commit(); }
-  FT_DEVICE void wait_first() { cp_async_wait<kStages - 1>(); }
-  FT_DEVICE void wait_keys(int) {
-    cp_async_wait<kStages - 1>();
-    sync_warp();  // all lanes' copies of this tile have landed
-  }
-  FT_DEVICE void wait_values(int) {}
-  /// Waits for Q, and for a first tile that nobody is going to read.
-  FT_DEVICE void drop_first(bool) { cp_async_commit(), cp_async_wait<0>(); }
 };
 
 /// One barrier of each stage for K and one for V, so that S = Q K^T need not wait for V. Boxes are a tile's rows of one
@@ -102,17 +112,15 @@ struct BoxedRing : SplitRing<kConfig, kTraits, Math> {
     }
   }
 
-  FT_DEVICE void load(const Pages& pages, int key, int, int slot) {
-    if (lane == 0) {
-      load_tile(k.stage(slot), p.k_map, pages, key, keys_landed(slot));
-      load_tile(v.stage(slot), p.v_map, pages, key, values_landed(slot));
-    }
-    sync_warp();  // what the other lanes wait for has been announced
+  FT_DEVICE void load_keys(const Pages& pages, int key, int, int slot) {
+    load_tile(k.stage(slot), p.k_map, pages, key, keys_landed(slot));
+  }
+  FT_DEVICE void load_values(const Pages& pages, int key, int, int slot) {
+    load_tile(v.stage(slot), p.v_map, pages, key, values_landed(slot));
   }
   FT_DEVICE void commit() {}
 
-  FT_DEVICE void commit_first() { cp_async_commit(); }  // Q alone
-  FT_DEVICE void wait_first() { cp_async_wait<0>(); }
+  FT_DEVICE void wait_first() { cp_async_commit(), cp_async_wait<0>(); }  // Q alone
   FT_DEVICE void wait_keys(int slot) { wait_mbarrier(keys_landed(slot), parities >> slot & 1); }
   FT_DEVICE void wait_values(int slot) {
     wait_mbarrier(values_landed(slot), parities >> slot & 1);
@@ -129,19 +137,25 @@ struct BoxedRing : SplitRing<kConfig, kTraits, Math> {
 
   template <class Tile>
   FT_DEVICE void load_tile(const Tile& to, const TensorMap& map, const Pages& pages, int key, u32 landed) const {
-    arrive_mbarrier_expecting(landed, Tile::kBytes);
+    if (lane == 0) {
+      arrive_mbarrier_expecting(landed, Tile::kBytes);
 #pragma unroll
-    for (int slab = 0; slab < Tile::kSlabs; ++slab) {
-      if constexpr (kTraits.paged) {
-        const int in_page = (1 << p.page_log2) - 1;
+      for (int slab = 0; slab < Tile::kSlabs; ++slab)
+        load_slab(to.slab(slab), map, pages, slab * kSlabDims, key, landed);
+    }
+    sync_warp();  // what the other lanes wait for has been announced
+  }
+
+  FT_DEVICE void load_slab(u32 to, const TensorMap& map, const Pages& pages, int dim, int key, u32 landed) const {
+    if constexpr (kTraits.paged) {
+      const int in_page = (1 << p.page_log2) - 1;
 #pragma unroll
-        for (int row = 0; row < Tile::kRows; row += 16)  // the smallest page
-          if (row % p.box_rows == 0)
-            tma_load(to.slab(slab) + static_cast<u32>(row * 128), map,
-                     BoxAt{slab * kSlabDims, (key + row) & in_page, block.kv_head, pages.of_row(row)}, landed);
-      } else {
-        tma_load(to.slab(slab), map, BoxAt{slab * kSlabDims, key, block.kv_head, block.batch}, landed);
-      }
+      for (int row = 0; row < kConfig.bc; row += 16)  // the smallest page
+        if (row % p.box_rows == 0)
+          tma_load(to + static_cast<u32>(row * 128), map,
+                   BoxAt{dim, (key + row) & in_page, block.kv_head, pages.of_row(row)}, landed);
+    } else {
+      tma_load(to, map, BoxAt{dim, key, block.kv_head, block.batch}, landed);
     }
   }
 };

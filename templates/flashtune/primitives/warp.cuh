@@ -7,8 +7,9 @@ namespace flashtune {
 
 FT_DEVICE float shuffle_xor(float value, int lane_mask) { return __shfl_xor_sync(0xffffffffu, value, lane_mask); }
 FT_DEVICE bool any_in_warp(bool predicate) { return __any_sync(0xffffffffu, predicate) != 0; }
+FT_DEVICE int from_lane(int value, int lane) { return __shfl_sync(0xffffffffu, value, lane); }
 /// Lane 0's value, which the compiler then knows to be the same in all lanes.
-FT_DEVICE int from_first_lane(int value) { return __shfl_sync(0xffffffffu, value, 0); }
+FT_DEVICE int from_first_lane(int value) { return from_lane(value, 0); }
 FT_DEVICE void sync_warp() { __syncwarp(); }
 FT_DEVICE void sync_block() { __syncthreads(); }
 

@@ -22,6 +22,14 @@ constexpr const char* name_of(LoadOrder order) {
   return order == LoadOrder::kKFirst ? "k_first" : order == LoadOrder::kVFirst ? "v_first" : nullptr;
 }
 
+/// How a warp of decode asks for the tiles of its ring: K and V of a tile together, once both of the tile before them
+/// in that place have been read; or K as soon as S stands, while the softmax and P V of its tile are still to come, so
+/// that S of a tile waits for its K alone.
+enum class KvLoad : int { kTogether = 0, kKFirst = 1 };
+constexpr const char* name_of(KvLoad load) {
+  return load == KvLoad::kTogether ? "together" : load == KvLoad::kKFirst ? "k_first" : nullptr;
+}
+
 /// How rows lie in shared memory so that eight of them meet in no bank: rows of whole 128-byte lines whose 16-byte
 /// chunks are XORed with the row (fast copies; a head dim that is no multiple of 64 wastes the rest of a line), or rows
 /// padded to an odd number of chunks (least memory). Or as the copy engine of sm_90 leaves them, which then also copies

@@ -43,6 +43,7 @@ struct DecodeSplitConfig {
   Merge merge = Merge::kLastBlock;
   SplitOrder order = SplitOrder::kSplitsFirst;
   SmemLayout smem = SmemLayout::kXor;
+  KvLoad load = KvLoad::kTogether;
   int early = 0;  // 1: begins before the launch before it has ended, and waits for its end (sm_90 and later)
   constexpr bool operator==(const DecodeSplitConfig&) const = default;
 };
@@ -61,6 +62,7 @@ constexpr void visit_fields(Config& c, F&& f) {
   f("merge", c.merge);
   f("order", c.order);
   f("smem", c.smem);
+  f("load", c.load);
   f("early", c.early);
 }
 
@@ -81,7 +83,8 @@ struct DecodeScalarConfig {
   Merge merge = Merge::kLastBlock;
   SplitOrder order = SplitOrder::kSplitsFirst;
   Fp32Copy copy = Fp32Copy::kAsync16;  // or, of fp32, kAsync4
-  int early = 0;                       // as decode_split has it
+  KvLoad load = KvLoad::kTogether;
+  int early = 0;  // as decode_split has it
   constexpr bool operator==(const DecodeScalarConfig&) const = default;
 };
 
@@ -99,6 +102,7 @@ constexpr void visit_fields(Config& c, F&& f) {
   f("merge", c.merge);
   f("order", c.order);
   f("copy", c.copy);
+  f("load", c.load);
   f("early", c.early);
 }
 

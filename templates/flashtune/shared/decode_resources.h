@@ -147,7 +147,8 @@ constexpr Resources resources_of(const DecodeSplitConfig& c, const KernelTraits&
 constexpr Rejection rejection_of(const DecodeSplitConfig& c, const KernelTraits& t, const ArchLimits& limits) {
   if (t.op != Op::kDecode) return Rejection::kOtherOp;
   if (t.dtype == Dtype::kFp32) return Rejection::kOtherDtype;
-  if ((c.br != 16 && c.br != 32 && c.br != 64) || c.bc < 16 || c.bc % 16 != 0) return Rejection::kDecodeTile;
+  if ((c.br != 16 && c.br != 32 && c.br != 64) || c.bc < 16 || c.bc > 512 || c.bc % 16 != 0)
+    return Rejection::kDecodeTile;
   if (const Rejection splits = rejection_of_splits(c, limits); splits != Rejection::kNone) return splits;
   if (uses_copy_engine(c) && (limits.arch < 90 || c.bc > 256)) return Rejection::kSlabs;
   return rejection_of(resources_of(c, t, limits), c.blocks_per_sm, limits);

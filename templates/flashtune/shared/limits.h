@@ -112,7 +112,7 @@ constexpr const char* text_of(Rejection r) {
     case Rejection::kTileTooSmall: return "a warp's tile is too large or the block too small to feed the tensor cores";
     case Rejection::kFlagRange: return "a flag is neither 0 nor 1";
     case Rejection::kOtherOp: return "the family computes another operation";
-    case Rejection::kDecodeTile: return "br must be 16, 32 or 64, bc a multiple of 16";
+    case Rejection::kDecodeTile: return "br must be 16, 32 or 64, bc a multiple of 16 of at most 512";
     case Rejection::kDecodeWarps: return "warps must be 1, 2, 4, 8 or 16";
     case Rejection::kDecodeStages: return "stages must be 1 to 8";
     case Rejection::kSplits: return "splits must be 1 to 1024";

@@ -106,11 +106,11 @@ struct Calls {
   void (*wait_for_products)(int pending, Site);
 
   void (*stmatrix_x4)(unsigned row_address, const unsigned* from, Site);
-  int (*from_first_lane)(int value, Site);
+  int (*from_lane)(int value, int lane, Site);
 };
 
 /// Raised whenever Calls or Kernel change, so that a kernel stored by another version is not run.
-constexpr int kKernelVersion = 5;
+constexpr int kKernelVersion = 6;
 
 /// A compiled library exports flashtune_sim_kernels, an array of these that ends with one without an entry.
 struct Kernel {
