@@ -18,9 +18,10 @@ constexpr double kEarlyGain = 0.5;       // what a launch that begins early save
 constexpr double kEarlyLoss = 0.6;       // but clusters that find half of the GPU busy crowd into the other half,
 constexpr double kLossFrom = 3.0;        // relative, of the time that their reading takes past this,
 constexpr double kMostLoss = 5.0;        // until the launch before has ended
-constexpr double kEarlyShare = 0.005;    // and long launches whose blocks no longer begin together read unevenly
-constexpr double kMostOfAnSm = 2.1;      // what one SM can read, in shares of the whole GPU's rate,
-constexpr double kMostOfPages = 2.0;     // and of pages, whose addresses take more instructions
+constexpr double kEarlyShare = 0.005;    // and long launches whose blocks no longer begin together read unevenly,
+constexpr double kCrowdShare = 0.03;     // the more so where SMs have places for several launches;
+constexpr double kLateGain = 0.2;        // what early=2, which has no such crowds, saves
+constexpr double kMostOfAnSm = 2.1;      // what one SM can read, in shares of the whole GPU's rate
 constexpr double kWave = 2.0;            // what finds no place at first begins anew when others have ended
 constexpr double kInUse = 0.6;           // of a ring, tiles that are being read while the others are on their way,
 constexpr double kInUseKFirst = 0.5;     // where K is asked for again before V is read
@@ -70,7 +71,7 @@ double us_of(const Config& c, const Problem& p, const KernelFacts& facts, int re
   const double row_bytes = 1.0 * size_of(p.dtype) * (p.head_dim + p.head_dim_v);
   const bool clustered = c.merge == Merge::kCluster && splits > 1;
   const double all = device.memory_gbs * 1e3 * kEfficiency;  // bytes in a microsecond
-  const double most = (p.page_size > 0 ? kMostOfPages : kMostOfAnSm) * all / sms;
+  const double most = kMostOfAnSm * all / sms;
   // Of so many blocks at once, the SM that has most of them ends last.
   const auto wave_us = [&](double count) {
     const double heaviest = std::ceil(count / sms);
@@ -87,7 +88,10 @@ double us_of(const Config& c, const Problem& p, const KernelFacts& facts, int re
   const double time = kStart + std::max(from_memory, products) + merge_us(c, splits) + waiting;
   const double crowded =
       clustered && blocks < sms ? std::clamp((from_memory - kLossFrom) * kEarlyLoss, 0.0, kMostLoss) : 0;
-  const double begun = c.early == 0 ? time : time * (1 + kEarlyShare) - kEarlyGain + crowded;
+  const double share = c.blocks_per_sm > 1 ? kCrowdShare : kEarlyShare;
+  const double begun = c.early == 0   ? time
+                       : c.early == 1 ? time * (1 + share) - kEarlyGain + crowded
+                                      : time - kLateGain + crowded;
   return begun * (1 + kSpillPrice * facts.spill_bytes);
 }
 

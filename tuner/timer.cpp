@@ -14,10 +14,12 @@
 namespace flashtune {
 namespace {
 
-constexpr double kGraphUs = 200;  // a graph lasts at least this: the events around it then measure kernels
+constexpr double kGraphUs = 1500;  // a graph lasts at least this: launches that begin early find their rhythm in it
 constexpr int kMostGraphLaunches = 4096;
+constexpr int kLaunchesInARow = 8;     // in a graph, at least: launches that begin early are to meet each other,
+constexpr double kLongGraphUs = 4000;  // unless they last longer than this
 constexpr double kLongUs = 10000;
-constexpr int kGraphReplays = 3;   // samples per round
+constexpr int kGraphReplays = 3;   // samples per round, fewer of longer graphs
 constexpr double kRoundUs = 1500;  // of one launch's samples in a round, where kernels are long
 constexpr double kShortestRestUs = 200, kLongestRestUs = 20000, kThrottleRestUs = 50000;
 
@@ -42,13 +44,15 @@ Replay record(Device& device, const TimedLaunch& launch, int sets, int repeats) 
 /// out short; it then gives the second estimate.
 Replay record_for(Device& device, const TimedLaunch& launch, int sets, double estimate_us) {
   const auto repeats_for = [&](double us) {
-    const double rotations = std::ceil(kGraphUs / std::max(us * sets, 1e-3));
+    const double rotation = std::max(us * sets, 1e-3);
+    const double in_a_row = std::min(std::ceil(1.0 * kLaunchesInARow / sets), std::floor(kLongGraphUs / rotation));
+    const double rotations = std::max(std::ceil(kGraphUs / rotation), in_a_row);
     return static_cast<int>(std::clamp(rotations, 1.0, std::max(1.0, 1.0 * kMostGraphLaunches / sets)));
   };
   int repeats = repeats_for(estimate_us);
   Replay replay = record(device, launch, sets, repeats);
   const double us = device.time_replay(*replay.graph);
-  if (us >= kGraphUs / 2) return replay;
+  if (us >= kGraphUs / 2 && replay.launches >= kLaunchesInARow) return replay;
   const int better = repeats_for(us / replay.launches);
   if (better <= repeats) return replay;
   replay = record(device, launch, sets, better);
@@ -109,9 +113,11 @@ class Subject {
   int next_set() { return std::exchange(set_, (set_ + 1) % sets_); }
 
   std::vector<double> sample_graph(const Replay& replay) const {
+    const double graph_us = std::max(estimate_us_, 1e-3) * replay.launches;
+    const int replays =
+        static_cast<int>(std::clamp(std::round(kGraphReplays * kGraphUs / graph_us), 1.0, 1.0 * kGraphReplays));
     std::vector<double> out;
-    out.reserve(kGraphReplays);
-    for (int i = 0; i < kGraphReplays; ++i) out.push_back(device_.time_replay(*replay.graph) / replay.launches);
+    for (int i = 0; i < replays; ++i) out.push_back(device_.time_replay(*replay.graph) / replay.launches);
     return out;
   }
 

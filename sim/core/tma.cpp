@@ -30,6 +30,12 @@ TensorBox decode(const void* map, const BoxPlace& place, Site site) {
   if (encoded.tensor.axes != place.axes)
     block.fail(site,
                [&] { return fmt::format("a place of {} axes in a tensor of {}", place.axes, encoded.tensor.axes); });
+  // An illegal instruction on the H200.
+  if (place.at[0] * static_cast<int>(kElement) % static_cast<int>(kChunk) != 0)
+    block.fail(site, [&] {
+      return fmt::format("a box that begins at element {} of its rows: its address is no multiple of {} bytes",
+                         place.at[0], kChunk);
+    });
   return encoded.tensor;
 }
 

@@ -29,11 +29,21 @@ TEST_F(Primitives, AreThoseOfTheFixtures) {
   for (const std::string& line : primitive_differences(got, *wanted)) ADD_FAILURE() << line;
 }
 
-TEST_F(Primitives, OfSm90LeaveWhatIsWorkedOut) {
+class HopperPrimitives : public GpuTest, public testing::WithParamInterface<std::string> {};
+
+TEST_P(HopperPrimitives, LeaveWhatIsWorkedOut) {
   if (device().info().key.arch != 90) GTEST_SKIP() << "these instructions are sm_90a's alone";
-  const std::string cubin = cubin_of(hopper_source(), "first_lane", "sm_90a");  // and all others
-  for (const std::string& line : hopper_differences(device(), cubin)) ADD_FAILURE() << line;
+  static const std::string cubin = cubin_of(hopper_source(), GetParam(), "sm_90a");  // and all others
+  for (const std::string& line : hopper_differences(device(), cubin, GetParam())) ADD_FAILURE() << line;
 }
+
+std::vector<std::string> hopper_names() {
+  std::vector<std::string> names;
+  for (const auto& [name, kernel] : hopper_kernels()) names.push_back(name);
+  return names;
+}
+INSTANTIATE_TEST_SUITE_P(EachKernel, HopperPrimitives, testing::ValuesIn(hopper_names()),
+                         [](const auto& one) { return one.param; });
 
 }  // namespace
 }  // namespace flashtune

@@ -35,8 +35,9 @@ TEST(SimPrimitives, DoWhatSm90DoesUnderEverySchedule) {
   ASSERT_TRUE(compiled.ok) << compiled.log;
   for (const Lane& lane : lanes(2)) {
     device.set_options(lane.options);
-    for (const std::string& line : hopper_differences(device, compiled.cubin))
-      ADD_FAILURE() << lane.name << ": " << line;
+    for (const std::string& entry : entries)
+      for (const std::string& line : hopper_differences(device, compiled.cubin, entry))
+        ADD_FAILURE() << lane.name << ": " << line;
   }
 }
 

@@ -112,6 +112,8 @@ TEST_F(Hopper, ABoxNeedsAPlaceAndABarrier) {
   expect_says(load("shared_region(smem, 4096)"), {"a box of 8192 bytes", "past the region of 4096 bytes at 0"});
   expect_says(load("smem", "TensorMap{}"), {"the tensor map of a copy is none that this device has made"});
   expect_says(load("smem", "p.out"), {"a place of 4 axes in a tensor of 5"});
+  expect_says(report_of(kBegin + "if (t == 0) tma_load(smem, p.in, BoxAt{4, 0, 0, 0}, bar);"),
+              {"begins at element 4 of its rows", "no multiple of 16 bytes"});
   expect_says(report_of("if (t == 0) init_mbarrier(bar, 1), tma_load(smem, p.in, BoxAt{0, 0, 0, 0}, bar);"),
               {"initialised at kernel.cu:12 without fence_mbarrier_init()"});
   expect_says(report_of(kBegin + "if (t == 0) tma_load_multicast(smem, p.in, BoxAt{0, 0, 0, 0}, bar, 5);", 32, 2),

@@ -19,7 +19,7 @@ struct HopperKernel {
 const std::map<std::string, HopperKernel>& hopper_kernels();
 std::string hopper_source();
 
-/// Runs them all out of `cubin`; one line for each word that is not the wanted one, of each kernel the first few.
-std::vector<std::string> hopper_differences(Device& device, const std::string& cubin);
+/// Runs one of them out of `cubin`; a line for each of the first few words that are not the wanted ones.
+std::vector<std::string> hopper_differences(Device& device, const std::string& cubin, const std::string& name);
 
 }  // namespace flashtune

@@ -32,9 +32,12 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
   const int first_row = block.row_tile * kBr;
   const int row_count = min(kBr, rows.count - first_row);
 
-  // decode_combine or whatever follows: its blocks come as these go, and wait for these to end.
+  // decode_combine or whatever follows: its blocks come as these go, and wait for these to end. Where SMs have places
+  // for more blocks than a launch fills, launch after launch can move in to wait, and the last of them take what places
+  // are left, unevenly. With early=2 the next one is let by only once this launch's own turn has come.
+  if constexpr (kConfig.early == 2) wait_for_launches_before();
   if constexpr (kConfig.early != 0 || kConfig.merge == Merge::kKernel) allow_next_launch();
-  if constexpr (kConfig.early != 0) wait_for_launches_before();  // which may write the cache, lengths, the workspace
+  if constexpr (kConfig.early == 1) wait_for_launches_before();  // which may write the cache, lengths, the workspace
   const int given = given_length(p, block.batch);
   const u32 smem = dynamic_smem();
   const QTile q_tile{shared_region(smem + kSmem.q, kSmem.q_bytes)};

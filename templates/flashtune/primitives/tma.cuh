@@ -10,7 +10,8 @@ namespace flashtune {
 
 using u64 = unsigned long long;
 
-/// Where a box begins in a tensor [batch, head, row, dim].
+/// Where a box begins in a tensor [batch, head, row, dim]: anywhere, inside or not, but at a multiple of eight dims, as
+/// the copy engine takes only addresses that are multiples of 16 bytes.
 struct BoxAt {
   int dim, row, head, batch;
 };

@@ -44,7 +44,9 @@ struct DecodeSplitConfig {
   SplitOrder order = SplitOrder::kSplitsFirst;
   SmemLayout smem = SmemLayout::kXor;
   KvLoad load = KvLoad::kTogether;
-  int early = 0;  // 1: begins before the launch before it has ended, and waits for its end (sm_90 and later)
+  // 1: begins before the launch before it has ended, and waits for its end (sm_90 and later). 2: lets the next one
+  // begin so only when it has done waiting itself, where blocks are small enough to wait in crowds.
+  int early = 0;
   constexpr bool operator==(const DecodeSplitConfig&) const = default;
 };
 

@@ -112,7 +112,8 @@ constexpr DecodeSmem smem_of(const Config& c, const KernelTraits& t) {
 /// The clauses of either family, but for the shape of its tiles.
 template <SplitsKeys Config>
 constexpr Rejection rejection_of_splits(const Config& c, const ArchLimits& limits) {
-  if ((c.lazy_rescale != 0 && c.lazy_rescale != 1) || (c.early != 0 && c.early != 1)) return Rejection::kFlagRange;
+  if (c.lazy_rescale != 0 && c.lazy_rescale != 1) return Rejection::kFlagRange;
+  if (c.early < 0 || c.early > 2) return Rejection::kEarly;
   if (c.early != 0 && limits.arch < 90) return Rejection::kEarlyNeedsHopper;
   if (c.warps != 1 && c.warps != 2 && c.warps != 4 && c.warps != 8 && c.warps != 16) return Rejection::kDecodeWarps;
   if (c.stages < 1 || c.stages > 8) return Rejection::kDecodeStages;
