@@ -12,9 +12,6 @@ FT_DEVICE int load_global_constant(const int* from) {
   return value;
 }
 
-/// Asks for the line of `at` to be fetched into the L2.
-FT_DEVICE void prefetch_to_l2(const void* at) { asm volatile("prefetch.global.L2 [%0];" ::"l"(at)); }
-
 FT_DEVICE Vec16 load_global_constant_16(const void* from) {
   Vec16 v;
   asm volatile("ld.global.nc.v4.b32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(from));

@@ -10,7 +10,6 @@ FT_DEVICE int load_global_constant(const int* from, sim::Site site = sim::Site::
   sim::calls->load_global_4(&value, from, site);
   return value;
 }
-FT_DEVICE void prefetch_to_l2(const void*) {}  // changes when something arrives, and nothing else
 FT_DEVICE Vec16 load_global_constant_16(const void* from, sim::Site site = sim::Site::here()) {
   Vec16 v;
   sim::calls->load_global_16(&v, from, site);
