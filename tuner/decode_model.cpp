@@ -25,7 +25,8 @@ constexpr double kMostOfAnSm = 2.1;      // what one SM can read, in shares of t
 constexpr double kWave = 2.0;            // what finds no place at first begins anew when others have ended
 constexpr double kInUse = 0.6;           // of a ring, tiles that are being read while the others are on their way,
 constexpr double kInUseKFirst = 0.5;     // where K is asked for again before V is read
-constexpr int kProcessorCluster = 16;    // SMs among which a cluster must find its place (a GPC has 16 or 18)
+constexpr int kProcessorCluster = 16;    // SMs among which a cluster must find its place (a GPC has 16 or 18),
+constexpr int kLeastOfThem = 14;         // but for one of those
 constexpr double kPerPartial = 0.004;    // each partial result that a merging thread reads
 constexpr double kSpillPrice = 0.002;    // relative, of each spilled byte
 
@@ -57,8 +58,8 @@ double products_us(const DecodeScalarConfig& c, const Problem& p, const Referenc
 
 /// Blocks of clusters of `size` that a GPU holds at once.
 double places_of_clusters(int size, int resident, double sms) {
-  const int in_one = std::max(kProcessorCluster * resident / size, 1);
-  return std::max(std::floor(sms / kProcessorCluster) - 1, 1.0) * in_one * size;  // not all of them are whole
+  const int in_whole = std::max(kProcessorCluster * resident / size, 1), in_least = kLeastOfThem * resident / size;
+  return (std::max(std::floor(sms / kProcessorCluster) - 1, 1.0) * in_whole + in_least) * size;
 }
 
 template <SplitsKeys Config>

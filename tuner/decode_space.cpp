@@ -45,6 +45,7 @@ std::vector<Config> with_splits(const Config& config, const Problem& p, const Ar
   const int steps = std::max((p.seq_kv - 1) / (config.bc * config.warps) + 1, 1);
   const int most = std::min(steps, config.merge == Merge::kCluster ? kMaxCluster : kMostSplits);
   std::vector<int> splits = {1, 2, 4, 8, 16};
+  if (config.merge == Merge::kCluster) splits.insert(splits.end(), {10, 12, 14});  // few heads on more of the SMs
   for (const double waves : {0.5, 1.0, 2.0, 4.0})
     splits.push_back(static_cast<int>(std::lround(waves * limits.sms / tiles)));
   std::sort(splits.begin(), splits.end());

@@ -35,6 +35,7 @@ std::vector<Candidate> by_model(const Space& space, const Problem& problem, cons
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return us[a] < us[b]; });
   std::vector<Candidate> sorted;
+  sorted.reserve(order.size());
   for (const std::size_t i : order) sorted.push_back(space.admitted[i]);
   return sorted;
 }

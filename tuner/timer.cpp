@@ -117,6 +117,7 @@ class Subject {
     const int replays =
         static_cast<int>(std::clamp(std::round(kGraphReplays * kGraphUs / graph_us), 1.0, 1.0 * kGraphReplays));
     std::vector<double> out;
+    out.reserve(kGraphReplays);
     for (int i = 0; i < replays; ++i) out.push_back(device_.time_replay(*replay.graph) / replay.launches);
     return out;
   }
@@ -127,7 +128,7 @@ class Subject {
     const int count = static_cast<int>(std::clamp(kRoundUs / std::max(estimate_us_, 1.0), 1.0, 8.0));
     const int uncounted = estimate_us_ < kRoundUs ? 1 : 0;
     std::vector<std::function<void(Stream)>> bodies;
-    bodies.reserve(static_cast<std::size_t>(count + uncounted));
+    bodies.reserve(static_cast<std::size_t>(count) + 1);
     for (int i = 0; i < count + uncounted; ++i)
       bodies.push_back([this, set = pick_set()](Stream stream) { launch_(stream, set); });
     std::vector<double> times = device_.time_each(bodies);

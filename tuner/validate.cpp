@@ -39,8 +39,8 @@ Problem with_gaps(const Problem& problem) {
     s.batch = s.row * rows + 64;
   };
   widen(p.q, p.seq_q);
-  widen(p.k, p.page_size > 0 ? p.page_size : p.seq_kv);
-  widen(p.v, p.page_size > 0 ? p.page_size : p.seq_kv);
+  widen(p.k, rows_together(p));
+  widen(p.v, rows_together(p));
   widen(p.o, p.seq_q);
   return p;
 }

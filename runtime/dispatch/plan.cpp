@@ -102,10 +102,9 @@ int page_log2_of(const Problem& p) {
 /// How the copy engine is told of a cache; how many pages it has, bind() knows.
 void describe_cache(Plan& plan, DecodeParams& params, const DecodeSplitConfig& c, const Problem& p) {
   if (!uses_copy_engine(c)) return;
-  const int rows = p.page_size > 0 ? p.page_size : p.seq_kv;
   params.box_rows = box_rows(c, p);
-  plan.k_box = box_of_rows(p.k, p.head_dim, rows, p.kv_heads, p.batch, params.box_rows);
-  plan.v_box = box_of_rows(p.v, p.head_dim_v, rows, p.kv_heads, p.batch, params.box_rows);
+  plan.k_box = box_of_rows(p.k, p.head_dim, rows_together(p), p.kv_heads, p.batch, params.box_rows);
+  plan.v_box = box_of_rows(p.v, p.head_dim_v, rows_together(p), p.kv_heads, p.batch, params.box_rows);
   if (p.page_size > 0) plan.k_box.strides[3] = p.k.batch, plan.v_box.strides[3] = p.v.batch;
 }
 void describe_cache(Plan&, DecodeParams&, const DecodeScalarConfig&, const Problem&) {}

@@ -63,7 +63,7 @@ Words box_of(const TensorBox& tensor, const std::vector<int>& at) {
   return words;
 }
 
-Words joined(std::vector<Words> parts) {
+Words joined(const std::vector<Words>& parts) {
   Words all;
   for (const Words& part : parts) all.insert(all.end(), part.begin(), part.end());
   return all;

@@ -157,9 +157,8 @@ constexpr Rejection rejection_of(const DecodeSplitConfig& c, const KernelTraits&
 
 constexpr Rejection rejection_of(const DecodeSplitConfig& c, const Problem& p) {
   const int sequences = p.page_size > 0 ? 2 : p.batch;  // more than one page
-  const int rows = p.page_size > 0 ? p.page_size : p.seq_kv;
-  const bool taken =
-      copy_engine_takes(p.k, sequences, p.kv_heads, rows) && copy_engine_takes(p.v, sequences, p.kv_heads, rows);
+  const bool taken = copy_engine_takes(p.k, sequences, p.kv_heads, rows_together(p)) &&
+                     copy_engine_takes(p.v, sequences, p.kv_heads, rows_together(p));
   return uses_copy_engine(c) && !taken ? Rejection::kCopyStrides : Rejection::kNone;
 }
 

@@ -81,11 +81,14 @@ struct Problem {
   constexpr bool operator==(const Problem&) const = default;
 };
 
+/// Rows of K and V that lie together: of a page, or of a sequence.
+constexpr int rows_together(const Problem& p) { return p.page_size > 0 ? p.page_size : p.seq_kv; }
+
 /// Fills the four strides for one of the named layouts. kPacked is one [batch, seq, heads + 2 * kv_heads, dim] tensor
 /// that holds Q, K and V (seq_q == seq_kv and head_dim == head_dim_v are the caller's promise); O is then bshd.
 constexpr Problem with_layout(Problem p, Layout layout) {
   const long long dk = p.head_dim, dv = p.head_dim_v, h = p.heads, hk = p.kv_heads, sq = p.seq_q;
-  const long long sk = p.page_size > 0 ? p.page_size : p.seq_kv;  // rows that lie together
+  const long long sk = rows_together(p);
   if (layout == Layout::kBhsd) {
     p.q = {h * sq * dk, sq * dk, dk};
     p.k = {hk * sk * dk, sk * dk, dk};
