@@ -29,6 +29,7 @@ void rest(double us) { std::this_thread::sleep_for(std::chrono::duration<double,
 struct Replay {
   std::unique_ptr<Device::Graph> graph;
   int launches = 0;
+  double us = 0;  // of the graph's first replay, which uploads it
 };
 
 Replay record(Device& device, const TimedLaunch& launch, int sets, int repeats) {
@@ -37,6 +38,7 @@ Replay record(Device& device, const TimedLaunch& launch, int sets, int repeats) 
   replay.graph = device.capture([&](Stream stream) {
     for (int i = 0; i < replay.launches; ++i) launch(stream, i % sets);
   });
+  replay.us = device.time_replay(*replay.graph);
   return replay;
 }
 
@@ -49,15 +51,11 @@ Replay record_for(Device& device, const TimedLaunch& launch, int sets, double es
     const double rotations = std::max(std::ceil(kGraphUs / rotation), in_a_row);
     return static_cast<int>(std::clamp(rotations, 1.0, std::max(1.0, 1.0 * kMostGraphLaunches / sets)));
   };
-  int repeats = repeats_for(estimate_us);
+  const int repeats = repeats_for(estimate_us);
   Replay replay = record(device, launch, sets, repeats);
-  const double us = device.time_replay(*replay.graph);
-  if (us >= kGraphUs / 2 && replay.launches >= kLaunchesInARow) return replay;
-  const int better = repeats_for(us / replay.launches);
-  if (better <= repeats) return replay;
-  replay = record(device, launch, sets, better);
-  device.time_replay(*replay.graph);  // the first replay of a graph uploads it
-  return replay;
+  if (replay.us >= kGraphUs / 2 && replay.launches >= kLaunchesInARow) return replay;
+  const int better = repeats_for(replay.us / replay.launches);
+  return better <= repeats ? std::move(replay) : record(device, launch, sets, better);
 }
 
 /// One candidate being timed.
@@ -113,9 +111,8 @@ class Subject {
   int next_set() { return std::exchange(set_, (set_ + 1) % sets_); }
 
   std::vector<double> sample_graph(const Replay& replay) const {
-    const double graph_us = std::max(estimate_us_, 1e-3) * replay.launches;
-    const int replays =
-        static_cast<int>(std::clamp(std::round(kGraphReplays * kGraphUs / graph_us), 1.0, 1.0 * kGraphReplays));
+    const double fitting = std::round(kGraphReplays * kGraphUs / std::max(replay.us, 1e-3));
+    const int replays = static_cast<int>(std::clamp(fitting, 1.0, 1.0 * kGraphReplays));
     std::vector<double> out;
     out.reserve(kGraphReplays);
     for (int i = 0; i < replays; ++i) out.push_back(device_.time_replay(*replay.graph) / replay.launches);

@@ -50,7 +50,7 @@ TimingInputs::TimingInputs(Device& device, const Problem& problem, float scale) 
   const std::size_t q = bytes_of(p.dtype, p.q, p.batch, p.seq_q, p.heads, p.head_dim);
   const bool paged = p.page_size > 0;
   const int max_pages = paged ? std::max((p.seq_kv - 1) / p.page_size + 1, 1) : 0;
-  const int parts = paged ? p.batch * max_pages : p.batch, rows = paged ? p.page_size : p.seq_kv;
+  const int parts = paged ? p.batch * max_pages : p.batch, rows = rows_together(p);
   const std::size_t k = bytes_of(p.dtype, p.k, parts, rows, p.kv_heads, p.head_dim);
   const std::size_t v = bytes_of(p.dtype, p.v, parts, rows, p.kv_heads, p.head_dim_v);
   const double wanted = std::floor(2.0 * static_cast<double>(device.info().l2_bytes) / bytes_of(p)) + 1;

@@ -269,6 +269,18 @@ float log2(float x) { return flushed(std::log2(flushed(x))); }
 
 // --- warps and blocks
 
+/// Gives each lane the `value` of the lane that source(its number, its arguments) names, or its own where there is
+/// none.
+template <class T, class Source>
+void exchange(Warp& w, T LaneArguments::*value, const Source& source) {
+  T received[32];
+  for (unsigned i = 0; i < w.size; ++i) {
+    const unsigned from = source(i, w.lanes[i]);
+    received[i] = w.lanes[from < w.size ? from : i].*value;
+  }
+  for (unsigned i = 0; i < w.size; ++i) w.lanes[i].*value = received[i];
+}
+
 float shuffle_xor(float value, int lane_mask, Site site) {
   Block& block = Block::current();
   LaneArguments& mine = block.arguments();
@@ -276,12 +288,9 @@ float shuffle_xor(float value, int lane_mask, Site site) {
   mine.lane_mask = lane_mask;
   block.meet_warp(Meeting::kShuffle, site, [&](Warp& w) {
     ++block.count().shuffles;
-    float received[32];
-    for (unsigned i = 0; i < w.size; ++i) {
-      const unsigned from = i ^ (static_cast<unsigned>(w.lanes[i].lane_mask) & 31u);
-      received[i] = w.lanes[from < w.size ? from : i].value;
-    }
-    for (unsigned i = 0; i < w.size; ++i) w.lanes[i].value = received[i];
+    exchange(w, &LaneArguments::value, [](unsigned lane, const LaneArguments& own) {
+      return lane ^ (static_cast<unsigned>(own.lane_mask) & 31u);
+    });
   });
   return mine.value;
 }
@@ -306,12 +315,8 @@ int from_lane(int value, int lane, Site site) {
   mine.source = lane;
   block.meet_warp(Meeting::kFromLane, site, [&](Warp& w) {
     ++block.count().shuffles;
-    int received[32];
-    for (unsigned i = 0; i < w.size; ++i) {
-      const unsigned from = static_cast<unsigned>(w.lanes[i].source) & 31u;
-      received[i] = w.lanes[from < w.size ? from : i].number;
-    }
-    for (unsigned i = 0; i < w.size; ++i) w.lanes[i].number = received[i];
+    exchange(w, &LaneArguments::number,
+             [](unsigned, const LaneArguments& own) { return static_cast<unsigned>(own.source) & 31u; });
   });
   return mine.number;
 }

@@ -13,6 +13,7 @@ namespace flashtune::sim {
 namespace {
 
 constexpr unsigned kLine = 128, kChunk = 16, kElement = 2;
+constexpr int kChunkElements = kChunk / kElement;
 
 struct Encoded {
   unsigned long long magic;
@@ -31,7 +32,7 @@ TensorBox decode(const void* map, const BoxPlace& place, Site site) {
     block.fail(site,
                [&] { return fmt::format("a place of {} axes in a tensor of {}", place.axes, encoded.tensor.axes); });
   // An illegal instruction on the H200.
-  if (place.at[0] * static_cast<int>(kElement) % static_cast<int>(kChunk) != 0)
+  if (place.at[0] % kChunkElements != 0)
     block.fail(site, [&] {
       return fmt::format("a box that begins at element {} of its rows: its address is no multiple of {} bytes",
                          place.at[0], kChunk);
