@@ -198,8 +198,8 @@ void SimDevice::launch(const LoadedKernel& kernel, const Launch& launch) {
   }
   const sim::GlobalMemory global(std::move(ranges));
   const std::lock_guard lock(launch_mutex_);
-  const sim::LaunchContext context{library.kernel(), launch.params,     global,        *fibers_, options_,
-                                   launch.block,     launch.smem_bytes, launch.cluster};
+  const sim::LaunchContext context{library.kernel(), launch.params,     global,         *fibers_,    options_,
+                                   launch.block,     launch.smem_bytes, launch.cluster, launch.early};
   counters_ += sim::run_blocks(context, launch.grid[0]);
 }
 

@@ -14,13 +14,14 @@ constexpr double kEfficiency = 0.93;     // of the memory's bandwidth, at best
 constexpr double kMergeLastBlock = 2.2;  // two trips through the L2
 constexpr double kMergeKernel = 2.2;     // a launch that may begin early
 constexpr double kMergeCluster = 1.6;    // through shared memory
-constexpr double kEarlyGain = 0.5;       // what a launch that begins early saves,
+constexpr double kEarlyGain = 0.8;       // what a launch that begins early saves,
 constexpr double kEarlyLoss = 0.6;       // but clusters that find half of the GPU busy crowd into the other half,
 constexpr double kLossFrom = 3.0;        // relative, of the time that their reading takes past this,
 constexpr double kMostLoss = 5.0;        // until the launch before has ended
+constexpr double kLateLoss = 0.6;        // the part of it where that lets it begin when it asks for its last tiles
 constexpr double kEarlyShare = 0.005;    // and long launches whose blocks no longer begin together read unevenly,
 constexpr double kCrowdShare = 0.03;     // the more so where SMs have places for several launches;
-constexpr double kLateGain = 0.2;        // what early=2, which has no such crowds, saves
+constexpr double kLateGain = 1.2;        // what early=2, which has no such crowds, saves
 constexpr double kMostOfAnSm = 2.1;      // what one SM can read, in shares of the whole GPU's rate
 constexpr double kWave = 2.0;            // what finds no place at first begins anew when others have ended
 constexpr double kInUse = 0.6;           // of a ring, tiles that are being read while the others are on their way,
@@ -92,7 +93,7 @@ double us_of(const Config& c, const Problem& p, const KernelFacts& facts, int re
   const double share = c.blocks_per_sm > 1 ? kCrowdShare : kEarlyShare;
   const double begun = c.early == 0   ? time
                        : c.early == 1 ? time * (1 + share) - kEarlyGain + crowded
-                                      : time - kLateGain + crowded;
+                                      : time * (1 + kEarlyShare) - kLateGain + crowded * kLateLoss;
   return begun * (1 + kSpillPrice * facts.spill_bytes);
 }
 

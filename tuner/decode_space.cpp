@@ -33,9 +33,8 @@ std::vector<Config> merged(std::vector<Config> configs, const ArchLimits& limits
   configs = cross(configs, &Config::load, [](const Config&) {
     return std::vector<KvLoad>{KvLoad::kTogether, KvLoad::kKFirst};
   });
-  return cross(configs, &Config::early, [&](const Config& c) {
-    if (limits.arch < 90) return std::vector<int>{0};
-    return c.blocks_per_sm > 1 ? std::vector<int>{0, 1, 2} : std::vector<int>{0, 1};
+  return cross(configs, &Config::early, [&](const Config&) {
+    return limits.arch < 90 ? std::vector<int>{0} : std::vector<int>{0, 1, 2};
   });
 }
 

@@ -141,7 +141,7 @@ constexpr std::array kDecodeShapes = {DecodeShape{32, 4, 3}, DecodeShape{16, 4, 
 /// least; nothing when it is not admitted.
 template <SplitsKeys Config>
 std::optional<Candidate> filling_the_gpu(Config config, const Problem& p, const ArchLimits& limits) {
-  config.early = limits.arch >= 90 ? 1 : 0;
+  config.early = limits.arch >= 90 ? 2 : 0;
   for (config.blocks_per_sm = limits.max_blocks_per_sm; config.blocks_per_sm >= 1; --config.blocks_per_sm)
     if (rejection_of(Candidate{config}, p, limits) == Rejection::kNone) break;
   if (config.blocks_per_sm == 0) return std::nullopt;

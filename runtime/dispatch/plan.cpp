@@ -166,6 +166,7 @@ Plan plan_of(const KvAppendConfig& config, const Problem& p, const Resources& re
                     p.batch, p.seq_q, p.heads, p.kv_heads, p.head_dim));
   Plan plan;
   plan.block = static_cast<unsigned>(resources.threads);
+  plan.early = true;
   plan.workspace_bytes = plan.workspace_head = static_cast<std::size_t>(kAppendWorkspace);
   AppendParams params{};
   params.k_strides = p.k, params.v_strides = p.v, params.q_strides = p.q;

@@ -75,6 +75,7 @@ void Block::begin(unsigned index) {
   mbarriers_.clear();
   for (Warpgroup& g : warpgroups_) g.clear();
   at_block_barrier_ = 0;
+  its_turn_ = !context_.early;
   live_ = context_.threads;
   for (Thread& t : threads_) {
     t.done = false;
@@ -114,7 +115,10 @@ void Block::thread_returns() {
       return fmt::format("it returned while {} lanes of its warp wait in {}", w.waiting, name_of(w.meeting));
     });
   if (++w.gone == w.size) w.accesses.flush(counters_);
-  if (--live_ == 0) cluster_.engine().check_landed(*this);
+  if (--live_ == 0) {
+    cluster_.engine().check_landed(*this);
+    cluster_.sends().check_received(*this);
+  }
   cluster_.run_next_for_ever();
 }
 
@@ -279,7 +283,16 @@ void Block::check_bounds(const void* p, std::size_t bytes, const char* what, Sit
     });
 }
 
+void Block::check_turn(const char* what, Site site) {
+  if (!its_turn_)
+    fail(site, [&] {
+      return fmt::format("{} of global memory before wait_for_launches_before(), in a launch that may begin early",
+                         what);
+    });
+}
+
 void Block::check_global(const void* p, std::size_t bytes, const char* what, Site site) {
+  check_turn(what, site);
   check_bounds(p, bytes, what, site);
   if (reinterpret_cast<std::uintptr_t>(p) % bytes != 0)
     fail(site, [&] {

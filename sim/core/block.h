@@ -132,6 +132,7 @@ struct LaunchContext {
   unsigned threads;
   unsigned smem_bytes;
   unsigned cluster;                        // blocks
+  bool early;                              // the launches before need not have ended when a block begins
   mutable std::atomic<bool> late = false;  // past options.limit_s
 };
 
@@ -169,6 +170,8 @@ class Block {
   unsigned index() const { return index_; }
   unsigned rank() const { return rank_; }
   bool ended() const { return live_ == 0; }
+  /// One of its threads has waited for the launches before.
+  void note_turn() { its_turn_ = true; }
   Cluster& cluster() { return cluster_; }
   unsigned lane() const { return current_ % 32; }
   Warp& warp() { return warps_[current_ / 32]; }
@@ -220,10 +223,13 @@ class Block {
   void check_time(Site site) {
     if (context_.late.load(std::memory_order_relaxed)) fail_late(site);
   }
-  /// A check of global memory on behalf of the running thread; fails when it does not hold.
-  void check_global(const void* p, std::size_t bytes, const char* what, Site site);
-  /// The same of bytes at any address.
+  /// Fails when the launches before this one may still be running: what they write is not there yet, what they read
+  /// must stay.
+  void check_turn(const char* what, Site site);
+  /// Fails unless all bytes of global memory lie in one allocation.
   void check_bounds(const void* p, std::size_t bytes, const char* what, Site site);
+  /// Both, and that the address is a multiple of the size: an access by the running thread.
+  void check_global(const void* p, std::size_t bytes, const char* what, Site site);
   /// A check of shared memory on behalf of what reads or writes it past the threads' own way to it, the copy engine and
   /// products: who wrote it last has fenced since. 16 bytes.
   void check_fenced(unsigned address, const char* what, Site site);
@@ -261,6 +267,7 @@ class Block {
   unsigned at_block_barrier_ = 0;
   unsigned block_barriers_ = 0;
   unsigned char order_[2] = {};  // as in Warp
+  bool its_turn_ = true;         // the launches before have ended
   std::size_t global_hint_ = 0;
   Counters counters_;
   const void* description_ = nullptr;  // of fail

@@ -8,7 +8,10 @@
 namespace flashtune::sim {
 
 Cluster::Cluster(const LaunchContext& context)
-    : context_(context), ready_(context.options.schedule, context.threads * context.cluster), engine_(*this) {
+    : context_(context),
+      ready_(context.options.schedule, context.threads * context.cluster),
+      engine_(*this),
+      sends_(*this) {
   for (unsigned rank = 0; rank < context.cluster; ++rank)
     blocks_.push_back(std::make_unique<Block>(context, *this, rank));
   // Grown on a fiber it would be freed on another, in which ThreadSanitizer sees a race of the kernel.
@@ -21,6 +24,7 @@ std::optional<std::string> Cluster::run(unsigned first) {
   barrier_.came = 0;
   barrier_.waiting.clear();
   engine_.clear();
+  sends_.clear();
   live_ = context_.threads * size();
   for (unsigned rank = 0; rank < size(); ++rank) blocks_[rank]->begin(first + rank);
   release(&lifetime_);
@@ -42,12 +46,13 @@ Counters Cluster::counters() const {
 
 bool Cluster::somebody_can_run() {
   while (ready_.empty())
-    if (!engine_.land_one()) return false;
+    if (!engine_.land_one() && !sends_.land_one()) return false;
   return true;
 }
 
 Fiber& Cluster::take_turn() {
   engine_.land_by_chance();
+  sends_.land_by_chance();
   Thread& next = ready_.pop(random_);
   next.block->run_next(next);
   return next.fiber;

@@ -10,6 +10,7 @@
 #include "sim/core/block.h"
 #include "sim/core/ready_list.h"
 #include "sim/core/sanitizers.h"
+#include "sim/core/sends.h"
 #include "sim/core/tma.h"
 
 namespace flashtune::sim {
@@ -41,6 +42,7 @@ class Cluster {
   Random& random() { return random_; }
   ClusterBarrier& barrier() { return barrier_; }
   CopyEngine& engine() { return engine_; }
+  Sends& sends() { return sends_; }
   Bystanders& bystanders() { return bystanders_; }
   /// Counts a warp of `threads` threads in; whether it was the last.
   bool arrive(unsigned threads);
@@ -58,7 +60,7 @@ class Cluster {
 
  private:
   Fiber& take_turn();
-  /// Boxes land while nobody can run; whether somebody can then.
+  /// Boxes and sends land while nobody can run; whether somebody can then.
   bool somebody_can_run();
   std::string report() const;
   std::string who_waits() const;
@@ -69,6 +71,7 @@ class Cluster {
   std::vector<std::unique_ptr<Block>> blocks_;  // by rank
   ClusterBarrier barrier_;
   CopyEngine engine_;
+  Sends sends_;
   Bystanders bystanders_;
   Fiber host_;         // the OS thread's own stack
   unsigned live_ = 0;  // threads

@@ -105,6 +105,19 @@ void store_cluster(unsigned to, const void* value, Site site) {
   block.count().cluster_bytes_written += kBytes;
 }
 
+template <unsigned kBytes>
+void send(unsigned to, const void* value, unsigned barrier, Site site) {
+  Block& block = Block::current();
+  Block& owner = owner_of(block, to, site);
+  if (&owner_of(block, barrier, site) != &owner)
+    block.fail(site, [&] {
+      return fmt::format("bytes for block {} are to count at an mbarrier of another block", owner.index());
+    });
+  block.count().cluster_bytes_written += kBytes;
+  block.cluster().sends().add(owner, SharedMemory::without_window(to), value, kBytes,
+                              SharedMemory::without_window(barrier), site);
+}
+
 // --- global memory
 
 template <std::size_t kBytes>
@@ -115,6 +128,15 @@ void load_global(void* value, const void* from, Site site) {
   std::memcpy(value, from, kBytes);
   block.count().global_bytes_read += kBytes;
 }
+
+void load_global_relaxed(int* value, const int* from, Site site) {
+  Block& block = Block::current();
+  block.check_bounds(from, 4, "load", site);
+  *value = __atomic_load_n(from, __ATOMIC_RELAXED);
+  block.count().global_bytes_read += 4;
+}
+
+void prefetch_line(const void* from, Site site) { Block::current().check_bounds(from, 1, "prefetch", site); }
 
 template <std::size_t kBytes>
 void store_global(void* to, const void* value, Site site) {
@@ -349,6 +371,8 @@ const Calls kCalls = {
     .load_global_4 = load_global<4>,
     .load_global_8 = load_global<8>,
     .load_global_16 = load_global<16>,
+    .load_global_relaxed = load_global_relaxed,
+    .prefetch_line = prefetch_line,
     .store_global_4 = store_global<4>,
     .store_global_8 = store_global<8>,
     .store_global_16 = store_global<16>,
@@ -380,6 +404,9 @@ const Calls kCalls = {
     .in_block = in_block,
     .store_cluster_8 = store_cluster<8>,
     .store_cluster_16 = store_cluster<16>,
+    .send_8 = send<8>,
+    .send_16 = send<16>,
+    .wait_for_launches = [] { Block::current().note_turn(); },
     .init_mbarrier = init_mbarrier,
     .fence_mbarrier_init = fence_mbarrier_init,
     .arrive_mbarrier = arrive_mbarrier,

@@ -54,7 +54,8 @@ Mbarrier& mbarrier_at(Block& owner, unsigned address, const char* what, Site sit
       return fmt::format("{} an mbarrier that is not initialised: offset {} of block {}'s shared memory", what,
                          SharedMemory::offset_of(address), owner.index());
     });
-  kernel_reads(bytes_of(owner, *barrier), 8);
+  // Another block knows it by its fence and by the cluster's barrier, which orders nothing else: both are checked.
+  if (&owner == &block) kernel_reads(bytes_of(owner, *barrier), 8);
   return *barrier;
 }
 
@@ -166,6 +167,7 @@ void wait_mbarrier(unsigned address, unsigned parity, bool cluster, Site site) {
       });
   }
   if (barrier.boxes != 0) block.cluster().engine().see(barrier);
+  if (barrier.sends != 0) block.cluster().sends().see(barrier);
   acquire(cluster ? &barrier.cluster_order[parity] : &barrier.order[parity]);
 }
 

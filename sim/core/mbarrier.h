@@ -19,6 +19,7 @@ struct Mbarrier {
   unsigned maker;       // thread
   bool fenced = false;  // since it was made: others than the block's threads may use it
   unsigned boxes = 0;   // that have landed, in phases that no thread has waited for
+  unsigned sends = 0;   // likewise
   Site site;
   // Objects for release and acquire, for even and odd phases: of this block's arrivals, and of those of other blocks.
   unsigned char order[2] = {}, cluster_order[2] = {};

@@ -75,6 +75,7 @@ unsigned swizzled(unsigned address, unsigned chunk) { return address + (chunk ^ 
 
 /// Bytes of global memory that a copy of the box moves, all of them checked.
 std::size_t check_box(Block& block, const Box& box, const char* what, Site site) {
+  block.check_turn(what, site);
   std::size_t bytes = 0;
   for (unsigned i = 0; i < lines_of(box.tensor); ++i) {
     const Line line = line_of(box, i);
@@ -292,6 +293,13 @@ void tma_store(const void* map, const BoxPlace& place, unsigned from, Site site)
   Block& block = Block::current();
   SharedMemory& shared = block.shared();
   BoxStore store{{decode(map, place, site), place, from}, site, false};
+  // An illegal instruction on the H200, which loads such boxes.
+  for (int i = 1; i < place.axes; ++i)
+    if (place.at[i] < 0)
+      block.fail(site, [&] {
+        return fmt::format("a box that is stored from row {} of axis {} on: it must not begin before its tensor",
+                           place.at[i], i);
+      });
   const unsigned bytes = lines_of(store.box.tensor) * kLine;
   if (from % kLine != 0 || !shared.holds(from, bytes))
     block.fail(site, [&] {

@@ -16,9 +16,10 @@
 
 namespace flashtune {
 
-/// A kernel whose body is `body`, which begins on kernel.cu:12 so that reports can be told by their place.
+/// A kernel whose body is `body`, which begins on kernel.cu:13 so that reports can be told by their place.
 inline std::string kernel_text(const std::string& body) {
   return "#include \"flashtune/primitives/cluster.cuh\"\n"
+         "#include \"flashtune/primitives/dependent_launch.cuh\"\n"
          "#include \"flashtune/primitives/global.cuh\"\n"
          "#include \"flashtune/primitives/mbarrier.cuh\"\n"
          "#include \"flashtune/primitives/memory.cuh\"\n"
@@ -63,7 +64,8 @@ class Hopper : public testing::Test {
   static float number(int row, int dim) { return static_cast<float>((row * 7 + dim * 5) % 9 - 4); }
 
   /// What a launch reports; empty when it does not.
-  std::string report_of(const std::string& body, unsigned threads = kThreads, unsigned cluster = 1) {
+  std::string report_of(const std::string& body, unsigned threads = kThreads, unsigned cluster = 1,
+                        bool early = false) {
     static SimCompiler compiler;
     static std::map<std::string, Compiled> known;
     if (known.count(body) == 0) known[body] = compiler.compile_text(kernel_text(body), {"kernel"});
@@ -76,6 +78,7 @@ class Hopper : public testing::Test {
     launch.block = threads;
     launch.smem_bytes = kSmem;
     launch.params = &params_;
+    launch.early = early;
     try {
       device_.launch(*kernel, launch);
     } catch (const Error& error) {

@@ -19,6 +19,7 @@ constexpr const char* kMma = "flashtune/attention/mma_split.cuh";
 constexpr const char* kScalar = "flashtune/attention/scalar_split.cuh";
 constexpr const char* kSplit = "flashtune/attention/kv_split.cuh";
 constexpr const char* kMerge = "flashtune/attention/merge.cuh";
+constexpr const char* kAhead = "flashtune/attention/read_ahead.cuh";
 constexpr const char* kPages = "flashtune/attention/page_copy.cuh";
 
 constexpr const char* kLastBlock = "bc=16,warps=2,stages=2,splits=3,blocks_per_sm=4";
@@ -32,6 +33,9 @@ constexpr const char* kBoxed = "bc=16,warps=2,stages=2,splits=3,blocks_per_sm=4,
 constexpr const char* kKFirst = "bc=16,warps=2,stages=2,splits=3,blocks_per_sm=4,load=k_first";
 constexpr const char* kOneWarp = "bc=64,warps=1,stages=1,splits=1,blocks_per_sm=8";  // reads the page table twice
 constexpr const char* kCluster = "bc=16,warps=2,stages=2,splits=3,blocks_per_sm=4,merge=cluster";
+
+constexpr const char* kEarly = "bc=16,warps=2,stages=2,splits=3,blocks_per_sm=4,early=1";
+constexpr const char* kEarlyTwoKernels = "bc=16,warps=2,stages=3,splits=3,blocks_per_sm=4,merge=kernel,early=2";
 
 constexpr int kLongest = 301;  // keys of the longest sequence
 
@@ -116,20 +120,53 @@ const std::vector<DecodeBug> kBugs = {
       "LER"}},
     {{"blocks of a cluster do not say that they have begun",
       kCluster,
-      {kLoop, "  if constexpr (kClustered) arrive_cluster_begun();", "  "},
+      {kLoop, "    arrive_cluster_begun();  // others may send to the inbox\n", ""},
       "LER"}},
     {{"no wait until the blocks of a cluster have begun",
       kCluster,
-      {kLoop, "  if constexpr (kClustered) wait_cluster();  // all blocks have begun\n", ""},
-      "LER"}},
-    {{"no barrier of the cluster before the inbox is read",
-      kCluster,
-      {kLoop, "    arrive_cluster();\n    wait_cluster();  // all blocks have sent\n", ""},
+      {kLoop, "    wait_cluster();  // all blocks have begun\n", ""},
       "LER"}},
     {{"no wait until all blocks of a cluster have sent",
       kCluster,
-      {kLoop, "    wait_cluster();  // all blocks have sent\n", ""},
+      {kLoop, "    wait_mbarrier_cluster(received, 0);", "    "},
       "LER"}},
+    {{"a wait for what was sent that looks at this block alone",
+      kCluster,
+      {kLoop, "wait_mbarrier_cluster(received, 0);", "wait_mbarrier(received, 0);"},
+      "T"}},
+    {{"the sums that are sent are not announced",
+      kCluster,
+      {kLoop, "own * keys.used * 24", "own * keys.used * 16"},
+      "LER"}},
+    {{"all splits are to send, those without keys too",
+      kCluster,
+      {kLoop, "own * keys.used * 24", "own * p.splits * 24"},
+      "LER"}},
+    {{"others may use the inbox's barrier before it is fenced",
+      kCluster,
+      {kLoop, "init_mbarrier(received, 1), fence_mbarrier_init();", "init_mbarrier(received, 1);"},
+      "LER"}},
+    {{"no wait for the launches before",
+      kEarly,
+      {kLoop, "    wait_for_launches_before();  // which may write the cache, lengths, the workspace\n", ""},
+      "LER"}},
+    {{"the merging kernel reads the length before its turn",
+      kEarlyTwoKernels,
+      {kLoop, "  wait_for_launches_before();\n  const int length = checked_length(p, given_length(p, block.batch));",
+       "  const int length = checked_length(p, given_length(p, block.batch));\n  wait_for_launches_before();"},
+      "LER"}},
+    {{"what is asked for ahead may lie behind the cache",
+      kEarly,
+      {kAhead, "if (key >= p.seq_kv) continue;", ""},
+      "LER"},
+     0,
+     1,
+     60},
+    {{"pages that do not exist are asked for ahead",
+      kEarly,
+      {kAhead, "if (static_cast<u32>(sequence) >= static_cast<u32>(p.num_pages)) continue;", "sequence = p.num_pages;"},
+      "LER"},
+     16},
     {{"the causal limit is off by one",
       kLastBlock,
       {kSplit, "min(end, query + shift + 1)", "min(end, query + shift + 2)"},
@@ -281,7 +318,8 @@ class DecodeBugs : public testing::Test {
 
 TEST_F(DecodeBugs, TheKernelsTheyAreInjectedIntoAreRight) {
   for (const int page_size : {0, 16, 32})
-    for (const char* config : {kLastBlock, kShared, kTwoKernels, kCluster, kBoxed, kKFirst, kOneWarp, kOnCudaCores}) {
+    for (const char* config : {kLastBlock, kShared, kTwoKernels, kCluster, kBoxed, kKFirst, kOneWarp, kOnCudaCores,
+                               kEarly, kEarlyTwoKernels}) {
       const SimKernel kernel =
           load_kernel(device_, SimCompiler(), candidate_of(config), traits_of(bug_problem(page_size)));
       const Caught caught = run_lanes(attention(page_size), device_, kernel, 2);

@@ -99,7 +99,7 @@ TEST_F(Hopper, AProductReadsWhatIsThere) {
     use(timing);
     EXPECT_EQ(report_of(kLoaded + kProduct + "wgmma_wait<0>();", 128), "");
     expect_says(report_of(kBegin + kLoad + kProduct + "wgmma_wait<0>();", 128),
-                {"kernel.cu:17", "an operand of a product that is not there", "a copy that nobody has waited for"});
+                {"kernel.cu:18", "an operand of a product that is not there", "a copy that nobody has waited for"});
     const std::string write = "for (int i = t; i < 2048; i += 128) store_shared(smem + i * 4, 0);\n";
     expect_says(report_of(write + "sync_block();\n" + kProduct + "wgmma_wait<0>();", 128),
                 {"a product reads offset 0", "which thread 0 wrote without fence_async_copies() since"});
@@ -116,7 +116,7 @@ TEST_F(Hopper, AProductIsOneOfAWholeWarpgroup) {
                                   "const auto x = wgmma_operand(smem + (t < 64 ? 0 : 32), 1024, 0);\n"
                                   "Wgmma<8>::start<Dtype::kBf16>(d, x, x); wgmma_commit(); wgmma_wait<0>();",
                         128),
-              {"the threads of a warpgroup diverge", "started at kernel.cu:18"});
+              {"the threads of a warpgroup diverge", "started at kernel.cu:19"});
   expect_says(report_of(kLoaded + "float d[1][4]; wgmma_fence(); const auto x = wgmma_operand(smem, 1024, 0) << 1;\n"
                                   "Wgmma<8>::start<Dtype::kBf16>(d, x, x); wgmma_commit(); wgmma_wait<0>();",
                         128),
@@ -130,7 +130,7 @@ TEST_F(Hopper, AProductIsOneOfAWholeWarpgroup) {
 TEST_F(Hopper, AThreadWaitsForItsProducts) {
   for (const CopyTiming timing : kTimings) {
     use(timing);
-    expect_says(report_of(kLoaded + kProduct, 128), {"kernel.cu:18", "returned without waiting for 1 products"});
+    expect_says(report_of(kLoaded + kProduct, 128), {"kernel.cu:19", "returned without waiting for 1 products"});
     expect_says(report_of(kLoaded + kProduct + "wgmma_wait<1>();", 128), {"without waiting for 1 products"});
   }
 }

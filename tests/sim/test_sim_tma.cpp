@@ -22,18 +22,18 @@ TEST_F(Hopper, ADeadlockNamesTheMbarrierAndWhatIsMissing) {
         report_of(kBegin + "if (t == 0) arrive_mbarrier_expecting(bar, 512); else wait_mbarrier(bar, 0);"),
         {"kernel kernel, block 0: deadlock", "Thread 0 returned.",
          "Threads 1 to 159 wait in the mbarrier at offset 61440 for parity 0 (0 of 1 arrivals and 512 bytes are "
-         "missing) at kernel.cu:14."});
+         "missing) at kernel.cu:15."});
     expect_says(report_of(kBegin + "wait_mbarrier(bar, t < 32 ? 1 : 0);"),
                 {"Threads 0 to 31 returned", "Threads 32 to 159 wait in", "(1 of 1 arrivals and 0 bytes are missing)"});
   }
 }
 
 TEST_F(Hopper, AnMbarrierIsUsedAsItWasMade) {
-  expect_says(report_of("arrive_mbarrier(bar);"), {"thread", "kernel.cu:12", "an mbarrier that is not initialised"});
+  expect_says(report_of("arrive_mbarrier(bar);"), {"thread", "kernel.cu:13", "an mbarrier that is not initialised"});
   expect_says(report_of("if (t == 0) init_mbarrier(bar + 4, 1);"), {"misaligned", "no multiple of 8"});
   expect_says(report_of("wait_mbarrier(bar + 1024, 0);"), {"out of bounds", "past the region of 1024 bytes at 61440"});
   expect_says(report_of("if (t == 0) init_mbarrier(bar, 0);"), {"an mbarrier of 0 arrivals"});
-  expect_says(report_of("if (t < 2) init_mbarrier(bar, 1);"), {"is in use since it was initialised at kernel.cu:12"});
+  expect_says(report_of("if (t < 2) init_mbarrier(bar, 1);"), {"is in use since it was initialised at kernel.cu:13"});
   expect_says(report_of(kBegin + "wait_mbarrier(bar, 2);"), {"parity 2"});
   expect_says(report_of(kBegin + "if (t < 2) arrive_mbarrier_expecting(bar, 16);"),
               {"more than the 1 arrivals", "16 bytes are missing"});
@@ -47,7 +47,7 @@ TEST_F(Hopper, AThreadThatMissesAPhaseIsReported) {
   expect_says(report_of(kBegin + "if (t == 32) wait_mbarrier(bar, 0);\n"
                                  "if (t < 32) sync_warp();\n"
                                  "if (t == 0) arrive_mbarrier(bar), arrive_mbarrier(bar);"),
-              {"thread 32 at kernel.cu:14", "went on to phase 2 before this thread, which waited for phase 0"});
+              {"thread 32 at kernel.cu:15", "went on to phase 2 before this thread, which waited for phase 0"});
 }
 
 TEST_F(Hopper, ArrivalsOrderMemoryAndOtherBlocksOnesOnlyForWaitsOfTheCluster) {
@@ -88,7 +88,7 @@ TEST_F(Hopper, ABoxIsReadAfterAWaitAloneEvenIfItHasLanded) {
   for (const CopyTiming timing : kTimings) {
     use(timing);
     expect_says(report_of(kBegin + kLoad + "load_shared(smem + 2048);"),
-                {"kernel.cu:15", "offset 2048", "holds a copy that nobody has waited for"});
+                {"kernel.cu:16", "offset 2048", "holds a copy that nobody has waited for"});
     EXPECT_EQ(report_of(kLoaded + "load_shared(smem + 2048);"), "");
   }
 }
@@ -107,7 +107,7 @@ TEST_F(Hopper, ABoxNeedsAPlaceAndABarrier) {
   const auto load = [&](const std::string& to, const std::string& map = "p.in") {
     return report_of(kBegin + "if (t == 0) tma_load(" + to + ", " + map + ", BoxAt{0, 0, 0, 0}, bar);");
   };
-  expect_says(load("smem + 512"), {"thread 0 at kernel.cu:14", "a box to offset 512", "no multiple of 1024"});
+  expect_says(load("smem + 512"), {"thread 0 at kernel.cu:15", "a box to offset 512", "no multiple of 1024"});
   expect_says(load("smem + 56 * 1024"), {"a box of 8192 bytes", "past the block's"});
   expect_says(load("shared_region(smem, 4096)"), {"a box of 8192 bytes", "past the region of 4096 bytes at 0"});
   expect_says(load("smem", "TensorMap{}"), {"the tensor map of a copy is none that this device has made"});
@@ -115,7 +115,7 @@ TEST_F(Hopper, ABoxNeedsAPlaceAndABarrier) {
   expect_says(report_of(kBegin + "if (t == 0) tma_load(smem, p.in, BoxAt{4, 0, 0, 0}, bar);"),
               {"begins at element 4 of its rows", "no multiple of 16 bytes"});
   expect_says(report_of("if (t == 0) init_mbarrier(bar, 1), tma_load(smem, p.in, BoxAt{0, 0, 0, 0}, bar);"),
-              {"initialised at kernel.cu:12 without fence_mbarrier_init()"});
+              {"initialised at kernel.cu:13 without fence_mbarrier_init()"});
   expect_says(report_of(kBegin + "if (t == 0) tma_load_multicast(smem, p.in, BoxAt{0, 0, 0, 0}, bar, 5);", 32, 2),
               {"blocks 0b101 of a cluster of 2"});
   expect_says(report_of(kBegin + "if (t == 0) store_shared(smem, 1), tma_load(smem, p.in, BoxAt{0, 0, 0, 0}, bar);"),
@@ -130,13 +130,22 @@ TEST_F(Hopper, ABoxKeepsToTheAllocationsThoughTheTensorMapDoesNot) {
               {"copy of a line of 128 bytes of global memory out of bounds", "past the allocation of 65536 bytes"});
 }
 
+TEST_F(Hopper, ABoxThatIsStoredBeginsInItsTensor) {
+  const auto store = [&](const char* at) {
+    return report_of(kLoaded + "if (t == 0) tma_store(p.out, GroupBoxAt" + at +
+                     ", smem), tma_store_commit(), tma_store_wait_read<0>();");
+  };
+  expect_says(store("{0, 0, -3, 0, 0}"), {"a box that is stored from row -3 of axis 2 on", "must not begin before"});
+  EXPECT_EQ(store("{0, 1, 20, 0, 0}"), "") << "it may end behind it";
+}
+
 TEST_F(Hopper, SharedMemoryOutlivesItsCopies) {
   for (const CopyTiming timing : kTimings) {
     use(timing);
-    expect_says(report_of(kBegin + kLoad), {"kernel.cu:14", "block 0 ends before anybody has waited for the box"});
+    expect_says(report_of(kBegin + kLoad), {"kernel.cu:15", "block 0 ends before anybody has waited for the box"});
     expect_says(
         report_of(kLoaded + "if (t == 0) tma_store(p.out, GroupBoxAt{0, 0, 0, 0, 0}, smem), tma_store_commit();"),
-        {"thread 0 at kernel.cu:16", "returned without tma_store_wait_read() for 1 boxes"});
+        {"thread 0 at kernel.cu:17", "returned without tma_store_wait_read() for 1 boxes"});
   }
 }
 
@@ -180,7 +189,7 @@ TEST_F(Hopper, AStoreOfABoxSeesWhatItsWritersHaveFenced) {
     use(timing);
     EXPECT_EQ(report_of(body("fence_async_copies();")), "");
     expect_says(report_of(body("")),
-                {"kernel.cu:14", "the copy engine reads offset 0", "which thread 0 wrote without"});
+                {"kernel.cu:15", "the copy engine reads offset 0", "which thread 0 wrote without"});
     expect_says(report_of(body("if (t != 5) fence_async_copies();")), {"offset 20", "which thread 5 wrote without"});
   }
   expect_says(report_of("if (t == 0) tma_store(p.out, GroupBoxAt{0, 0, 0, 0, 0}, smem);"),

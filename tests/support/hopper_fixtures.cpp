@@ -71,7 +71,7 @@ Words joined(const std::vector<Words>& parts) {
 
 Words stored_words() {
   std::vector<std::uint16_t> out(4096);
-  for (const std::vector<int>& at : {std::vector{16, 0, -3, 0, 0}, {0, 1, 20, 0, 0}})
+  for (const std::vector<int>& at : {std::vector{16, 0, 3, 0, 0}, {0, 1, 20, 0, 0}})
     for (int line = 0; line < 32; ++line)
       for (int column = 0; column < 64; ++column)
         if (const long long element = element_of(stored(), at, line, column); element >= 0)
@@ -113,6 +113,17 @@ Words received_words() {
   return words;
 }
 
+Words sent_words() {
+  Words words;
+  for (std::uint32_t rank = 0; rank < 2; ++rank) {
+    const std::uint32_t sender = rank ^ 1;
+    for (std::uint32_t t = 0; t < kThreads; ++t)
+      for (const std::uint32_t word : {sender * 1000 + t, t, sender, 7u}) words.push_back(word);
+    for (std::uint32_t t = 0; t < 64; ++t) words.push_back(t), words.push_back(sender);
+  }
+  return words;
+}
+
 /// Register i of lane l is its pair l % 4 of row l / 4 of matrix i, whose address lane 8 * i + l / 4 gave.
 Words stmatrix_words() {
   Words words(128);
@@ -150,6 +161,7 @@ std::map<std::string, HopperKernel> all_kernels() {
   const Words both = joined({box_of(clipped(), {0, 2, 1, 0}), box_of(clipped(), {64, 2, 1, 0})});
   add("tma_multicast", joined({both, both}), 2);
   add("mbarrier_of_another_block", received_words(), 2);
+  add("sent_to_another_block", sent_words(), 2);
   add("mbarrier_phases", phase_words());
   add("stmatrix", stmatrix_words());
   add("first_lane", first_lanes());

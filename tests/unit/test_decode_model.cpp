@@ -40,7 +40,11 @@ Problem one_sequence(const char* text) { return problem_from_text(text); }
 TEST(DecodeModel, OrdersWhatWasMeasuredOfGroupedHeads) {
   const Problem p = one_sequence("decode bf16 b1 h32 kv8 q1 k8192 d128 dv128 full w0 bshd");
   const std::vector<Measured> trials = {
+      {10.77, "br=16,bc=16,warps=8,stages=3,splits=16,blocks_per_sm=1,load=k_first,early=2"},
       {11.25, "br=16,bc=32,warps=4,stages=3,splits=8,blocks_per_sm=1,merge=cluster"},
+      {10.90, "br=16,bc=16,warps=4,stages=3,splits=16,blocks_per_sm=2,load=k_first,early=2"},
+      {12.33, "br=16,bc=16,warps=4,stages=3,splits=8,blocks_per_sm=2,merge=cluster,load=k_first,early=2"},
+      {15.01, "br=16,bc=16,warps=8,stages=3,splits=8,blocks_per_sm=1,merge=cluster,load=k_first,early=2"},
       {11.90, "br=16,bc=32,warps=4,stages=3,splits=16,blocks_per_sm=1,early=1"},
       {12.84, "br=16,bc=32,warps=4,stages=2,splits=16,blocks_per_sm=1"},
       {14.43, "br=16,bc=64,warps=2,stages=3,splits=16,blocks_per_sm=1"},
@@ -60,6 +64,7 @@ TEST(DecodeModel, OrdersWhatWasMeasuredOfGroupedHeads) {
 TEST(DecodeModel, OrdersWhatWasMeasuredOfNarrowHeads) {
   const Problem p = one_sequence("decode bf16 b1 h12 kv12 q1 k16384 d64 dv64 full w0 bshd");
   const std::vector<Measured> trials = {
+      {13.99, "br=16,bc=32,warps=4,stages=3,splits=16,blocks_per_sm=2,merge=cluster,load=k_first,early=2"},
       {15.00, "br=16,bc=32,warps=4,stages=3,splits=16,blocks_per_sm=2,merge=cluster,early=1"},
       {15.32, "br=16,bc=32,warps=4,stages=3,splits=8,blocks_per_sm=2,merge=cluster"},
       {17.37, "br=16,bc=32,warps=4,stages=3,splits=44,blocks_per_sm=2,merge=kernel"},

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "flashtune/attention/merge.cuh"
+#include "flashtune/attention/read_ahead.cuh"
 #include "flashtune/attention/split_ring.cuh"
 #include "flashtune/primitives/cluster.cuh"
 #include "flashtune/primitives/dependent_launch.cuh"
@@ -32,12 +33,16 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
   const int first_row = block.row_tile * kBr;
   const int row_count = min(kBr, rows.count - first_row);
 
+  const int first_known_key = first_tile<kBc, kWarps>(p, block.split, warp) * kBc;
+
   // decode_combine or whatever follows: its blocks come as these go, and wait for these to end. Where SMs have places
   // for more blocks than a launch fills, launch after launch can move in to wait, and the last of them take what places
-  // are left, unevenly. With early=2 the next one is let by only once this launch's own turn has come.
-  if constexpr (kConfig.early == 2) wait_for_launches_before();
-  if constexpr (kConfig.early != 0 || kConfig.merge == Merge::kKernel) allow_next_launch();
-  if constexpr (kConfig.early == 1) wait_for_launches_before();  // which may write the cache, lengths, the workspace
+  // are left, unevenly. With early=2 the next one is let by only when this launch has asked for its last tiles.
+  if constexpr (kConfig.early == 1 || (kConfig.early == 0 && kConfig.merge == Merge::kKernel)) allow_next_launch();
+  if constexpr (kConfig.early != 0) {
+    read_ahead<kBc, kTraits, Element>(p, block, rows, first_row, row_count, first_known_key, warp, lane);
+    wait_for_launches_before();  // which may write the cache, lengths, the workspace
+  }
   const int given = given_length(p, block.batch);
   const u32 smem = dynamic_smem();
   const QTile q_tile{shared_region(smem + kSmem.q, kSmem.q_bytes)};
@@ -47,7 +52,6 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
   // What can be asked for before the length is known, is: a trip to memory less at the start. It may prove not to be
   // the sequence's, but lies in the cache.
   PageReader<kBc, kTraits> pages(p, block.batch, lane);
-  const int first_known_key = first_tile<kBc, kWarps>(p, block.split, warp) * kBc;
   const int stride = tile_stride<kWarps>(p) * kBc;  // keys from one tile of a warp to its next
   if constexpr (kTraits.paged && kFirstIsKnown) pages.look_up(first_known_key, stride, p.seq_kv);
   const bool first_is_copied = kFirstIsKnown && !kTraits.paged && first_known_key < p.seq_kv;
@@ -74,7 +78,11 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
   if (length < 0) return;  // all blocks of the sequence do the same
   // The blocks of a cluster stay, those without keys too: each writes a share of the output.
   if (!kClustered && block.split >= keys.used) return;
-  if constexpr (kClustered) arrive_cluster_begun();  // others may store to the inbox
+  const u32 received = smem + kSmem.flag;  // where the bytes of the inbox count
+  if constexpr (kClustered) {
+    if (thread == 0) init_mbarrier(received, 1), fence_mbarrier_init();
+    arrive_cluster_begun();  // others may send to the inbox
+  }
 
   const auto first_key = [&](int t) { return keys.first * kBc + t * stride; };
   const auto load_keys = [&](int t, int slot) {  // and V, where both are one group
@@ -82,6 +90,8 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
       pages.go_to(t, first_key(t), stride, length);
       ring.load_keys(pages.tile, first_key(t), length, slot);
       if constexpr (!kKFirst) ring.load_values(pages.tile, first_key(t), length, slot);
+    } else if constexpr (kConfig.early == 2) {
+      allow_next_launch();  // which asks for its own first tiles while these come and are merged
     }
     ring.commit();
   };
@@ -142,7 +152,11 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
   const u32 inbox = kClustered ? shared_region(smem + kSmem.inbox, kSmem.inbox_bytes) : 0;
   const u32 inbox_sums = inbox + static_cast<u32>(p.splits * share * 16);
   const bool alone = keys.used == 1;
-  if constexpr (kClustered) wait_cluster();  // all blocks have begun
+  if constexpr (kClustered) {
+    const int own = block.split < pieces ? divide(pieces - 1 - block.split, p.by_splits) + 1 : 0;
+    if (thread == 0 && !alone) arrive_mbarrier_expecting(received, own * keys.used * 24);
+    wait_cluster();  // all blocks have begun
+  }
   for (int i = thread; i < pieces && block.split < keys.used; i += kThreads) {
     const int row = i / kPieces, piece = i % kPieces;
     const Partial part = merge_parts<kWarps>(out.scale, 0, kWarps, 1, [&](Partial& result, int slot) {
@@ -155,8 +169,9 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
     } else if constexpr (kClustered) {
       const int turn = divide(i, p.by_splits), owner = i - turn * p.splits;
       const u32 at = static_cast<u32>(block.split * share + turn);
-      store_cluster_16(in_block(inbox + at * 16, owner), part.values());
-      store_cluster_8(in_block(inbox_sums + at * 8, owner), part.sums());
+      const u32 counted = in_block(received, owner);
+      send_16(in_block(inbox + at * 16, owner), part.values(), counted);
+      send_8(in_block(inbox_sums + at * 8, owner), part.sums(), counted);
     } else {
       out.write_partial(row, piece, block.split, part);
     }
@@ -164,8 +179,7 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
   if (alone) return;
 
   if constexpr (kClustered) {
-    arrive_cluster();
-    wait_cluster();  // all blocks have sent
+    wait_mbarrier_cluster(received, 0);  // all blocks have sent their parts of this one's pieces
     for (int turn = thread; turn * p.splits + block.split < pieces; turn += kThreads) {
       const int i = turn * p.splits + block.split;
       out.write(i / kPieces, i % kPieces, merge_parts<8>(out.scale, 0, keys.used, 1, [&](Partial& part, int split) {
@@ -204,11 +218,14 @@ FT_DEVICE void decode_combine(const DecodeParams& p) {
   block.split = 0;
   const int first_row = block.row_tile * kConfig.br;
   const int row_count = min(kConfig.br, rows.count - first_row);
+  // The partial results are written; the lengths too, which that kernel has waited for, but maybe after it let this
+  // one.
+  if (p.lengths != nullptr && thread_index() == 0) prefetch_line(p.lengths + block.batch);
+  wait_for_launches_before();
   const int length = checked_length(p, given_length(p, block.batch));
   const SequenceMask<kTraits> mask(p, length);
   const WarpKeys keys =
       warp_keys<kConfig.bc, kConfig.warps>(p, mask, rows.query(first_row), rows.query(first_row + row_count - 1), 0, 0);
-  wait_for_launches_before();  // the partial results are written; what was read above, before that kernel began
   if (length < 0 || keys.used == 1) return;  // nothing to write, or written by its only block
   merge_splits<kThreads>(OutputRows<kTraits>(p, rows, block, first_row), row_count, keys.used,
                          shared_region(dynamic_smem() + kSmem.merged, kThreads * 24), thread_index());

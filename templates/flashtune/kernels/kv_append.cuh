@@ -4,6 +4,7 @@
 
 #include "flashtune/attention/rotary.cuh"
 #include "flashtune/primitives/atomics.cuh"
+#include "flashtune/primitives/dependent_launch.cuh"
 #include "flashtune/shared/resources.h"
 
 namespace flashtune {
@@ -47,6 +48,8 @@ FT_DEVICE void kv_append(const AppendParams& p) {
   constexpr Dtype kDtype = kTraits.dtype;
   constexpr int kWidth = 16 / size_of(kDtype);
   using Element = typename ElementOf<kDtype>::Type;
+  allow_next_launch();         // decode, which asks for its first tiles while these rows are written
+  wait_for_launches_before();  // which may write the rows, the lengths and the cache
   const int index = block_index() * kConfig.threads + thread_index();
   if (index >= p.items) return;
   const AppendItem item(p, index, kTraits.head_dim / kWidth);

@@ -12,6 +12,18 @@ FT_DEVICE int load_global_constant(const int* from) {
   return value;
 }
 
+/// What the launches before this one may still be writing: as it is at this moment, read from the L2, so that no line
+/// of it stays in the L1 for a later load to find.
+FT_DEVICE int load_global_relaxed(const int* from) {
+  int value;
+  asm volatile("ld.relaxed.gpu.global.s32 %0, [%1];" : "=r"(value) : "l"(from) : "memory");
+  return value;
+}
+
+/// Brings the line of 128 bytes to the L2. A hint, after which nothing has been read: every SM's stores meet in the L2,
+/// so that the line can still be written.
+FT_DEVICE void prefetch_line(const void* from) { asm volatile("prefetch.global.L2 [%0];" ::"l"(from) : "memory"); }
+
 FT_DEVICE Vec16 load_global_constant_16(const void* from) {
   Vec16 v;
   asm volatile("ld.global.nc.v4.b32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(from));

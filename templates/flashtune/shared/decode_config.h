@@ -44,8 +44,8 @@ struct DecodeSplitConfig {
   SplitOrder order = SplitOrder::kSplitsFirst;
   SmemLayout smem = SmemLayout::kXor;
   KvLoad load = KvLoad::kTogether;
-  // 1: begins before the launch before it has ended, and waits for its end (sm_90 and later). 2: lets the next one
-  // begin so only when it has done waiting itself, where blocks are small enough to wait in crowds.
+  // 1: begins before the launch before it has ended, asks for its first tiles, and waits for that end (sm_90 and
+  // later); so may the next one at once. 2: the next one only when this one has no more tiles to ask for.
   int early = 0;
   constexpr bool operator==(const DecodeSplitConfig&) const = default;
 };

@@ -78,7 +78,7 @@ struct DecodeSmem {
   int result_slots = 0;            // one for each warp
   int sums = 0;                    // [slot][row] maximum and sum
   int merged = 0;                  // [thread] 16 bytes of O, then 8 bytes of sums: where threads add up splits
-  int flag = 0;                    // whether this block came last
+  int flag = 0;                    // whether this block came last; of a cluster, the barrier of the inbox
   int inbox = 0, inbox_bytes = 0;  // what the other blocks of the cluster send, while rings may still be in use
   int barriers = 0;                // of warp 0's ring, where the copy engine fills it
   int barrier_bytes = 0;           // of one warp

@@ -17,5 +17,11 @@ FT_DEVICE void store_cluster_16(u32 to, Vec16 v, sim::Site site = sim::Site::her
 FT_DEVICE void store_cluster_8(u32 to, Vec8 v, sim::Site site = sim::Site::here()) {
   sim::calls->store_cluster_8(to, &v, site);
 }
+FT_DEVICE void send_16(u32 to, Vec16 v, u32 barrier, sim::Site site = sim::Site::here()) {
+  sim::calls->send_16(to, &v, barrier, site);
+}
+FT_DEVICE void send_8(u32 to, Vec8 v, u32 barrier, sim::Site site = sim::Site::here()) {
+  sim::calls->send_8(to, &v, barrier, site);
+}
 
 }  // namespace flashtune

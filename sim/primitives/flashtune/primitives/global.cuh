@@ -10,6 +10,14 @@ FT_DEVICE int load_global_constant(const int* from, sim::Site site = sim::Site::
   sim::calls->load_global_4(&value, from, site);
   return value;
 }
+FT_DEVICE int load_global_relaxed(const int* from, sim::Site site = sim::Site::here()) {
+  int value;
+  sim::calls->load_global_relaxed(&value, from, site);
+  return value;
+}
+FT_DEVICE void prefetch_line(const void* from, sim::Site site = sim::Site::here()) {
+  sim::calls->prefetch_line(from, site);
+}
 FT_DEVICE Vec16 load_global_constant_16(const void* from, sim::Site site = sim::Site::here()) {
   Vec16 v;
   sim::calls->load_global_16(&v, from, site);

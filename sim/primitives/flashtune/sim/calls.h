@@ -50,6 +50,8 @@ struct Calls {
   void (*load_global_4)(void* value, const void* from, Site);
   void (*load_global_8)(void* value, const void* from, Site);
   void (*load_global_16)(void* value, const void* from, Site);
+  void (*load_global_relaxed)(int* value, const int* from, Site);
+  void (*prefetch_line)(const void* from, Site);
   void (*store_global_4)(void* to, const void* value, Site);
   void (*store_global_8)(void* to, const void* value, Site);
   void (*store_global_16)(void* to, const void* value, Site);
@@ -85,6 +87,9 @@ struct Calls {
   unsigned (*in_block)(unsigned address, int rank, Site);
   void (*store_cluster_8)(unsigned to, const void* value, Site);
   void (*store_cluster_16)(unsigned to, const void* value, Site);
+  void (*send_8)(unsigned to, const void* value, unsigned barrier, Site);
+  void (*send_16)(unsigned to, const void* value, unsigned barrier, Site);
+  void (*wait_for_launches)();
 
   void (*init_mbarrier)(unsigned barrier, int arrivals, Site);
   void (*fence_mbarrier_init)();
@@ -110,7 +115,7 @@ struct Calls {
 };
 
 /// Raised whenever Calls or Kernel change, so that a kernel stored by another version is not run.
-constexpr int kKernelVersion = 6;
+constexpr int kKernelVersion = 7;
 
 /// A compiled library exports flashtune_sim_kernels, an array of these that ends with one without an entry.
 struct Kernel {
