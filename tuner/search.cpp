@@ -16,8 +16,8 @@ namespace {
 constexpr std::size_t kQuickStructures = 6;
 constexpr std::size_t kStandardStructures = 240;  // a second of compiling each on one core, and most GPUs have sixteen
 constexpr std::size_t kVariedStructures = 8;
-constexpr std::size_t kMostVariants = 128;
-constexpr std::size_t kVariantsOfOne = 32;  // of one structure, the best by the cost model: decode has hundreds
+constexpr std::size_t kMostVariants = 144;
+constexpr std::size_t kVariantsOfOne = 36;  // of one structure: decode has hundreds
 constexpr std::size_t kRefined = 3;
 // Of families whose space leaves some axes at one value: candidates around which those are tried one at a time, and how
 // many combinations of what was found follow.
@@ -70,6 +70,31 @@ int distance_in_variant(const Candidate& a, const Candidate& b) {
       },
       b.config);
   return distance;
+}
+
+/// What sets candidates of one structure apart more than the cost model can tell: who merges, and when a launch begins.
+std::string kind_of(const Candidate& candidate) {
+  std::string kind;
+  std::visit(
+      [&](const auto& config) {
+        visit_fields(config, [&](const char* name, const auto& field) {
+          if (std::string_view(name) == "merge" || std::string_view(name) == "early")
+            kind += static_cast<char>('0' + static_cast<int>(field));
+        });
+      },
+      candidate.config);
+  return kind;
+}
+
+/// The first `count` of them when kinds take turns, each in its own order.
+std::vector<Candidate> by_turns_of_kinds(const std::vector<Candidate>& candidates, std::size_t count) {
+  std::map<std::string, std::size_t> taken;
+  std::vector<std::pair<std::size_t, const Candidate*>> turns;
+  for (const Candidate& candidate : candidates) turns.emplace_back(taken[kind_of(candidate)]++, &candidate);
+  std::stable_sort(turns.begin(), turns.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<Candidate> chosen;
+  for (std::size_t i = 0; i < std::min(count, turns.size()); ++i) chosen.push_back(*turns[i].second);
+  return chosen;
 }
 
 /// One candidate of each structure in the order in which structures first appear: the one most like `model`, so that
@@ -217,8 +242,7 @@ std::vector<Candidate> Search::variants_of(const std::vector<Candidate>& fastest
     std::vector<Candidate> own;
     for (const Candidate& candidate : by_model_)
       if (structure_of(candidate) == structure) own.push_back(candidate);
-    keep_first(own, kVariantsOfOne);
-    append(variants, own);
+    append(variants, by_turns_of_kinds(own, kVariantsOfOne));
   }
   keep_first(variants, kMostVariants);
   return variants;

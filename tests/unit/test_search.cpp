@@ -99,6 +99,26 @@ TEST(Search, StandardCoversAllVariantsOfTheFastestStructure) {
   EXPECT_GE(variants, 4);
 }
 
+TEST(Search, StandardTriesEachWayToMergeAndToBeginOfAFastStructureOfDecode) {
+  const Problem p = problem_from_text("decode bf16 b1 h32 kv8 q1 k32768 d128 dv128 full w0 bshd");
+  const ArchLimits limits = limits_of(90);
+  const Space space = enumerate(p, limits);
+  Search search(Effort::kStandard, space, {fallback(p, limits)}, p, reference_device(90));
+  search.next_wave({});
+  const Candidate fastest{
+      config_from_text("br=16,bc=32,warps=4,stages=3,splits=16,blocks_per_sm=1,early=2", DecodeSplitConfig{})};
+  std::set<std::pair<Merge, int>> kinds;
+  std::set<int> splits_of_clusters;
+  for (const Candidate& c : search.next_wave({fastest})) {
+    const auto& config = std::get<DecodeSplitConfig>(c.config);
+    EXPECT_EQ(structure_of(c), structure_of(fastest));
+    kinds.emplace(config.merge, config.early);
+    if (config.merge == Merge::kCluster && config.early == 0) splits_of_clusters.insert(config.splits);
+  }
+  EXPECT_EQ(kinds.size(), 9u) << "three ways to merge, three to begin";
+  EXPECT_EQ(splits_of_clusters.count(8), 1u) << "the fastest on an H200, which the cost model cannot know";
+}
+
 TEST(Search, EveryArchitectureAndHeadDimStaysWithinTheStandardEffort) {
   for (const int arch : {80, 86, 90, 120})
     for (const int dim : {8, 64, 128, 256})
