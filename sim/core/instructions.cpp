@@ -129,6 +129,17 @@ void load_global(void* value, const void* from, Site site) {
   block.count().global_bytes_read += kBytes;
 }
 
+void load_global_constant_16(void* value, const void* from, Site site) {
+  Block& block = Block::current();
+  if (block.context().early)
+    block.fail(site, [] {
+      return std::string(
+          "load of global memory as a constant, in a launch that may begin early: ptxas moves it before "
+          "wait_for_launches_before()");
+    });
+  load_global<16>(value, from, site);
+}
+
 void load_global_relaxed(int* value, const int* from, Site site) {
   Block& block = Block::current();
   block.check_bounds(from, 4, "load", site);
@@ -371,6 +382,7 @@ const Calls kCalls = {
     .load_global_4 = load_global<4>,
     .load_global_8 = load_global<8>,
     .load_global_16 = load_global<16>,
+    .load_global_constant_16 = load_global_constant_16,
     .load_global_relaxed = load_global_relaxed,
     .prefetch_line = prefetch_line,
     .store_global_4 = store_global<4>,

@@ -177,7 +177,7 @@ TEST_F(Faults, GlobalAccessesOutsideEveryAllocationAreReported) {
               {"store of 16 bytes of global memory out of bounds", "ends 16 bytes past the allocation of 1024 bytes"});
   expect_says(report_of("cp_async_16(smem + t * 16, p.out - 4);"),
               {"asynchronous copy of 16 bytes of global memory out of bounds"});
-  expect_says(report_of("load_global_constant(reinterpret_cast<const int*>(p.out) + 256);"),
+  expect_says(report_of("load_global_int(reinterpret_cast<const int*>(p.out) + 256);"),
               {"load of 4 bytes of global memory out of bounds", "ends 4 bytes past the allocation of 1024 bytes"});
   expect_says(report_of("load_global_8(p.out - 2);"), {"load of 8 bytes of global memory out of bounds"});
   expect_says(report_of("load_global_16(p.out + 256);"), {"load of 16 bytes of global memory out of bounds"});

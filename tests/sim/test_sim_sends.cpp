@@ -102,7 +102,7 @@ TEST_F(Hopper, ALaunchThatMayBeginEarlyWaitsBeforeItTouchesGlobalMemory) {
   const auto report = [&](const std::string& body, bool early = true) { return report_of(body, 32, 1, early); };
   const std::vector<std::string> told = {"kernel.cu:13", "before wait_for_launches_before()"};
   for (const std::string access :
-       {"store_global_u32(p.words + t, 1);", "load_global_constant(reinterpret_cast<const int*>(p.words + t));",
+       {"store_global_u32(p.words + t, 1);", "load_global_int(reinterpret_cast<const int*>(p.words + t));",
         "load_global_16(p.words + t * 4);", "store_global_8(p.words + t * 2, {});"}) {
     expect_says(report(access), told);
     EXPECT_EQ(report("wait_for_launches_before(); " + access), "");
@@ -111,6 +111,12 @@ TEST_F(Hopper, ALaunchThatMayBeginEarlyWaitsBeforeItTouchesGlobalMemory) {
   expect_says(report(kBegin + kLoad), {"copy of a line", "before wait_for_launches_before()"});
   EXPECT_EQ(report("if (t == 0) wait_for_launches_before(); sync_block(); store_global_u32(p.words + t, 1);"), "")
       << "one thread has waited for all";
+}
+
+TEST_F(Hopper, ALaunchThatMayBeginEarlyLoadsNoConstants) {
+  const std::string body = "wait_for_launches_before(); load_global_constant_16(p.words + t * 4);";
+  expect_says(report_of(body, 32, 1, true), {"load of global memory as a constant", "moves it before"});
+  EXPECT_EQ(report_of(body, 32, 1, false), "");
 }
 
 TEST_F(Hopper, HintsAndRelaxedLoadsNeedNotWaitButMustLieInAnAllocation) {

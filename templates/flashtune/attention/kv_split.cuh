@@ -57,7 +57,7 @@ FT_DEVICE SplitBlock split_block(const DecodeParams& p) {
 
 /// What the caller says the length of a sequence is.
 FT_DEVICE int given_length(const DecodeParams& p, int batch) {
-  return p.lengths == nullptr ? p.seq_kv : load_global_constant(p.lengths + batch);
+  return p.lengths == nullptr ? p.seq_kv : load_global_int(p.lengths + batch);
 }
 
 /// The real length of a sequence, or -1 (and a bit in the status) when it is none that the host promised.

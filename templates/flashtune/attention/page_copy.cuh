@@ -91,7 +91,7 @@ class PageReader {
   FT_DEVICE void look_up(i64 first_key, int step, int end) {
     const i64 key = key_of_lane(first_key, step);
     asked = -1;
-    if (key < end) asked = load_global_constant(table + (key >> tile.log2));
+    if (key < end) asked = load_global_int(table + (key >> tile.log2));
   }
 
   /// Goes on to tile t, which begins at `first_key`. Of the pages that were asked for, those past the sequence become

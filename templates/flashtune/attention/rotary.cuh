@@ -56,7 +56,7 @@ struct Rotary {
 #pragma unroll
       for (int i = 0; i < kWidth; i += 4) {
         const int at = chunk * kWidth + i;
-        const Vec16 c = load_global_constant_16(cos + at), s = load_global_constant_16(sin + at);
+        const Vec16 c = load_global_16(cos + at), s = load_global_16(sin + at);
         rotate(own.at[i], partner.at[i], float_of(c.x), float_of(s.x));
         rotate(own.at[i + 1], partner.at[i + 1], float_of(c.y), float_of(s.y));
         rotate(own.at[i + 2], partner.at[i + 2], float_of(c.z), float_of(s.z));
@@ -68,7 +68,7 @@ struct Rotary {
       rotate(own.at[0], own.at[1], float_of(c.x), float_of(s.x));
       rotate(own.at[2], own.at[3], float_of(c.y), float_of(s.y));
     } else {
-      const Vec16 c = load_global_constant_16(cos + chunk * 4), s = load_global_constant_16(sin + chunk * 4);
+      const Vec16 c = load_global_16(cos + chunk * 4), s = load_global_16(sin + chunk * 4);
       rotate(own.at[0], own.at[1], float_of(c.x), float_of(s.x));
       rotate(own.at[2], own.at[3], float_of(c.y), float_of(s.y));
       rotate(own.at[4], own.at[5], float_of(c.z), float_of(s.z));

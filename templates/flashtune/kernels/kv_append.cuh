@@ -26,7 +26,7 @@ struct AppendItem {
 
 /// The position of a new row, or -1: the sequence is idle, or (and a bit in the status) its length cannot be.
 FT_DEVICE int checked_position(const AppendParams& p, const AppendItem& item) {
-  const int length = p.lengths == nullptr ? p.seq_kv : load_global_constant(p.lengths + item.batch);
+  const int length = p.lengths == nullptr ? p.seq_kv : load_global_int(p.lengths + item.batch);
   if (length >= p.seq_q && length <= p.seq_kv) return length - p.seq_q + item.row;
   if (length != 0 && item.row == 0 && item.head == 0 && item.chunk == 0) atomic_or(p.status, kLengthOutOfRange);
   return -1;
@@ -37,7 +37,7 @@ template <KernelTraits kTraits>
 FT_DEVICE int checked_page(const AppendParams& p, const AppendItem& item, int position) {
   if constexpr (!kTraits.paged) return item.batch;
   const i64 entry = static_cast<i64>(item.batch) * p.max_pages + (position >> p.page_log2);
-  const int page = load_global_constant(p.page_table + entry);
+  const int page = load_global_int(p.page_table + entry);
   if (static_cast<u32>(page) < static_cast<u32>(p.num_pages)) return page;
   if (item.head == 0 && item.chunk == 0) atomic_or(p.status, kPageOutOfRange);
   return -1;

@@ -5,10 +5,9 @@
 
 namespace flashtune {
 
-/// What no block of this launch writes: lengths, page tables, cosines.
-FT_DEVICE int load_global_constant(const int* from) {
+FT_DEVICE int load_global_int(const int* from) {
   int value;
-  asm volatile("ld.global.nc.s32 %0, [%1];" : "=r"(value) : "l"(from));
+  asm volatile("ld.global.s32 %0, [%1];" : "=r"(value) : "l"(from) : "memory");
   return value;
 }
 
@@ -24,6 +23,8 @@ FT_DEVICE int load_global_relaxed(const int* from) {
 /// so that the line can still be written.
 FT_DEVICE void prefetch_line(const void* from) { asm volatile("prefetch.global.L2 [%0];" ::"l"(from) : "memory"); }
 
+/// What nobody writes as long as this launch lives. Not in one that may begin early: ptxas moves such loads before
+/// griddepcontrol.wait, whatever asm volatile says.
 FT_DEVICE Vec16 load_global_constant_16(const void* from) {
   Vec16 v;
   asm volatile("ld.global.nc.v4.b32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(from));

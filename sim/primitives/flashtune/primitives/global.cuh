@@ -5,7 +5,7 @@
 
 namespace flashtune {
 
-FT_DEVICE int load_global_constant(const int* from, sim::Site site = sim::Site::here()) {
+FT_DEVICE int load_global_int(const int* from, sim::Site site = sim::Site::here()) {
   int value;
   sim::calls->load_global_4(&value, from, site);
   return value;
@@ -20,7 +20,7 @@ FT_DEVICE void prefetch_line(const void* from, sim::Site site = sim::Site::here(
 }
 FT_DEVICE Vec16 load_global_constant_16(const void* from, sim::Site site = sim::Site::here()) {
   Vec16 v;
-  sim::calls->load_global_16(&v, from, site);
+  sim::calls->load_global_constant_16(&v, from, site);
   return v;
 }
 FT_DEVICE Vec16 load_global_16(const void* from, sim::Site site = sim::Site::here()) {

@@ -50,6 +50,7 @@ struct Calls {
   void (*load_global_4)(void* value, const void* from, Site);
   void (*load_global_8)(void* value, const void* from, Site);
   void (*load_global_16)(void* value, const void* from, Site);
+  void (*load_global_constant_16)(void* value, const void* from, Site);
   void (*load_global_relaxed)(int* value, const int* from, Site);
   void (*prefetch_line)(const void* from, Site);
   void (*store_global_4)(void* to, const void* value, Site);
