@@ -8,6 +8,7 @@
 #include "cache/codec.h"
 #include "cache/error.h"
 #include "tests/sim/bugs.h"
+#include "tests/sim/races.h"
 #include "tests/support/wrong_cache.h"
 
 namespace flashtune {
@@ -330,6 +331,8 @@ TEST_F(DecodeBugs, TheKernelsTheyAreInjectedIntoAreRight) {
 TEST_F(DecodeBugs, AreEachCaughtByTheLanesThatShould) {
   print_legend();
   for (const DecodeBug& bug : kBugs) {
+    // Under ThreadSanitizer races alone: libtsan can lock itself up in a report, the likelier the longer it has run.
+    if (finds_races() && bug.caught_by.find('T') == std::string::npos) continue;
     const SimKernel broken =
         load_changed(device_, bug.change, candidate_of(bug.config), traits_of(bug_problem(bug.page_size)));
     expect_as_told(bug, run_lanes(attention(bug.page_size, bug.longest), device_, broken, bug.workers));
