@@ -184,6 +184,10 @@ class Block {
   Counters& count() { return counters_; }
   Random& random() { return random_; }
   const SimOptions& options() const { return context_.options; }
+  /// Whether what is asynchronous and begins now is done at once, by the launch's timing of copies.
+  bool lands_at_once() {
+    return options().copies == CopyTiming::kEarly || (options().copies == CopyTiming::kRandom && random_.coin());
+  }
 
   /// Waits until all lanes of the warp are at this instruction; the last one calls `work` for all of them.
   template <class Work>

@@ -193,8 +193,7 @@ void copy_async(unsigned to, const void* from, bool in_range, Site site) {
   ++block.count().copies;
   block.warp().accesses.add(block.lane(), LaneAccesses::copy_of(kBytes), to);
   PendingCopy copy{to, from, kBytes, in_range, false};
-  const CopyTiming timing = block.options().copies;
-  if (timing == CopyTiming::kEarly || (timing == CopyTiming::kRandom && block.random().coin())) {
+  if (block.lands_at_once()) {
     block.land(copy);
     copy.landed = true;
   }

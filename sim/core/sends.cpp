@@ -33,8 +33,7 @@ void Sends::add(Block& owner, unsigned to, const void* value, unsigned bytes, un
     owner.shared().mark_in_flight(to, bytes);
   }
   release(&send->order);
-  const CopyTiming timing = block.options().copies;
-  if (timing == CopyTiming::kEarly || (timing == CopyTiming::kRandom && block.random().coin())) land(*send);
+  if (block.lands_at_once()) land(*send);
 }
 
 void Sends::land(Send& send) {

@@ -123,11 +123,6 @@ void write_box(const Box& box, SharedMemory& shared) {
   }
 }
 
-bool now(Block& block) {
-  const CopyTiming timing = block.options().copies;
-  return timing == CopyTiming::kEarly || (timing == CopyTiming::kRandom && block.random().coin());
-}
-
 /// The box's place in the shared memory of `owner`, whose words are free for it.
 unsigned target_in(Block& owner, unsigned to, unsigned bytes, Site site) {
   Block& block = Block::current();
@@ -170,7 +165,7 @@ void start(Block& owner, const Box& box, unsigned barrier_address, Site site) {
     owner.shared().mark_in_flight(there.address, bytes);
   }
   release(&load->order);
-  if (now(block)) block.cluster().engine().land(*load);
+  if (block.lands_at_once()) block.cluster().engine().land(*load);
 }
 
 void finish(Block& block, BoxStore& store) {
@@ -319,7 +314,7 @@ void tma_store(const void* map, const BoxPlace& place, unsigned from, Site site)
   block.count().global_bytes_written += check_box(block, store.box, "store of a line", site);
   Thread& thread = block.thread();
   release(&thread.store_order);
-  if (now(block)) finish(block, store);
+  if (block.lands_at_once()) finish(block, store);
   thread.stores.push_back(store);
 }
 

@@ -231,9 +231,7 @@ void start_product(float* d, const Product& product, Site site) {
   if (++s.threads < Warpgroup::kThreads) return;
   ++g.complete;
   ++block.count().wgmma;
-  const CopyTiming timing = block.options().copies;
-  if (timing == CopyTiming::kEarly || (timing == CopyTiming::kRandom && block.random().coin()))
-    make(block, g, g.complete);
+  if (block.lands_at_once()) make(block, g, g.complete);
   block.wake_those(Meeting::kProducts, [&](const Thread& t) {
     return t.index / Warpgroup::kThreads == block.thread_index() / Warpgroup::kThreads &&
            t.products.waited_for <= g.complete;
