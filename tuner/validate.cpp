@@ -19,7 +19,9 @@ namespace {
 constexpr std::uint64_t kSeed = 20;
 /// Above this much output only normal inputs run on the problem itself; the other kinds run on a shrunken copy, so that
 /// judging a candidate does not take longer than timing it.
-constexpr std::size_t kShrinkAboveBytes = std::size_t{8} << 20;
+constexpr std::size_t kShrinkAboveOutput = std::size_t{8} << 20;
+/// The same of K and V together: every further kind is generated, put in pages and uploaded before the first candidate.
+constexpr std::size_t kShrinkAboveKv = std::size_t{64} << 20;
 constexpr int kEdgeRows = 96;
 constexpr double kMemoryShare = 0.4;  // of the device, for one problem's tensors
 
@@ -159,7 +161,8 @@ struct Validator::Impl {
     require_room(problem);
     reserve(problem);
     cases.push_back(make_case(device, problem, InputKind::kNormal, scale, sampled_rows));
-    const Problem small = o_bytes(problem) > kShrinkAboveBytes ? shrunken(problem) : problem;
+    const bool large = o_bytes(problem) > kShrinkAboveOutput || k_bytes(problem) + v_bytes(problem) > kShrinkAboveKv;
+    const Problem small = large ? shrunken(problem) : problem;
     reserve(small);
     for (int kind = 1; kind < kInputKinds; ++kind)
       cases.push_back(make_case(device, small, static_cast<InputKind>(kind), scale, std::min(sampled_rows, 128)));
