@@ -53,7 +53,10 @@ std::vector<Config> with_splits(const Config& config, const Problem& p, const Ar
   const bool plain = config.merge == Merge::kLastBlock && config.order == SplitOrder::kSplitsFirst;
   std::erase_if(splits,
                 [&](int s) { return s < (plain ? 1 : 2) || s > most || (s > 1 && s * tiles > 16.0 * limits.sms); });
-  return cross(std::vector<Config>{config}, &Config::splits, [&](const Config&) { return splits; });
+  std::vector<Config> points =
+      cross(std::vector<Config>{config}, &Config::splits, [&](const Config&) { return splits; });
+  std::erase_if(points, [&](const Config& c) { return early_launches_crowd(c, p, limits.sms); });
+  return points;
 }
 
 /// A GPU's memory answers after about a microsecond: what an SM has asked for by then is all that it gets.

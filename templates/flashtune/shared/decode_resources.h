@@ -27,6 +27,19 @@ constexpr int grid_splits(const Config& c, const Problem& p) {
   return keys < 1 ? 1 : (keys - 1) / c.chunk + 1;
 }
 
+/// Whether launches of a config that begin early would read unevenly: where one takes at most half of the places that
+/// the GPU has for its blocks, the next finds places beside it, as they happen to be, two in SMs that share a way to
+/// memory. Who shares it ends last, by up to a quarter of the time, on some cards and at some times
+/// (docs/performance.md): more than an early begin saves, unless the launch is short.
+template <SplitsKeys Config>
+constexpr bool early_launches_crowd(const Config& c, const Problem& p, int sms) {
+  constexpr long long kShort = 64LL << 20;  // bytes of K and V
+  const long long heads = static_cast<long long>(p.batch) * p.kv_heads;
+  const long long bytes = heads * keys_in_reach(p) * (p.head_dim + p.head_dim_v) * size_of(p.dtype);
+  const long long blocks = heads * row_tiles(c, p) * grid_splits(c, p);
+  return c.early != 0 && bytes > kShort && 2 * blocks <= 1LL * sms * c.blocks_per_sm;
+}
+
 /// Results are merged in pieces of four neighbouring dims; the last one of a row may have fewer.
 constexpr int pieces_of(int head_dim_v) { return (head_dim_v + 3) / 4; }
 
