@@ -23,16 +23,21 @@ double quantile(const std::vector<double>& sorted, double fraction) {
 
 bool has_time(const Timing& t) { return t.samples > 0 && std::isfinite(t.median_us) && t.median_us > 0; }
 
-/// Indices of the timings that have a time, fastest first; equal ones in their order.
-std::vector<int> fastest_first(const std::vector<Timing>& timings) {
+/// Indices of the timings that have a time, the least `us_of` first; equal ones in their order.
+template <class Us>
+std::vector<int> fastest_first(const std::vector<Timing>& timings, Us us_of) {
   std::vector<int> order;
   for (std::size_t i = 0; i < timings.size(); ++i)
     if (has_time(timings[i])) order.push_back(static_cast<int>(i));
   std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
-    return timings[static_cast<std::size_t>(a)].median_us < timings[static_cast<std::size_t>(b)].median_us;
+    return us_of(timings[static_cast<std::size_t>(a)]) < us_of(timings[static_cast<std::size_t>(b)]);
   });
   return order;
 }
+
+double median_of(const Timing& t) { return t.median_us; }
+/// What is fast and slow by turns has either for its median, as it happens.
+double slow_side_of(const Timing& t) { return t.median_us + t.spread_us; }
 
 }  // namespace
 
@@ -67,7 +72,7 @@ bool confidently_faster(const Timing& a, const Timing& b) {
 }
 
 int rank_winner(const std::vector<Timing>& timings, int incumbent) {
-  const std::vector<int> order = fastest_first(timings);
+  const std::vector<int> order = fastest_first(timings, slow_side_of);
   if (order.empty()) return incumbent;
   if (incumbent < 0 || incumbent >= static_cast<int>(timings.size())) return order.front();
   const auto at = [&](int i) -> const Timing& { return timings[static_cast<std::size_t>(i)]; };
@@ -75,7 +80,7 @@ int rank_winner(const std::vector<Timing>& timings, int incumbent) {
 }
 
 std::vector<int> survivors(const std::vector<Timing>& timings, double keep_fraction, double slack) {
-  std::vector<int> order = fastest_first(timings);
+  std::vector<int> order = fastest_first(timings, median_of);
   if (order.empty()) return order;
   const auto wanted = static_cast<std::size_t>(std::ceil(keep_fraction * static_cast<double>(order.size())));
   const double limit = timings[static_cast<std::size_t>(order.front())].median_us * (1 + slack);

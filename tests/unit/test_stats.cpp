@@ -64,6 +64,12 @@ TEST(Stats, ATieKeepsTheIncumbent) {
   EXPECT_EQ(rank_winner({}, -1), -1);
 }
 
+TEST(Stats, AnUnsteadyOneMustBeFasterByItsSpread) {
+  EXPECT_EQ(rank_winner({timing(100, 0.3), timing(99, 4)}, -1), 0);
+  EXPECT_EQ(rank_winner({timing(100, 0.3), timing(95, 4)}, -1), 1);
+  EXPECT_EQ(rank_winner({timing(110), timing(100, 0.3), timing(99, 4)}, 0), 1);
+}
+
 TEST(Stats, SurvivorsAreTheFastestShareAndWhoIsNearTheFastest) {
   const std::vector<Timing> timings = {timing(104), timing(100), timing(300), timing(200), Timing{}, timing(102)};
   EXPECT_EQ(survivors(timings, 0.2, 0), (std::vector<int>{1}));
