@@ -106,13 +106,14 @@ Records records_of(const Json& root) {
 
 }  // namespace
 
-std::string export_json(const Database& db, const RecordFilter& filter) {
+std::string export_json(const Database& db, const RecordFilter& filter, Exported what) {
   Json root;
   root["format"] = kFormat;
   root["version"] = kVersion;
   root["trials"] = Json::array();
   root["bests"] = Json::array();
-  for (const Trial& trial : db.trials(filter)) root["trials"].push_back(trial_to_json(trial));
+  if (what == Exported::kAll)
+    for (const Trial& trial : db.trials(filter)) root["trials"].push_back(trial_to_json(trial));
   for (const Best& best : db.bests(filter)) root["bests"].push_back(best_to_json(best));
   // A compiler's message may hold bytes that are no UTF-8: they become the replacement character.
   return root.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";

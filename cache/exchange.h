@@ -8,8 +8,13 @@
 
 namespace flashtune {
 
+enum class Exported {
+  kAll,
+  kBests
+};  // kBests: the answers without the trials behind them, which dispatching needs not
+
 /// {"format":"flashtune","version":N,"trials":[...],"bests":[...]}
-std::string export_json(const Database& db, const RecordFilter& filter = {});
+std::string export_json(const Database& db, const RecordFilter& filter = {}, Exported what = Exported::kAll);
 
 struct ImportCount {
   int trials_added = 0, trials_replaced = 0, trials_kept = 0;

@@ -73,6 +73,15 @@ TEST(Exchange, ExportsWhatTheFilterSelects) {
   EXPECT_EQ(root["trials"][0]["candidate"]["config"]["load"], "v_first");
 }
 
+TEST(Exchange, AnExportOfTheBestAnswersHasNoTrials) {
+  const Database from = full_database();
+  Database to = Database::in_memory();
+  const ImportCount count = import_json(to, export_json(from, {}, Exported::kBests));
+  EXPECT_EQ(count.trials_added, 0);
+  EXPECT_EQ(to.bests(), from.bests());
+  EXPECT_TRUE(to.check().empty());
+}
+
 TEST(Exchange, ExportsACompilersMessageThatIsNoUtf8) {
   Database db = Database::in_memory();
   Trial trial = sample_trial();

@@ -21,6 +21,7 @@ struct Flags {
   CommonFlags common;
   FilterFlags filter;
   std::string file;
+  bool best = false;
 };
 
 std::string read_file(const std::string& path) {
@@ -70,8 +71,8 @@ Work plan_check(const Flags& flags) {
 
 Work plan_export(const Flags& flags) {
   const RecordFilter filter = filter_of(flags.filter);
-  return [=, db = flags.common.db, file = flags.file] {
-    const std::string text = export_json(open_existing(db), filter);
+  return [=, db = flags.common.db, file = flags.file, what = flags.best ? Exported::kBests : Exported::kAll] {
+    const std::string text = export_json(open_existing(db), filter, what);
     if (file.empty() || file == "-")
       print(text);
     else
@@ -130,7 +131,7 @@ constexpr Row kRows[] = {
     {"check", "Verify that every record is sound; exit code 1 when one is not", plan_check, File::kNone, false,
      "flashtune db check"},
     {"export", "Write records as JSON to FILE or standard output", plan_export, File::kOptional, true,
-     "flashtune db export h200.json --arch sm_90"},
+     "flashtune db export h200.json --best --arch sm_90"},
     {"import", "Take in the records of a JSON export; all or nothing", plan_import, File::kRequired, false,
      "flashtune db import h200.json"},
     {"merge", "Take in the records of another database", plan_merge, File::kRequired, false,
@@ -145,7 +146,10 @@ Command add_row(CLI::App& db, const Row& row) {
   if (row.file != File::kNone)
     app->add_option("FILE", flags->file, "the other file")->required(row.file == File::kRequired);
   add_db_flag(*app, flags->common);
-  if (row.plan != plan_export) add_format_flag(*app, flags->common);
+  if (row.plan == plan_export)
+    app->add_flag("--best", flags->best, "the best answer of each problem alone, without the trials behind it");
+  else
+    add_format_flag(*app, flags->common);
   if (row.filters) add_filter_flags(*app, flags->filter);
   app->footer(fmt::format("Example:\n  {}", row.example));
   return {app, [flags, plan = row.plan] { return plan(*flags); }};
