@@ -8,38 +8,20 @@ short kernels run before the memory is awake. Outputs are checked against double
     build/release/flashtune sweep --suite benchmarks/decode_cells.json
     scripts/compare_decode.py --page-size 64 --output benchmarks/results/h200-decode.json
 
---rule also times each tuned kernel with the number of splits that FlashAttention's published rule gives, by the command line
-tool. Needs torch with CUDA, and nothing else."""
+Needs torch with CUDA, and nothing else. What the tuned number of splits gains is time_split_rule.py's to say, in the same file."""
 import json
 import math
-import subprocess
 import time
 
 import torch
 from torch.nn.attention import sdpa_kernel
 
-from peers.binding import ROOT, open_flashtune
+from peers.binding import open_flashtune
 from peers.command import Report, add_library_flags, chosen, parsed, parser_of
+from peers.decode_cells import all_cells, cache_bytes, cell_of, name_of
 from peers.measure import BACKENDS, Contender, frame_of, interleave, ratios, summary_of
 
 CEILING = 4650.0  # GB/s: the best read rate that any kernel showed on the H200
-
-
-# --- the cells: (head_dim, batch, heads, kv_heads, context), as benchmarks/decode_cells.json has them
-
-def all_cells():
-    entries = json.loads((ROOT / "benchmarks" / "decode_cells.json").read_text())
-    return [tuple(e[key] for key in ("head_dim", "batch", "heads", "kv_heads", "seq_kv")) for e in entries]
-
-
-def name_of(cell):
-    dim, batch, heads, kv_heads, context = cell
-    return f"d{dim}-b{batch}-h{heads}-{kv_heads}-k{context}"
-
-
-def cache_bytes(cell):
-    dim, batch, _, kv_heads, context = cell
-    return 4.0 * batch * kv_heads * context * dim
 
 
 # --- inputs
@@ -157,44 +139,6 @@ def compare(cell, flashtune, arguments, l2_bytes):
     return record
 
 
-# --- FlashAttention's rule
-
-def published_splits(blocks, units, key_blocks):
-    """The fewest splits whose last wave of blocks is filled at least 0.85 times as well as the best number's: FlashAttention-2's
-    rule, of blocks without splits and of the blocks that the GPU holds at once."""
-    if blocks >= 0.8 * units:
-        return 1
-    most = min(128, units, key_blocks)
-    filled = {}
-    for splits in range(1, most + 1):
-        if splits == 1 or math.ceil(key_blocks / splits) != math.ceil(key_blocks / (splits - 1)):
-            waves = blocks * splits / units
-            filled[splits] = waves / math.ceil(waves)
-    return min(splits for splits, share in filled.items() if share >= 0.85 * max(filled.values()))
-
-
-def time_by_rule(record, arguments, sms):
-    """The tuned kernel as it is and with the rule's splits, both by `flashtune run`."""
-    fields = dict(part.split("=") for part in record["config"].split(" ", 1)[1].split(","))
-    rows = record["heads"] // record["kv_heads"]
-    blocks = record["batch"] * record["kv_heads"] * math.ceil(rows / int(fields["br"]))
-    # That rule counts two blocks for each SM, and key blocks of 128 (256 for dims up to 64).
-    splits = published_splits(blocks, 2 * sms, math.ceil(record["context"] / (256 if record["head_dim"] <= 64 else 128)))
-    if fields["merge"] == "cluster" and not 2 <= splits <= 16:
-        fields["merge"] = "last_block"
-    times = {}
-    for name, change in (("tuned_us", {}), ("rule_us", {"splits": str(splits)})):
-        config = ",".join(f"{key}={value}" for key, value in {**fields, **change}.items())
-        command = [arguments.rule, "run", "--op", "decode", "--batch", record["batch"], "--heads", record["heads"], "--kv-heads",
-                   record["kv_heads"], "--seq-kv", record["context"], "--head-dim", record["head_dim"], "--causal", "--config", config,
-                   "--format", "json"] + (["--db", arguments.db] if arguments.db else [])
-        done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
-        if done.returncode:  # without its cluster, the kernel may be one that no config describes
-            return {"splits": splits, "missing": done.stderr.strip().splitlines()[-1]}
-        times[name] = round(json.loads(done.stdout)["median_us"], 3)
-    return {"splits": splits, **times, "gain": round(times["rule_us"] / times["tuned_us"], 4)}
-
-
 # --- the report
 
 def line_of(record):
@@ -205,15 +149,10 @@ def line_of(record):
     return text + f"  {record['flashtune']['gb_per_s']:.0f} GB/s  {record['best_peer']['median_us'] / record['flashtune']['median_us']:.3f}x"
 
 
-def cell_of(record):
-    return tuple(record[key] for key in ("head_dim", "batch", "heads", "kv_heads", "context"))
-
-
 def parse_arguments():
     parser = parser_of(__doc__, "b1-,k1024")
     add_library_flags(parser, repeats=11, idle_ms=0)
     parser.add_argument("--page-size", type=int, default=0, help="also a cache in pages of so many keys")
-    parser.add_argument("--rule", default="", help="the flashtune binary: also time the published split rule by it")
     return parsed(parser)
 
 
@@ -228,8 +167,6 @@ def main():
     for cell in cells:
         records.append(compare(cell, flashtune, arguments, properties.L2_cache_size))
         torch.cuda.empty_cache()
-        if arguments.rule:
-            records[-1]["published_rule"] = time_by_rule(records[-1], arguments, properties.multi_processor_count)
         print(line_of(records[-1]), flush=True)
     records = report.cells(records, cell_of, all_cells())
     summary = summary_of(records, [*BACKENDS, "best_peer"])

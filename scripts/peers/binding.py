@@ -6,7 +6,7 @@ import sys
 
 import torch
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+from peers.command import ROOT
 
 
 class Strides(ctypes.Structure):
