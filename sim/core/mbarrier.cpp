@@ -59,6 +59,15 @@ Mbarrier& mbarrier_at(Block& owner, unsigned address, const char* what, Site sit
   return *barrier;
 }
 
+void check_init_fenced(const Mbarrier& barrier, const Block& owner, const char* what, Site site) {
+  if (barrier.fenced) return;
+  Block::current().fail(site, [&] {
+    return fmt::format(
+        "{} an mbarrier of block {} (offset {}) that was initialised at {} without fence_mbarrier_init()", what,
+        owner.index(), barrier.offset, text_of(barrier.site));
+  });
+}
+
 void check_lives(const Block& owner, const char* what, Site site) {
   Block& block = Block::current();
   if (&owner == &block) return;
@@ -135,11 +144,7 @@ void arrive_mbarrier_of(unsigned address, int rank, Site site) {
   Block& owner = cluster.block(static_cast<unsigned>(rank));
   check_lives(owner, "arrival at an mbarrier of", site);
   Mbarrier& barrier = mbarrier_at(owner, address, "arrival at", site);
-  if (&owner != &block && !barrier.fenced)
-    block.fail(site, [&] {
-      return fmt::format("arrival at an mbarrier of block {} that was initialised without fence_mbarrier_init()",
-                         owner.index());
-    });
+  if (&owner != &block) check_init_fenced(barrier, owner, "arrival at", site);
   // Only a wait that looks at the whole cluster sees what was done before.
   release(&barrier.cluster_order[barrier.phase % 2]);
   if (&owner == &block) release(&barrier.order[barrier.phase % 2]);

@@ -49,6 +49,8 @@ class Mbarriers {
 /// The barrier at `address` of the running block in `owner`, that block or another of its cluster; fails when there is
 /// none.
 Mbarrier& mbarrier_at(Block& owner, unsigned address, const char* what, Site site);
+/// Fails unless others than the threads of its block may use it, as `what` does: "arrival at", "a box to".
+void check_init_fenced(const Mbarrier& barrier, const Block& owner, const char* what, Site site);
 /// Fails unless `owner`, another block of the cluster, has begun and not ended.
 void check_lives(const Block& owner, const char* what, Site site);
 /// Ends the phase when nothing is missing any more.

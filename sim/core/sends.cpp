@@ -19,12 +19,7 @@ void Sends::add(Block& owner, unsigned to, const void* value, unsigned bytes, un
   Block& block = Block::current();
   shared_target(block, owner, to, bytes, "send", site);
   Mbarrier& barrier = mbarrier_at(owner, barrier_address, "a send that counts at", site);
-  if (&owner != &block && !barrier.fenced)
-    block.fail(site, [&] {
-      return fmt::format(
-          "a send that counts at an mbarrier of block {} that was initialised without fence_mbarrier_init()",
-          owner.index());
-    });
+  if (&owner != &block) check_init_fenced(barrier, owner, "a send that counts at", site);
   Send* send = nullptr;
   {
     const Unseen unseen;

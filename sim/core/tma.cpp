@@ -148,12 +148,7 @@ void start(Block& owner, const Box& box, unsigned barrier_address, Site site) {
   Block& block = Block::current();
   check_lives(owner, "a box to", site);
   Mbarrier& barrier = mbarrier_at(owner, barrier_address, "a box to", site);
-  if (!barrier.fenced)
-    block.fail(site, [&] {
-      return fmt::format(
-          "a box to the mbarrier at offset {}, which was initialised at {} without fence_mbarrier_init()",
-          barrier.offset, text_of(barrier.site));
-    });
+  check_init_fenced(barrier, owner, "a box to", site);
   const unsigned bytes = lines_of(box.tensor) * kLine;
   Box there = box;
   there.address = target_in(owner, box.address, bytes, site);

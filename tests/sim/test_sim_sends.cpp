@@ -72,7 +72,7 @@ TEST_F(Hopper, ASendNeedsABlockThatLivesAndABarrierThere) {
   expect_says(report_of("if (t == 0) init_mbarrier(bar, 1);\narrive_cluster(); wait_cluster();\n"
                         "send_8(in_block(smem + t * 8, block ^ 1), {}, in_block(bar, block ^ 1));",
                         32, 2),
-              {"a send that counts at an mbarrier of block", "initialised without fence_mbarrier_init()"});
+              {"a send that counts at an mbarrier of block", "without fence_mbarrier_init()"});
   expect_says(report_of(kTwo + "send_8(there + t * 8, {}, bar);", 32, 2),
               {"are to count at an mbarrier of another block"});
   expect_says(

@@ -249,55 +249,6 @@ TEST(DecodeSplits, KeepTheGpuAsFullAsTheTunedProblemDid) {
   EXPECT_EQ(splits(decode(1, 32, 8, 2048), 4, windowed), 2);
 }
 
-TEST(DecodeEarly, LaunchesCrowdWhereLongOnesLeaveHalfOfThePlacesFree) {
-  DecodeSplitConfig config = config_of(1);
-  config.early = 2, config.blocks_per_sm = 1;
-  const auto crowds = [&](const Problem& p) { return early_launches_crowd(config, p, 132); };
-  EXPECT_TRUE(crowds(decode(8, 32, 8, 8192)));    // 64 blocks, 256 MiB
-  EXPECT_FALSE(crowds(decode(8, 32, 8, 2048)));   // 64 MiB
-  EXPECT_FALSE(crowds(decode(16, 32, 8, 8192)));  // 128 blocks
-  Problem windowed = decode(8, 32, 8, 8192);
-  windowed.window = 1024;
-  EXPECT_FALSE(crowds(windowed));
-  config.early = 0;
-  EXPECT_FALSE(crowds(decode(8, 32, 8, 8192)));
-  config.early = 1, config.splits = 2;
-  EXPECT_FALSE(crowds(decode(8, 32, 8, 8192)));
-  EXPECT_TRUE(crowds(decode(4, 32, 8, 16384)));
-  config.blocks_per_sm = 2;  // 128 blocks, 264 places
-  EXPECT_TRUE(crowds(decode(8, 32, 8, 8192)));
-  EXPECT_FALSE(crowds(decode(9, 32, 8, 8192)));
-}
-
-TEST(DecodeEarly, CrowdsAreNeitherTriedNorMadeNorTheDefault) {
-  for (const int batch : {1, 4, 5, 8, 16})
-    for (const int kv_heads : {1, 2, 8, 11})
-      for (const int seq_kv : {512, 8192, 200000}) {
-        const Problem p = decode(batch, 4 * kv_heads, kv_heads, seq_kv);
-        const auto crowds = [&](const Candidate& candidate) {
-          return std::visit(
-              [&](const auto& c) {
-                if constexpr (SplitsKeys<decltype(c)>) return early_launches_crowd(c, p, kLimits.sms);
-                return false;
-              },
-              candidate.config);
-        };
-        EXPECT_FALSE(crowds(fallback(p, kLimits))) << problem_to_text(p);
-        DecodeSplitConfig short_ones = config_of(1);
-        short_ones.early = 2;
-        const Problem tuned = decode(batch, 4 * kv_heads, kv_heads, 256);
-        EXPECT_FALSE(crowds(adapted({short_ones}, tuned, p, kLimits.sms))) << problem_to_text(p);
-      }
-  const Problem half = decode(8, 32, 8, 8192);
-  int early = 0;
-  for (const Candidate& candidate : enumerate(half, kLimits).admitted)
-    if (const auto* c = std::get_if<DecodeSplitConfig>(&candidate.config)) {
-      EXPECT_FALSE(early_launches_crowd(*c, half, kLimits.sms)) << candidate_to_text(candidate);
-      early += c->early != 0;
-    }
-  EXPECT_GT(early, 0);
-}
-
 TEST(DecodeSpace, HoldsSplitsThatSuitTheProblem) {
   const Space space = enumerate(decode(1, 32, 8, 8192), kLimits);
   ASSERT_FALSE(space.admitted.empty());

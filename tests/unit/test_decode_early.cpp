@@ -1,0 +1,81 @@
+// Launches of decode that would read unevenly if they began early: which those are, and that none is tried or made.
+#include <gtest/gtest.h>
+
+#include "cache/codec.h"
+#include "runtime/dispatch/plan.h"
+#include "tuner/space.h"
+
+namespace flashtune {
+namespace {
+
+const ArchLimits kLimits = limits_of(90);
+
+/// 128-wide bf16 heads, four on each KV head.
+Problem problem_of(int batch, int kv_heads, int seq_kv) {
+  Problem p;
+  p.op = Op::kDecode;
+  p.batch = batch, p.heads = 4 * kv_heads, p.kv_heads = kv_heads;
+  p.seq_kv = seq_kv;
+  p.head_dim = p.head_dim_v = 128;
+  p.causal = true;
+  return with_layout(p, Layout::kBshd);
+}
+
+DecodeSplitConfig config_of(int splits, int blocks_per_sm) {
+  DecodeSplitConfig config;
+  config.splits = splits, config.blocks_per_sm = blocks_per_sm, config.early = 2;
+  return config;
+}
+
+bool crowds(const Candidate& candidate, const Problem& p) {
+  return std::visit(
+      [&](const auto& c) {
+        if constexpr (SplitsKeys<decltype(c)>) return early_launches_crowd(c, p, kLimits.sms);
+        return false;
+      },
+      candidate.config);
+}
+
+TEST(DecodeEarly, LaunchesCrowdWhereLongOnesLeaveHalfOfThePlacesFree) {
+  ASSERT_EQ(kLimits.sms, 132);
+  DecodeSplitConfig config = config_of(1, 1);
+  EXPECT_TRUE(crowds({config}, problem_of(8, 8, 8192)));    // 64 blocks, 256 MiB
+  EXPECT_FALSE(crowds({config}, problem_of(8, 8, 2048)));   // 64 MiB
+  EXPECT_FALSE(crowds({config}, problem_of(16, 8, 8192)));  // 128 blocks
+  Problem windowed = problem_of(8, 8, 8192);
+  windowed.window = 1024;
+  EXPECT_FALSE(crowds({config}, windowed));
+  config.early = 0;
+  EXPECT_FALSE(crowds({config}, problem_of(8, 8, 8192)));
+}
+
+TEST(DecodeEarly, SplitsAndPlacesOfAnSmCount) {
+  EXPECT_FALSE(crowds({config_of(2, 1)}, problem_of(8, 8, 8192)));
+  EXPECT_TRUE(crowds({config_of(2, 1)}, problem_of(4, 8, 16384)));
+  EXPECT_TRUE(crowds({config_of(2, 2)}, problem_of(8, 8, 8192)));  // 128 blocks, 264 places
+  EXPECT_FALSE(crowds({config_of(2, 2)}, problem_of(9, 8, 8192)));
+}
+
+TEST(DecodeEarly, CrowdsAreNeitherTheDefaultNorMadeOfATunedConfig) {
+  for (const int batch : {1, 4, 5, 8, 16})
+    for (const int kv_heads : {1, 2, 8, 11})
+      for (const int seq_kv : {512, 8192, 200000}) {
+        const Problem p = problem_of(batch, kv_heads, seq_kv);
+        EXPECT_FALSE(crowds(fallback(p, kLimits), p)) << problem_to_text(p);
+        const Candidate tuned = {config_of(1, 1)};
+        EXPECT_FALSE(crowds(adapted(tuned, problem_of(batch, kv_heads, 256), p, kLimits.sms), p)) << problem_to_text(p);
+      }
+}
+
+TEST(DecodeEarly, CrowdsAreNotTried) {
+  const Problem half = problem_of(8, 8, 8192);
+  int early = 0;
+  for (const Candidate& candidate : enumerate(half, kLimits).admitted) {
+    EXPECT_FALSE(crowds(candidate, half)) << candidate_to_text(candidate);
+    if (const auto* c = std::get_if<DecodeSplitConfig>(&candidate.config)) early += c->early != 0;
+  }
+  EXPECT_GT(early, 0) << "others do begin early";
+}
+
+}  // namespace
+}  // namespace flashtune
