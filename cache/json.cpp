@@ -223,6 +223,7 @@ Json device_to_json(const DeviceKey& device) {
 Json problem_to_json(const Problem& problem) {
   Json json = members_of(problem, [](const auto& r, auto&& f) { visit_problem(r, f); });
   if (problem.page_size != 0) json["page_size"] = problem.page_size;
+  if (problem.precision != Problem{}.precision) json["precision"] = name_of(problem.precision);
   const Layout layout = layout_of(problem);
   json["layout"] = name_of(layout);
   if (layout == Layout::kStrided)
@@ -281,6 +282,7 @@ Problem problem_from_json(const Json& json, const std::string& where) {
   Object object(json, where);
   visit_problem(problem, reader_of(object));
   if (object.has("page_size")) object.read("page_size", problem.page_size);
+  if (object.has("precision")) object.read("precision", problem.precision);
   Layout layout = Layout::kBshd;
   object.read("layout", layout);
   if (layout == Layout::kStrided) {

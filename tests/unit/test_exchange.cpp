@@ -32,13 +32,22 @@ Database full_database() {
   Trial windowed = sample_trial(16);
   windowed.key.problem.window = 300;
   windowed.key.problem = with_layout(windowed.key.problem, Layout::kPacked);
-  for (const Trial& trial : {sample_trial(), strided, failed, windowed}) db.finish(trial);
+  Trial exact = sample_trial(8), split = exact;
+  exact.key.problem.dtype = split.key.problem.dtype = Dtype::kFp32;
+  exact.key.problem.precision = Precision::kIeee, split.key.problem.precision = Precision::kTf32x3;
+  for (const Trial& trial : {sample_trial(), strided, failed, windowed, exact, split}) db.finish(trial);
   db.begin_attempt(sample_key(256));
   Best modelled = sample_best(1000);
   modelled.grade = Grade::kModelled;
   modelled.driver = "";
   db.put_best(sample_best());
   db.put_best(modelled);
+  Best fp32 = sample_best();
+  fp32.problem.dtype = Dtype::kFp32;
+  for (const Precision precision : {Precision::kIeee, Precision::kTf32, Precision::kTf32x3}) {
+    fp32.problem.precision = precision;
+    db.put_best(fp32);
+  }
   return db;
 }
 
@@ -47,8 +56,8 @@ TEST(Exchange, ExportThenImportGivesTheSameRecords) {
   const std::string text = export_json(from);
   Database to = Database::in_memory();
   const ImportCount count = import_json(to, text);
-  EXPECT_EQ(count.trials_added, 5);
-  EXPECT_EQ(count.bests_added, 2);
+  EXPECT_EQ(count.trials_added, 7);
+  EXPECT_EQ(count.bests_added, 5);
   EXPECT_EQ(to.trials(), from.trials());
   EXPECT_EQ(to.bests(), from.bests());
   EXPECT_EQ(export_json(to), text);
@@ -57,8 +66,8 @@ TEST(Exchange, ExportThenImportGivesTheSameRecords) {
 TEST(Exchange, ImportingTwiceKeepsEverything) {
   Database db = full_database();
   const ImportCount count = import_json(db, export_json(db));
-  EXPECT_EQ(count.trials_kept, 5);
-  EXPECT_EQ(count.bests_kept, 2);
+  EXPECT_EQ(count.trials_kept, 7);
+  EXPECT_EQ(count.bests_kept, 5);
   EXPECT_EQ(count.trials_added + count.trials_replaced + count.bests_added + count.bests_replaced, 0);
 }
 
@@ -142,7 +151,7 @@ TEST(Exchange, ATrialInFlightNeverReplacesAFinishedOneAndIsReplacedByIt) {
 TEST(Exchange, MergesADatabaseIntoItselfWithoutAChange) {
   Database db = full_database();
   const std::string before = export_json(db);
-  EXPECT_EQ(merge(db, db).trials_kept, 5);
+  EXPECT_EQ(merge(db, db).trials_kept, 7);
   EXPECT_EQ(export_json(db), before);
 }
 
