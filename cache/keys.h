@@ -65,6 +65,12 @@ constexpr Problem bucket_of(const Problem& problem) {
   return b;
 }
 
+/// A bucket as configs are judged for it: one of strided problems keeps no strides, and most of these problems have
+/// such as any kernel takes. Who launches asks again, with the problem's own.
+constexpr Problem with_usual_strides(const Problem& bucket) {
+  return bucket_layout(bucket) == Layout::kStrided ? with_layout(bucket, Layout::kBshd) : bucket;
+}
+
 /// A 64-bit hash of bucket_of(problem) without building it as text: no allocation, a few tens of nanoseconds. Good
 /// within one process; what is stored is text.
 constexpr std::uint64_t bucket_hash(const Problem& p) {

@@ -62,6 +62,9 @@ DecisionReason reason_of(Grade grade) {
 
 /// The grade that answers, by the rule in the header.
 Grade choose(const Survey& survey) {
+  const auto of = [&](Grade grade) -> const Found& { return survey[static_cast<std::size_t>(grade)]; };
+  if (of(Grade::kMeasured).row < 0 && of(Grade::kStale).row >= 0 && of(Grade::kStale).distance == 0)
+    return Grade::kStale;
   for (const double reach : {kReach, std::numeric_limits<double>::infinity()})
     for (std::size_t g = 0; g < survey.size(); ++g)
       if (survey[g].row >= 0 && survey[g].distance <= reach) return static_cast<Grade>(g);
@@ -100,7 +103,7 @@ struct Dispatcher::Impl {
     decision.grade = choose(survey);
     decision.reason = reason_of(decision.grade);
     if (decision.grade == Grade::kDefault) {
-      decision.candidate = fallback(bucket, limits);
+      decision.candidate = fallback(with_usual_strides(bucket), limits);
       return decision;
     }
     decision.row = survey[static_cast<std::size_t>(decision.grade)].row;
@@ -174,7 +177,7 @@ struct Dispatcher::Impl {
       story.push_back(std::move(line));
     }
     const bool is_default = decision.grade == Grade::kDefault;
-    const std::string candidate = candidate_to_text(fallback(bucket, limits));
+    const std::string candidate = candidate_to_text(fallback(with_usual_strides(bucket), limits));
     story.push_back(
         {Grade::kDefault, is_default,
          is_default ? "the built-in default: " + candidate : fmt::format("'{}' comes first: {}", chosen, candidate)});
@@ -213,8 +216,18 @@ const std::vector<Best>& Dispatcher::rows() const { return impl_->rows; }
 bool Dispatcher::tuned() const { return impl_->index.measured_here(); }
 
 std::vector<Problem> Dispatcher::missed() const {
-  const std::lock_guard lock(impl_->missed_mutex);
-  return impl_->missed;
+  std::vector<Problem> missed;
+  {
+    const std::lock_guard lock(impl_->missed_mutex);
+    missed = impl_->missed;
+  }
+  // Strides have no text: a sweep measures such a problem as bshd, and then it is measured as well as it can be.
+  std::erase_if(missed, [&](const Problem& bucket) {
+    if (bucket_layout(bucket) != Layout::kStrided) return false;
+    const Survey survey = impl_->index.survey(bucket_of(with_layout(bucket, Layout::kBshd)), 0);
+    return survey[static_cast<std::size_t>(Grade::kMeasured)].row >= 0;
+  });
+  return missed;
 }
 
 }  // namespace flashtune

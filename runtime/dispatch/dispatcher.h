@@ -44,9 +44,10 @@ struct Consideration {
 constexpr double kReach = 3.0;
 
 /// Rows are taken in the order of their grades: this bucket, measured here; the nearest row measured here; one measured
-/// here under another driver; one of another device of this architecture; a modelled one. First those within kReach,
-/// then any; then the built-in default. Of one grade the nearest wins, then the GPU with the closest number of SMs,
-/// then the earlier row. A row whose config is not admitted for the problem on this architecture never answers.
+/// here under another driver; one of another device of this architecture; a modelled one. But this bucket, measured
+/// here under another driver, comes before any other bucket. First those within kReach, then any; then the built-in
+/// default. Of one grade the nearest wins, then the GPU with the closest number of SMs, then the earlier row. A row
+/// whose config is not admitted for the problem on this architecture never answers.
 class Dispatcher {
  public:
   /// `bests`: every row that may serve (the user's over the shipped ones). `driver` is empty for a modelled device.
@@ -65,8 +66,8 @@ class Dispatcher {
   const std::vector<Best>& rows() const;
   /// Whether any row was measured on this device, under whichever driver.
   bool tuned() const;
-  /// Buckets that were asked for and have no measured row here, oldest first, at most 1024. missed.h writes them to a
-  /// file.
+  /// Buckets that were asked for and have no measured row here, oldest first, at most 1024; of strided ones those that
+  /// have none as bshd either. missed.h writes them to a file.
   std::vector<Problem> missed() const;
 
  private:

@@ -67,6 +67,7 @@ RowIndex::RowIndex(const std::vector<Best>& rows, const DeviceKey& device, const
 Found RowIndex::nearest(const Shelf& shelf, const Problem& bucket, bool own_bucket, bool other_buckets) const {
   constexpr double kRounding = 1e-9;  // of the coordinates, which distance() computes in another order
   const Entry asked = entry_of(bucket);
+  const Problem judged = with_usual_strides(bucket);
   Found best;
   constexpr int kAny = std::numeric_limits<int>::max();
   auto rank = std::tuple(other_buckets ? std::numeric_limits<double>::infinity() : 0.0, kAny, kAny);
@@ -78,7 +79,7 @@ Found RowIndex::nearest(const Shelf& shelf, const Problem& bucket, bool own_buck
     const auto apart = distance(bucket, other);
     if (!apart || std::tuple(*apart, e.sm_gap, e.row) >= rank) return;
     const Candidate& candidate = rows_[static_cast<std::size_t>(e.row)].candidate;
-    if (rejection_of(candidate, bucket, limits_) != Rejection::kNone || reads_keys_again(candidate, other, bucket)) {
+    if (rejection_of(candidate, judged, limits_) != Rejection::kNone || reads_keys_again(candidate, other, bucket)) {
       ++best.not_admitted;
       return;
     }
@@ -107,17 +108,19 @@ Survey RowIndex::survey(const Problem& bucket, double enough) const {
     Standing standing;
     bool own_bucket, other_buckets;
   };
-  constexpr Look kLooks[] = {{Grade::kMeasured, kHere, true, false},
-                             {Grade::kNearest, kHere, false, true},
-                             {Grade::kStale, kHereOtherDriver, true, true},
-                             {Grade::kOtherDevice, kOtherDevice, true, true},
-                             {Grade::kModelled, kModelled, true, true}};
+  constexpr Look kLooks[] = {
+      {Grade::kMeasured, kHere, true, false},          {Grade::kStale, kHereOtherDriver, true, false},
+      {Grade::kNearest, kHere, false, true},           {Grade::kStale, kHereOtherDriver, false, true},
+      {Grade::kOtherDevice, kOtherDevice, true, true}, {Grade::kModelled, kModelled, true, true}};
   Survey survey;
   const auto shelves = shelves_.find(shelf_key(bucket));
   if (shelves == shelves_.end()) return survey;
   for (const Look& look : kLooks) {
     Found& found = survey[static_cast<std::size_t>(look.grade)];
+    if (found.row >= 0) continue;
+    const int passed_over = found.not_admitted;
     found = nearest(shelves->second[look.standing], bucket, look.own_bucket, look.other_buckets);
+    found.not_admitted += passed_over;
     if (found.row >= 0 && found.distance <= enough) return survey;
   }
   return survey;

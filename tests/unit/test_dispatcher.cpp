@@ -144,10 +144,38 @@ TEST(Dispatcher, TakesGradesInTheirOrder) {
   EXPECT_EQ(decide(rows, asked).grade, Grade::kOtherDevice);
   rows.push_back(row_of(asked, 48, kHere, "570.0"));
   EXPECT_EQ(decide(rows, asked).grade, Grade::kStale);
-  rows.push_back(row_of(problem_of(2048), 64));
-  EXPECT_EQ(decide(rows, asked).grade, Grade::kNearest);
   rows.push_back(row_of(asked, 80));
   EXPECT_EQ(decide(rows, asked).grade, Grade::kMeasured);
+}
+
+TEST(Dispatcher, PrefersThisBucketUnderAnotherDriverToAnyOtherBucket) {
+  const Problem asked = problem_of(1024);
+  const std::vector<Best> rows = {row_of(problem_of(2048), 64), row_of(asked, 48, kHere, "570.0")};
+  EXPECT_EQ(bc_of(decide(rows, asked)), 48);
+  EXPECT_EQ(decide(rows, asked).grade, Grade::kStale);
+  // Of other buckets the one of this driver comes first.
+  EXPECT_EQ(decide({row_of(problem_of(512), 48, kHere, "570.0"), rows[0]}, asked).grade, Grade::kNearest);
+}
+
+TEST(Dispatcher, JudgesConfigsForStridedProblemsByUsualStrides) {
+  Problem cache = problem_of(1024);
+  cache.k.batch *= 2, cache.v.batch *= 2;  // room for as many keys again
+  ASSERT_EQ(layout_of(cache), Layout::kStrided);
+  EXPECT_EQ(decide({}, cache).candidate.family(), Family::kPrefillWgmma);
+  Best wgmma = row_of(problem_of(1024), 32);
+  wgmma.candidate = fallback(problem_of(1024), limits_of(90));
+  const Decision decision = decide({wgmma}, cache);
+  EXPECT_EQ(decision.grade, Grade::kNearest);
+  EXPECT_EQ(decision.candidate, wgmma.candidate);
+}
+
+TEST(Dispatcher, MissesAStridedProblemOnlyUntilItIsMeasuredAsBshd) {
+  Problem cache = problem_of(1024);
+  cache.k.batch *= 2, cache.v.batch *= 2;
+  const Dispatcher untuned(kHere, kDriver, {}), tuned(kHere, kDriver, {row_of(problem_of(1024), 32)});
+  untuned.decide(cache), tuned.decide(cache);
+  EXPECT_EQ(untuned.missed().size(), 1u);
+  EXPECT_TRUE(tuned.missed().empty());
 }
 
 TEST(Dispatcher, PrefersANearRowOfAWorseGradeToAFarOne) {
@@ -308,7 +336,8 @@ TEST(Dispatcher, IsTunedWhenThisDeviceWasMeasuredUnderAnyDriver) {
 TEST(Explain, TellsOfEveryGradeWhichOneAnswersAndWhyTheOthersDoNot) {
   const Problem asked = problem_of(1024);
   const Dispatcher dispatcher(
-      kHere, kDriver, {row_of(problem_of(2048), 48), row_of(asked, 16, kTwin), row_of(asked, 32, kHere, "570.0")});
+      kHere, kDriver,
+      {row_of(problem_of(2048), 48), row_of(asked, 16, kTwin), row_of(problem_of(4096), 32, kHere, "570.0")});
   const std::vector<Consideration> story = dispatcher.explain(asked);
   ASSERT_EQ(story.size(), 6u);
   for (std::size_t i = 0; i < story.size(); ++i) {
