@@ -50,7 +50,8 @@ ProblemSweep::ProblemSweep(Device& device, const SweepCompiler& compiler, Databa
       limits_(limits_of(device.info().key)),
       scale_(default_scale(problem)),
       default_(fallback(problem, limits_)),
-      book_(db, {device.info().key, problem, kTimingPolicy, device.info().driver, compiler.version}, options.again),
+      book_(db, {device.info().key, problem, kTimingPolicy, device.info().driver, compiler.version},
+            options.again_since),
       device_(device, options.launch_limit_s, [this] { store_late_launch(); }),
       workspace_(device_) {
   done_.problem = problem;
@@ -197,6 +198,7 @@ bool ProblemSweep::settled_before() {
 std::vector<ProblemSweep::Contender*> ProblemSweep::race(const std::vector<Contender*>& field, const Race& race,
                                                          const std::string& stage) {
   std::vector<Timing> before;
+  before.reserve(field.size());
   for (const Contender* contender : field) before.push_back(contender->trial.timing);
   const double keep = std::min(1.0, static_cast<double>(race.at_most) / 2 / static_cast<double>(field.size()));
   std::vector<Contender*> racing;
@@ -222,13 +224,14 @@ std::vector<ProblemSweep::Contender*> ProblemSweep::race(const std::vector<Conte
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::kDeviceLost)
       throw MustRestart(device_error(error, "while the finalists were timed").what());
-    for (Trial* trial : trials) trial->attempts = 0;
+    for (Trial* trial : trials) --trial->attempts;
     book_.update(trials);
     throw ProblemSkipped(device_error(error, "while the finalists were timed").what());
   }
   for (std::size_t i = 0; i < racing.size(); ++i) {
     if (timings[i].samples > 0) racing[i]->trial.timing = timings[i];
-    racing[i]->trial.attempts = 0;
+    // What an earlier process died in may have been a later race than this one: that stays on record until the last.
+    racing[i]->trial.attempts = race.last ? 0 : racing[i]->trial.attempts - 1;
     ++racing[i]->stage;
   }
   book_.update(trials);
@@ -244,7 +247,11 @@ void ProblemSweep::crown(const std::vector<Contender*>& field) {
     timings.push_back(field[i]->trial.timing);
     if (field[i]->trial.key.candidate == default_) incumbent = static_cast<int>(i);
   }
-  if (!field.empty()) {
+  // A budget may end a sweep before its turn comes to what was best so far: that stays the answer.
+  const std::optional<Best> before = done_.budget_ended ? book_.stored_best(Grade::kMeasured) : std::nullopt;
+  if (before && find(before->candidate) == nullptr) {
+    done_.best = before;
+  } else if (!field.empty()) {
     const Contender* standing = find(default_);
     const Contender& winner = *field[static_cast<std::size_t>(rank_winner(timings, incumbent))];
     done_.best =
@@ -287,8 +294,8 @@ std::vector<Timing> ProblemSweep::time(const std::vector<Contender*>& field, con
       launch(*contender, contender->plan, tensors.set(set), workspace_.of(contender->plan), stream);
     });
     launches.back()(nullptr, 0);  // loads the kernel and makes the workspace, which a capture forbids
+    device_.synchronize();        // each for itself: the watchdog waits for one launch, not for all
   }
-  device_.synchronize();
   TimerOptions timer;
   timer.sets = tensors.sets();
   timer.rounds = race.rounds;

@@ -35,10 +35,10 @@ class ProblemSweep {
  private:
   /// A candidate that was measured, now or in an earlier sweep, and may race.
   struct Contender {
-    Trial trial;
-    std::string cubin;
-    LoadedCandidate loaded;  // when it is first launched
     Plan plan;
+    LoadedCandidate loaded;  // when it is first launched
+    std::string cubin;
+    Trial trial;
     int stage = 0;  // races it came through
   };
   struct Race;

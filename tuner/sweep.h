@@ -43,7 +43,7 @@ struct SweepOptions {
   int spill_limit_bytes = 256;
   int compile_threads = 0;
   double launch_limit_s = 10;
-  bool again = false;  // measure even what is known
+  std::string again_since;  // measure even what is known, but for what was recorded after this time (UTC); "": not
   /// Where no GPU can judge (sweep_modelled): proves a candidate on a problem, on a simulated device for instance. A
   /// candidate it refuses becomes kWrong, or kTimedOut when its verdict says so. Empty: nothing is proven, which the
   /// grade `modelled` says.

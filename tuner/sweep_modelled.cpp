@@ -25,7 +25,7 @@ class ModelledSweep {
         emit_(emit),
         limits_(limits_of(device.key.arch)),
         default_(fallback(problem, limits_)),
-        book_(db, {device.key, problem, kModelPolicy, "", compiler.version}, options.again) {
+        book_(db, {device.key, problem, kModelPolicy, "", compiler.version}, options.again_since) {
     done_.problem = problem;
     done_.standing = default_;
   }

@@ -8,8 +8,8 @@
 
 namespace flashtune {
 
-TrialBook::TrialBook(Database& db, Circumstances circumstances, bool again)
-    : db_(db), about_(std::move(circumstances)), again_(again) {}
+TrialBook::TrialBook(Database& db, Circumstances circumstances, std::string again_since)
+    : db_(db), about_(std::move(circumstances)), again_since_(std::move(again_since)) {}
 
 Trial TrialBook::draft(const Candidate& candidate, const std::string& digest, const KernelFacts& facts) const {
   Trial trial;
@@ -43,7 +43,7 @@ std::optional<Trial> TrialBook::known(const Trial& draft) {
     case Outcome::kTimedOut:
       if (found->driver != about_.driver) return std::nullopt;
   }
-  if (again_) return std::nullopt;
+  if (!again_since_.empty() && found->when <= again_since_) return std::nullopt;
   return found;
 }
 

@@ -20,8 +20,9 @@ struct Circumstances {
 
 class TrialBook {
  public:
-  /// again: nothing measured, modelled or refused counts as known.
-  TrialBook(Database& db, Circumstances circumstances, bool again);
+  /// again_since: nothing measured, modelled or refused counts as known but what was recorded after this time (UTC);
+  /// "": all of it does.
+  TrialBook(Database& db, Circumstances circumstances, std::string again_since);
 
   /// A trial that has not happened yet. `digest`: of the cubin, or what refusal_digest() gives for one that does not
   /// exist.
@@ -47,7 +48,7 @@ class TrialBook {
  private:
   Database& db_;
   Circumstances about_;
-  bool again_;
+  std::string again_since_;
 };
 
 /// Identifies a candidate that does not compile by what it was made of, so that it is refused without compiling it

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "cache/codec.h"
 #include "cache/error.h"
 #include "tests/support/sweep_bench.h"
 #include "tuner/report.h"
@@ -128,7 +129,7 @@ TEST_F(Sweep, AgainMeasuresEvenWhatIsKnown) {
   bench.sweep(db, quick());
   bench.us_of[config(2)] = 40;
   SweepOptions options = quick();
-  options.again = true;
+  options.again_since = utc_now();
   bench.sweep(db, options);
   EXPECT_EQ(bench.launched.size(), count());
   EXPECT_EQ(bench.done().best->candidate, candidate(2));
@@ -214,6 +215,28 @@ TEST_F(Sweep, AFinalistIsMarkedWhileItRacesAndLeftOutAfterTwoDeaths) {
   EXPECT_EQ(bench.launched.count(config(0)), 1u);
   EXPECT_EQ(marked, 1);
   EXPECT_EQ(db.find(bench.key_of(candidate(0), SweepBench::problem()))->attempts, 0);
+}
+
+TEST_F(Sweep, ADeathInALaterRaceIsOnRecordToo) {
+  bool late = false;
+  bench.on_event = [&](const SweepEvent& event) {
+    if (const auto* progress = std::get_if<Progress>(&event)) late = progress->stage == "time 2/3";
+  };
+  bench.us_of[config(1)] = 40;
+  bench.before_launch_of[config(1)] = [&] {
+    if (late) throw Error(ErrorKind::kDeviceLost, "illegal address");
+  };
+  int restarts = 0;
+  for (bool ended = false; !ended && restarts < 10;) {
+    try {
+      late = false;
+      bench.sweep(db, quick());
+      ended = true;
+    } catch (const MustRestart&) {
+      ++restarts;
+    }
+  }
+  EXPECT_EQ(restarts, 2);
 }
 
 TEST_F(Sweep, AWrongKernelIsNeverTimedAndNeverWins) {
@@ -340,6 +363,24 @@ TEST_F(Sweep, ABudgetEndsItCleanlyWithTheBestSoFar) {
   bench.sweep(db, quick());  // and the next one goes on from there
   EXPECT_FALSE(bench.done().budget_ended);
   EXPECT_EQ(SweepBench::outcomes(db).at(Outcome::kMeasured), static_cast<int>(count()));
+}
+
+TEST_F(Sweep, ABudgetThatEndsBeforeTheStoredBestIsTriedLeavesIt) {
+  bench.us_of[config(1)] = 40;
+  bench.sweep(db, quick());
+  ASSERT_EQ(db.bests().at(0).candidate, candidate(1));
+  SweepOptions options = quick();
+  options.again_since = utc_now();
+  options.budget = std::chrono::milliseconds(1500);
+  bench.on_event = [&](const SweepEvent& event) {
+    if (std::holds_alternative<TrialDone>(event)) std::this_thread::sleep_for(std::chrono::milliseconds(1600));
+  };
+  bench.sweep(db, options);
+  EXPECT_TRUE(bench.done().budget_ended);
+  ASSERT_EQ(bench.launched, std::set<std::string>{config(0)});
+  ASSERT_TRUE(bench.done().best);
+  EXPECT_EQ(bench.done().best->candidate, candidate(1));
+  EXPECT_EQ(db.bests().at(0).candidate, candidate(1));
 }
 
 TEST_F(Sweep, AStoredBestIsAlwaysACandidate) {

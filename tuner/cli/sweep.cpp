@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdio>
 
+#include "cache/codec.h"
 #include "runtime/device/cuda_device.h"
 #include "tuner/cli/command.h"
 #include "tuner/cli/common.h"
@@ -63,7 +64,7 @@ SweepRequest judge(const Flags& flags) {
     if (request.options.compile_threads < 1)
       refuse("--compile-threads", flags.compile_threads, "at least 1; leave it out for one per core");
   }
-  request.options.again = flags.again;
+  if (flags.again) request.options.again_since = utc_now();  // what it measures itself is known to a process after it
   request.db = flags.common.db;
   request.compiler = flags.compiler;
   request.no_supervisor = flags.no_supervisor;
@@ -129,7 +130,6 @@ SweepOptions remaining(const SweepRequest& request, const SharedProgress& progre
   options.problems.erase(
       options.problems.begin(),
       options.problems.begin() + std::min<long>(progress.problems_done, static_cast<long>(options.problems.size())));
-  if (progress.starts > 1) options.again = false;  // or a crash would start the measuring over
   if (request.deadline)
     options.budget =
         std::max(std::chrono::duration<double>(*request.deadline - Clock::now()), std::chrono::duration<double>(1e-3));
