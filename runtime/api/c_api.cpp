@@ -133,9 +133,9 @@ AppendTensors append_tensors_of(const ft_append_tensors* given) {
   return a;
 }
 
-std::string explanation(const Dispatcher& dispatcher, const Problem& problem) {
+std::string explanation(const EngineImpl& engine, const Problem& problem) {
   std::string text;
-  for (const Consideration& line : dispatcher.explain(problem))
+  for (const Consideration& line : engine.explain(problem))
     text += fmt::format("{} {:<12}  {}\n", line.chosen ? '*' : ' ', name_of(line.grade), line.why);
   return text;
 }
@@ -186,9 +186,10 @@ EngineOptions resolve_options(const ft_options& given, const std::function<const
     for (const char* name : {"CUDA_HOME", "CUDA_PATH"})
       if (const char* folder = environment(name); folder != nullptr && *folder != '\0')
         options.compiler.nvrtc_hints.emplace_back(folder);
-  if (given.pinned_chunk < 0)
-    throw Error(ErrorKind::kInvalidArgument,
-                fmt::format("pinned_chunk is {}: it is a number of keys, or 0", given.pinned_chunk));
+  constexpr int kLongestChunk = 1 << 24;
+  if (given.pinned_chunk < 0 || given.pinned_chunk > kLongestChunk)
+    throw Error(ErrorKind::kInvalidArgument, fmt::format("pinned_chunk is {}: it is a number of keys up to {}, or 0",
+                                                         given.pinned_chunk, kLongestChunk));
   options.pinned_chunk = given.pinned_chunk;
   options.debug_checks = given.debug_checks != 0;
   if (given.warn != nullptr)
@@ -248,7 +249,11 @@ ft_status ft_problem_set_layout(ft_problem* problem, int layout) {
     const Layout known = enum_of<Layout>(layout, "layout");
     if (known == Layout::kStrided)
       throw Error(ErrorKind::kInvalidArgument, "layout strided has no strides of its own; set them in the problem");
-    const Problem filled = with_layout(problem_of(problem), known);
+    const Problem asked = problem_of(problem);
+    if (known == Layout::kPacked && has_cache(asked.op))
+      throw Error(ErrorKind::kInvalidArgument,
+                  "a cache of decode is no part of a QKV tensor; there are FT_BSHD and FT_BHSD");
+    const Problem filled = with_layout(asked, known);
     const auto strides = [](const Strides& s) { return ft_strides{s.batch, s.head, s.row}; };
     problem->q = strides(filled.q), problem->k = strides(filled.k);
     problem->v = strides(filled.v), problem->o = strides(filled.o);
@@ -319,7 +324,7 @@ ft_status ft_decide(ft_engine* engine, const ft_problem* problem, ft_decision* d
 ft_status ft_explain(ft_engine* engine, const ft_problem* problem, char* buffer, size_t size, size_t* length) {
   return guarded([&] {
     if (size > 0) require(buffer, "buffer");
-    const std::string text = explanation(require(engine, "engine").impl.dispatcher(), problem_of(problem));
+    const std::string text = explanation(require(engine, "engine").impl, problem_of(problem));
     copy_text(text, buffer, size);
     if (length != nullptr) *length = text.size();
   });

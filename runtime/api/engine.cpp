@@ -33,7 +33,8 @@ struct KernelKey {
 
 struct Kernel {
   LoadedCandidate loaded;
-  Problem problem;  // the first it was loaded for
+  Problem problem;      // the first it was loaded for,
+  Candidate candidate;  // and how that uses it
 };
 
 /// Candidates that share their machine code share the loaded kernel too.
@@ -94,16 +95,15 @@ struct EngineImpl::Impl {
 
   Decision decide(const Problem& problem) const {
     if (problem.op == Op::kAppend) return {fallback(problem, limits)};  // which is all there is: no row can know better
-    if (options.pinned_chunk <= 0 || problem.op != Op::kDecode) {
+    if (!pins(problem)) {
       const Decision decision = dispatcher.decide(problem);
       // It is for a bucket of problems, of which one may have strides that the family cannot take.
       if (rejection_of(decision.candidate, problem, limits) == Rejection::kNone) return decision;
       return {fallback(problem, limits)};
     }
-    Problem model = problem;
-    model.batch = 1;
-    model.seq_kv = kPinnedLength;
-    Decision decision = dispatcher.decide(with_layout(model, Layout::kBshd));
+    Decision decision = dispatcher.decide(model_of_pinned(problem));
+    if (rejection_of(decision.candidate, problem, limits) != Rejection::kNone)
+      decision = {fallback(model_of_pinned(problem), limits)};
     std::visit(
         [&](auto& config) {
           if constexpr (SplitsKeys<decltype(config)>) {
@@ -118,8 +118,37 @@ struct EngineImpl::Impl {
     return decision;
   }
 
+  bool pins(const Problem& problem) const { return options.pinned_chunk > 0 && problem.op == Op::kDecode; }
+
+  /// Whose decision serves all batches and lengths of a pinned engine.
+  static Problem model_of_pinned(const Problem& problem) {
+    Problem model = problem;
+    model.batch = 1;
+    model.seq_kv = kPinnedLength;
+    return with_layout(model, Layout::kBshd);
+  }
+
+  /// The dispatcher's story, and what the engine makes of it.
+  std::vector<Consideration> explain(const Problem& problem) const {
+    if (problem.op == Op::kAppend)
+      return {{Grade::kDefault, true, "append has one kernel: " + candidate_to_text(fallback(problem, limits))}};
+    std::vector<Consideration> story = dispatcher.explain(pins(problem) ? model_of_pinned(problem) : problem);
+    const Decision decision = decide(problem);
+    for (Consideration& line : story) {
+      if (pins(problem) && line.chosen)
+        line.why += fmt::format("; pinned, and so asked for batch 1 and {} keys: {}", kPinnedLength,
+                                candidate_to_text(decision.candidate));
+      else if (line.chosen && line.grade != decision.grade)
+        line.chosen = false, line.why = "does not take this problem's strides: " + line.why;
+      else if (line.grade == decision.grade && line.grade == Grade::kDefault)
+        line.chosen = true, line.why = "the built-in default: " + candidate_to_text(decision.candidate);
+    }
+    return story;
+  }
+
   /// The kernel, compiled and loaded if it is not yet.
-  const Kernel& load(const KernelKey& key, const Problem& problem) {
+  const Kernel& load(const Candidate& candidate, const Problem& problem) {
+    const KernelKey key = key_of(candidate, problem);
     const std::uint64_t hash = hash_of(key);
     if (const Kernel* known = kernels.find(hash, key)) return *known;
     const std::lock_guard lock(loading);  // two threads must not compile one kernel twice
@@ -131,45 +160,56 @@ struct EngineImpl::Impl {
                                                    candidate_to_text(key.candidate), limits.arch, compiled.log));
     return *kernels
                 .insert(hash, key,
-                        Kernel{load_candidate(*device, compiled.cubin, key.candidate, key.traits, limits), problem})
+                        Kernel{load_candidate(*device, compiled.cubin, key.candidate, key.traits, limits), problem,
+                               candidate})
                 .first;
   }
 
-  /// While a stream captures nothing can be loaded: of the loaded kernels that compute the problem, the one that was
-  /// loaded for the nearest problem.
-  std::pair<const KernelKey*, const Kernel*> substitute(const Problem& problem) const {
-    std::pair<const KernelKey*, const Kernel*> best{nullptr, nullptr};
+  /// While a stream captures nothing can be loaded: of the loaded kernels that compute the problem within so many bytes
+  /// of workspace, the one that was loaded for the nearest problem. None where a chunk is pinned: another kernel need
+  /// not give the same bits.
+  std::pair<Candidate, const Kernel*> substitute(const Problem& problem, std::size_t workspace_bytes) const {
+    std::pair<Candidate, const Kernel*> best{{}, nullptr};
+    if (pins(problem)) return best;
     double least = std::numeric_limits<double>::infinity();
     kernels.for_each([&](const KernelKey& key, const Kernel& kernel) {
       if (!(key.traits == traits_of(problem))) return;
       if (rejection_of(key.candidate, problem, limits) != Rejection::kNone) return;
       const auto apart = distance(problem, kernel.problem);
-      if (apart && *apart < least) least = *apart, best = {&key, &kernel};
+      if (!apart || *apart >= least) return;
+      // With splits that suit the problem, unless that were another kernel or took more memory than was asked for.
+      const Candidate fitting = adapted(kernel.candidate, kernel.problem, problem, limits.sms);
+      for (const Candidate& candidate : {fitting, key.candidate}) {
+        if (!(compiled_part(candidate) == key.candidate)) continue;
+        if (make_plan(candidate, problem, limits).workspace_bytes > workspace_bytes) continue;
+        least = *apart, best = {candidate, &kernel};
+        return;
+      }
     });
     return best;
   }
 
   /// What a launch takes, once everything is checked: the wanted candidate, or its substitute during capture.
   struct Ready {
-    Candidate candidate;
     Plan plan;
     const Kernel* kernel;
+    Candidate candidate;
   };
   template <class Check>
   Ready ready(const Candidate& wanted, const Problem& problem, DevicePtr workspace, Stream stream, Check&& check) {
-    Ready r{wanted, make_plan(wanted, problem, limits), nullptr};
+    Ready r{make_plan(wanted, problem, limits), nullptr, wanted};
     check();
     const KernelKey key = key_of(wanted, problem);
     r.kernel = kernels.find(hash_of(key), key);
     if (r.kernel == nullptr && device->is_capturing(stream)) {
-      const auto [other, loaded] = substitute(problem);
+      const auto [other, loaded] = substitute(problem, r.plan.workspace_bytes);
       if (loaded == nullptr)
         throw Error(
             ErrorKind::kInvalidArgument,
             fmt::format("no kernel that computes this problem is loaded, and none can be while the stream captures; "
                         "call prepare() with it before the capture: {}",
                         problem_to_text(problem)));
-      r = {other->candidate, make_plan(other->candidate, problem, limits), loaded};
+      r = {make_plan(other, problem, limits), loaded, other};
     }
     const std::size_t bytes = r.plan.workspace_bytes;
     if (bytes > 0 && workspace == 0)
@@ -178,7 +218,7 @@ struct EngineImpl::Impl {
     if (bytes > 0 && workspace % 16 != 0)
       throw Error(ErrorKind::kInvalidArgument,
                   fmt::format("the workspace at {:#x} is not aligned to 16 bytes", workspace));
-    if (r.kernel == nullptr) r.kernel = &load(key, problem);
+    if (r.kernel == nullptr) r.kernel = &load(wanted, problem);
     return r;
   }
 
@@ -223,15 +263,15 @@ Device& EngineImpl::device() { return *impl_->device; }
 const Dispatcher& EngineImpl::dispatcher() const { return impl_->dispatcher; }
 const ArchLimits& EngineImpl::limits() const { return impl_->limits; }
 Decision EngineImpl::decide(const Problem& problem) const { return impl_->decide(problem); }
+std::vector<Consideration> EngineImpl::explain(const Problem& problem) const { return impl_->explain(problem); }
 
 void EngineImpl::prepare(const std::vector<Problem>& problems) {
-  std::vector<KernelKey> keys;
+  std::vector<Candidate> candidates;
   for (const Problem& problem : problems) {
-    const Candidate candidate = impl_->decide(problem).candidate;
-    make_plan(candidate, problem, impl_->limits);  // throws where forward() would
-    keys.push_back(key_of(candidate, problem));
+    candidates.push_back(impl_->decide(problem).candidate);
+    make_plan(candidates.back(), problem, impl_->limits);  // throws where forward() would
   }
-  for (std::size_t i = 0; i < keys.size(); ++i) impl_->load(keys[i], problems[i]);
+  for (std::size_t i = 0; i < candidates.size(); ++i) impl_->load(candidates[i], problems[i]);
 }
 
 std::size_t EngineImpl::workspace_bytes(const Problem& problem) const {

@@ -43,6 +43,8 @@ class EngineImpl {
   const ArchLimits& limits() const;
   /// What forward() takes: the dispatcher's decision, pinned where the options say so. And what append() takes.
   Decision decide(const Problem& problem) const;
+  /// How it came to that; not for the hot path.
+  std::vector<Consideration> explain(const Problem& problem) const;
 
   /// Compiles or finds, loads and forces the kernels of these problems' decisions; afterwards forward() on problems of
   /// the same buckets does nothing that is illegal during stream capture. One problem that is not supported refuses

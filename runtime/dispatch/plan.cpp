@@ -119,6 +119,12 @@ Plan plan_of(const Config& config, const Problem& p, const Resources& resources)
         fmt::format("batch {} x kv-heads {} x {} row tiles x {} splits are more than the 2^31 - 1 blocks of one "
                     "launch; split the batch",
                     p.batch, p.kv_heads, tiles, splits));
+  if (config.merge == Merge::kLastBlock && splits > 1 && 1.0 * p.batch * p.kv_heads * tiles > kCounters)
+    throw Error(
+        ErrorKind::kInvalidArgument,
+        fmt::format("batch {} x kv-heads {} x {} row tiles are more than the {} that a workspace counts splits of; "
+                    "split the batch",
+                    p.batch, p.kv_heads, tiles, kCounters));
   Plan plan;
   plan.grid[0] = static_cast<unsigned>(blocks);
   plan.block = static_cast<unsigned>(resources.threads);

@@ -1,5 +1,5 @@
 // Decode on the host: buckets of growing caches, plans and their workspace, splits for problems beside the tuned one,
-// what is refused before a launch, and the pinned engine.
+// and what is refused before a launch.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -8,7 +8,6 @@
 #include "cache/codec.h"
 #include "cache/error.h"
 #include "cache/keys.h"
-#include "runtime/api/engine.h"
 #include "runtime/api/tensor_checks.h"
 #include "tests/support/fake_device.h"
 #include "tuner/space.h"
@@ -193,6 +192,15 @@ TEST(DecodePlan, OneWorkspaceServesProblemsOfAnySize) {
   EXPECT_GE(huge.workspace_head, 160000u * 4);
 }
 
+TEST(DecodePlan, CountsNoMoreRowTilesThanAWorkspaceHasCountersFor) {
+  DecodeSplitConfig config = config_of(2);
+  const Problem most = decode(8192, 32, 8, 64), more = decode(8193, 32, 8, 64);
+  EXPECT_NO_THROW(make_plan({config}, most, kLimits));
+  EXPECT_THROW(make_plan({config}, more, kLimits), Error);
+  config.merge = Merge::kKernel;  // counts nothing
+  EXPECT_NO_THROW(make_plan({config}, more, kLimits));
+}
+
 TEST(DecodePlan, PinnedSplitsCoverTheCacheOrTheWindow) {
   DecodeSplitConfig pinned = config_of(1);
   pinned.chunk = 256;
@@ -307,64 +315,6 @@ TEST_F(DecodeChecks, ACacheThatIsTooSmallIsRefusedBeforeALaunch) {
   EXPECT_EQ(refusal(decode(2, 8, 2, 1000)), "a page table is given, and the problem has no pages (page_size is 0)");
   tensors_.lengths = 0x5002;
   EXPECT_NE(refusal(paged).find("lengths"), std::string::npos);
-}
-
-class DecodeEngine : public testing::Test {
- protected:
-  void open(EngineOptions options) {
-    auto fake = std::make_unique<FakeDevice>(fake_device_info(90));
-    fake->register_kernel(
-        "kernel",
-        [this](const Launch& launch) { launched_.push_back(*static_cast<const DecodeParams*>(launch.params)); },
-        sizeof(DecodeParams));
-    device_ = fake.get();
-    options.compile = [](const KernelSpec&) {
-      Compiled compiled;
-      compiled.ok = true;
-      compiled.cubin = "kernel";
-      return compiled;
-    };
-    engine_ = std::make_unique<EngineImpl>(std::move(fake), options);
-  }
-  static Tensors tensors() { return {0x1000, 0x2000, 0x3000, 0x4000, 0, 0.1f}; }
-
-  std::vector<DecodeParams> launched_;
-  FakeDevice* device_ = nullptr;
-  std::unique_ptr<EngineImpl> engine_;
-};
-
-TEST_F(DecodeEngine, AskForTheWorkspaceItNeeds) {
-  open({});
-  const Problem p = decode(2, 32, 8, 4096);
-  EXPECT_THROW(engine_->forward(p, tensors(), 0, nullptr), Error);
-  EXPECT_THROW(engine_->forward(p, tensors(), 0x100008, nullptr), Error);
-  EXPECT_TRUE(launched_.empty());
-  engine_->forward(p, tensors(), 0x100000, nullptr);
-  ASSERT_EQ(launched_.size(), 1u);
-  EXPECT_GT(engine_->workspace_bytes(p), 256u * 1024);
-}
-
-TEST_F(DecodeEngine, SplitsShareOneLoadedKernel) {
-  open({});
-  engine_->forward(decode(1, 32, 8, 4096), tensors(), 0x100000, nullptr);
-  engine_->forward(decode(4, 32, 8, 4096), tensors(), 0x100000, nullptr);
-  EXPECT_EQ(device_->loads, 1);
-  ASSERT_EQ(launched_.size(), 2u);
-  EXPECT_NE(launched_[0].splits, launched_[1].splits);
-}
-
-TEST_F(DecodeEngine, PinnedTakesOneKernelAndOneChunkForAllBatches) {
-  EngineOptions options;
-  options.pinned_chunk = 200;
-  open(options);
-  const Decision one = engine_->decide(decode(1, 32, 8, 300)), many = engine_->decide(decode(64, 32, 8, 100000));
-  EXPECT_EQ(one.candidate, many.candidate);
-  const DecodeSplitConfig& config = config_of(one.candidate);
-  EXPECT_EQ(config.splits, 1);
-  EXPECT_GE(config.chunk, 200);
-  EXPECT_EQ(config.chunk % config.bc, 0);
-  engine_->forward(decode(3, 32, 8, 1000), tensors(), 0x100000, nullptr);
-  EXPECT_EQ(launched_.at(0).chunk, config.chunk);
 }
 
 }  // namespace
