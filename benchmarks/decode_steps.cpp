@@ -138,7 +138,7 @@ class Decoding {
     tensors.k = k_.get(), tensors.v = v_.get(), tensors.o = o_.get();
     tensors.lengths = append.lengths;
     tensors.capacity = cache_;
-    engine_.forward(problem_, tensors, nullptr, workspace_.get());
+    engine_.forward(problem_, tensors, workspace_.get());
   }
 
   /// K and V that all steps together read.

@@ -312,7 +312,7 @@ TEST_F(CApi, CppWrapperOwnsTheEngineAndThrows) {
   EXPECT_EQ(wrapped.explain(causal).back(), '\n');
   const ScratchFolder folder;
   EXPECT_EQ(wrapped.write_missed(folder.path() / "missed.txt"), 1u);
-  wrapped.forward(causal, tensors());
+  wrapped.forward(causal, tensors(), nullptr);
   EXPECT_EQ(launches, 1);
   {
     api::Memory first(wrapped, 32), second = std::move(first);

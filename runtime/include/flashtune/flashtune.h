@@ -6,8 +6,8 @@
  * - Tensors: Q [batch, seq_q, heads, head_dim], K and V [batch, seq_kv, kv_heads, head_dim], O like Q; device pointers,
  *   each aligned to 16 bytes, with the innermost dimension contiguous. The optional log-sum-exp is contiguous fp32
  *   [batch, heads, seq_q], natural logarithm.
- * - Masks are aligned bottom-right: query row i stands at position i + seq_kv - seq_q. A fully masked row gives O = 0
- *   and a log-sum-exp of -inf.
+ * - Masks are aligned bottom-right: query row i stands at position i + seq_kv - seq_q, in decode at i + length - seq_q
+ * of its sequence's length. A fully masked row gives O = 0 and a log-sum-exp of -inf.
  * - Decode (FT_DECODE): seq_q new rows of each sequence, 1 to 16, against a cache. seq_kv is the most keys that a
  *   sequence may have; how many it has, the new ones among them, is read on the device, so that a step never waits for
  *   the host. A length or page that cannot be is skipped there and noted in the workspace: see ft_options.debug_checks.
@@ -16,14 +16,17 @@
  * - Units: lengths are in tokens, strides in elements, sizes in bytes, times in microseconds.
  * - Devices: an engine works in its device's primary context, the one that the CUDA runtime and PyTorch use.
  * - Streams: void* stands for CUstream and cudaStream_t alike; NULL is the default stream. Work is ordered on the
- *   stream; no call but the copies and ft_synchronize() waits for it.
+ *   stream; no call waits for it but ft_synchronize(), which waits for the whole device. The copies run on the default
+ *   stream and end before they return: of work on a stream that does not wait for the default one, wait for it first.
  * - Ownership: the caller owns everything it passes in; nothing is kept after a call returns.
  * - Errors: functions return FT_OK or what kind of thing went wrong; ft_last_error() is the sentence for people.
  *   A call that fails changes nothing.
  * - Threads: every function may be called from any thread at any time, also on one engine; only ft_engine_destroy()
  *   must be alone on its engine. Errors are kept per thread.
  * - Captures: nothing compiles, loads or tunes on a stream that is being captured into a CUDA graph. ft_prepare()
- *   first; then ft_forward() may be captured. Without it the best kernel that is loaded runs, or the call fails.
+ *   first; then ft_forward() may be captured. Without it the best kernel that is loaded runs, if the workspace is large
+ *   enough for it and no chunk is pinned, or the call fails. A captured graph keeps the kernels and the addresses that
+ *   it was captured with: it must not be replayed after ft_engine_destroy(), nor when they are freed.
  * - Environment: read by ft_engine_create() alone, and only for what its options leave out.
  * - Binary: structs may grow until version 1.0; the library's soname changes whenever they do.
  */
@@ -122,7 +125,8 @@ typedef struct ft_tensors {
   const int32_t* page_table; /* [batch, max_pages] on the device; with pages only */
   int32_t num_pages;         /* pages that K and V hold */
   int32_t max_pages;         /* columns of the page table */
-  int32_t capacity;          /* without pages: rows that K and V have for a sequence; 0: at least seq_kv */
+  int32_t capacity;          /* without pages: rows that K and V have for a sequence, as their strides have it; checked,
+                                and 0: at least seq_kv */
 } ft_tensors;
 
 /* Which elements of a head a rotary embedding turns together: element j of the first half of rotary_dim with element j
@@ -212,7 +216,9 @@ FT_API const char* ft_last_error(void);
 FT_API void ft_problem_init(ft_problem* problem, ft_dtype dtype, int32_t batch, int32_t heads, int32_t kv_heads,
                             int32_t seq_q, int32_t seq_kv, int32_t head_dim);
 
-/* Sets all four strides for the sizes that the problem has now; call it again after changing them. */
+/* Sets all four strides for the sizes that the problem has now; call it again after changing them. For a cache with
+ * room for more keys than seq_kv: with seq_kv at the cache's rows, and lower seq_kv afterwards, which leaves the
+ * strides. FT_PACKED is of prefill alone: a cache is no part of a QKV tensor. */
 FT_API ft_status ft_problem_set_layout(ft_problem* problem, int layout /* an ft_layout */);
 
 /* Whether any kernel computes the problem: 1, or 0 and *reason (may be NULL) says what is supported. No engine is
@@ -227,11 +233,12 @@ FT_API void ft_options_init(ft_options* options);
 /* Opens a GPU (sm_80 or later) and reads the databases. options may be NULL. *engine is set to NULL on failure.
  * FT_NOT_FOUND: no driver or no such device. */
 FT_API ft_status ft_engine_create(const ft_options* options, ft_engine** engine);
-/* NULL is allowed. Waits for nothing: no kernel of the engine may still be running. */
+/* NULL is allowed. Waits for nothing: no kernel of the engine may still be running, and no graph that captured one may
+ * be replayed any more. */
 FT_API void ft_engine_destroy(ft_engine* engine);
 
-/* Bytes of device memory that ft_forward() needs beside the tensors: the workspace. 0 for prefill. That of a decode
- * serves its ft_append(), too. */
+/* Bytes of device memory that ft_forward() needs beside the tensors: the workspace. Decode always needs some, which
+ * serves its ft_append(), too; prefill 256 bytes or none, by the kernel that answers. */
 FT_API ft_status ft_workspace_bytes(ft_engine* engine, const ft_problem* problem, size_t* bytes);
 
 /* Compiles (or finds) and loads the kernels of these problems. Afterwards ft_forward() on them, and on problems of

@@ -95,8 +95,8 @@ class Engine {
     require_ok(ft_prepare(get(), problems.data(), problems.size()));
   }
 
-  void forward(const ft_problem& problem, const ft_tensors& tensors, void* stream = nullptr,
-               void* workspace = nullptr) {
+  /// workspace: nullptr where workspace_bytes(problem) is 0. In the order of ft_forward(), like append().
+  void forward(const ft_problem& problem, const ft_tensors& tensors, void* workspace, void* stream = nullptr) {
     require_ok(ft_forward(get(), &problem, &tensors, workspace, stream));
   }
 
