@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <fstream>
 #include <iterator>
+#include <random>
 #include <system_error>
 
 #include "cache/error.h"
@@ -59,7 +60,8 @@ void create_folder(const std::filesystem::path& folder, const std::string& what,
 void replace_file(const std::filesystem::path& path, const std::string& what,
                   const std::function<void(std::ostream&)>& write) {
   std::filesystem::path beside = path;
-  beside += fmt::format(".{}.tmp", getpid());
+  // Threads of one process have its number in common, and processes of two machines that share a folder may.
+  beside += fmt::format(".{}.{:08x}.tmp", getpid(), std::random_device{}());
   const auto fail = [&](const std::string& why) {
     std::error_code ignored;
     std::filesystem::remove(beside, ignored);

@@ -10,6 +10,7 @@ ErrorKind kind_of_cuda_error(int code) {
     case 2: return ErrorKind::kOutOfMemory;
     case 214:  // uncorrectable ECC error
     case 220:  // uncorrectable NVLink error
+    case 226:  // contained hardware error
     case 700:  // illegal address
     case 702:  // launch timeout
     case 709:  // the context was destroyed
@@ -21,6 +22,7 @@ ErrorKind kind_of_cuda_error(int code) {
     case 718:  // invalid program counter
     case 719:  // launch failed
     case 721:  // tensor memory leak
+    case 911:  // error of an external device
       return ErrorKind::kDeviceLost;
     default: return ErrorKind::kDevice;
   }

@@ -75,7 +75,7 @@ struct KernelCompiler::State {
     if (!store) return;
     try {
       body(*store);
-    } catch (const Error& error) {
+    } catch (const std::exception& error) {  // of reading a stream, too
       note_store_problem(error.what());
     }
   }

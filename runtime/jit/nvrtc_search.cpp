@@ -74,11 +74,12 @@ std::vector<fs::path> nvrtc_places(const std::vector<fs::path>& hints) {
   std::vector<fs::path> places;
   for (const fs::path& hint : hints)
     if (!hint.empty()) add_hint(hint, places);
-  // scripts/setup unpacks the wheels into .cuda of the checkout, and binaries are built one or two folders below that.
+  // scripts/setup unpacks the wheels into .cuda of the checkout, and binaries are built one to three folders below
+  // that.
   std::error_code error;
   const fs::path executable = fs::read_symlink("/proc/self/exe", error);
   if (!error)
-    for (const char* wheels : {".cuda/lib", "../.cuda/lib", "../../.cuda/lib"})
+    for (const char* wheels : {".cuda/lib", "../.cuda/lib", "../../.cuda/lib", "../../../.cuda/lib"})
       places.push_back((executable.parent_path() / wheels).lexically_normal());
   for (int major = kNewestNvrtcMajor; major >= kOldestNvrtcMajor; --major)
     places.push_back(fmt::format("{}{}", kPrefix, major));

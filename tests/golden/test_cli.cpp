@@ -147,7 +147,7 @@ TEST_F(CommandLine, UnknownNamesAreMisuseAndListTheKnownOnes) {
           {"query", "--outcome", "measured"},
           {"query", "--best", "--trials"},
           {"query", "--trials", "--outcome", "sad"},
-          {"query", "--head-dim", "7"},
+          {"query", "--head-dim", "257"},
           {"query", "--arch", "90"},
           {"db", "prune"},
           {"db", "prune", "--older-than", "yesterday"}},

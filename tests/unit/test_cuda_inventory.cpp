@@ -55,7 +55,7 @@ TEST(CudaDevice, ThatIsNotThereIsNotFound) {
 }
 
 TEST(CudaErrors, ThatEndTheContextAreDeviceLost) {
-  for (const int code : {700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 214})
+  for (const int code : {700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 214, 226, 911})
     EXPECT_EQ(kind_of_cuda_error(code), ErrorKind::kDeviceLost) << code;
   for (const int code : {1, 200, 209, 400, 500, 701, 720, 900, 901, 906})
     EXPECT_EQ(kind_of_cuda_error(code), ErrorKind::kDevice) << code;

@@ -13,7 +13,7 @@ void add_filter_flags(CLI::App& app, FilterFlags& flags) {
   };
   add("--arch", flags.arch, "SM", "of this architecture, for example sm_90");
   add("--device", flags.device, "NAME",
-      "of this device, as flashtune devices prints it: \"NVIDIA H200\", \"model:...\"");
+      "of this device, as flashtune query prints it: \"NVIDIA H200\", \"model:H200\"");
   add("--op", flags.op, "NAME", "of this operation: prefill or decode");
   add("--dtype", flags.dtype, "NAME", "of this type: bf16, fp16 or fp32");
   add("--head-dim", flags.head_dim, "N", "of this head dimension");
@@ -29,11 +29,8 @@ RecordFilter filter_of(const FilterFlags& flags) {
   if (!flags.op.empty()) filter.op = enum_of_flag<Op>("--op", flags.op);
   if (!flags.dtype.empty()) filter.dtype = enum_of_flag<Dtype>("--dtype", flags.dtype);
   if (!flags.head_dim.empty()) {
-    Problem problem;
-    problem.head_dim = problem.head_dim_v = int_of_flag("--head-dim", flags.head_dim);
-    if (const ProblemFault fault = fault_of(problem); fault != ProblemFault::kNone)
-      refuse("--head-dim", flags.head_dim, text_of(fault));
-    filter.head_dim = problem.head_dim;
+    filter.head_dim = int_of_flag("--head-dim", flags.head_dim);
+    if (*filter.head_dim < 1 || *filter.head_dim > 256) refuse("--head-dim", flags.head_dim, "it is from 1 to 256");
   }
   if (!flags.outcome.empty()) filter.outcome = enum_of_flag<Outcome>("--outcome", flags.outcome);
   if (!flags.older_than.empty()) filter.older_than = date_of_flag("--older-than", flags.older_than);

@@ -188,7 +188,7 @@ constexpr const char* text_of(ProblemFault fault) {
     case ProblemFault::kHeadDimV: return "head-dim-v must equal head-dim";
     case ProblemFault::kWindow: return "window must not be negative (0 means none)";
     case ProblemFault::kStride: return "strides must be multiples of 8 elements and not negative";
-    case ProblemFault::kNewRows: return "decode takes 1 to 16 new rows of each sequence (seq-q)";
+    case ProblemFault::kNewRows: return "decode and append take 1 to 16 new rows of each sequence (seq-q)";
     case ProblemFault::kPageSize: return "page-size must be a power of two from 16 to 256 (0 means no pages)";
     case ProblemFault::kPrecision: return "precision is a choice of fp32; fp16 and bf16 have one alone";
     case ProblemFault::kHeadDimOfFp32: return "head-dim must be 1 to 256";
