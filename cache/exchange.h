@@ -8,10 +8,8 @@
 
 namespace flashtune {
 
-enum class Exported {
-  kAll,
-  kBests
-};  // kBests: the answers without the trials behind them, which dispatching needs not
+/// kBests: the answers without the trials behind them, which nobody needs who only dispatches.
+enum class Exported { kAll, kBests };
 
 /// {"format":"flashtune","version":N,"trials":[...],"bests":[...]}
 std::string export_json(const Database& db, const RecordFilter& filter = {}, Exported what = Exported::kAll);
