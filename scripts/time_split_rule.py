@@ -22,7 +22,7 @@ def median_us(arguments, record, config):
                "--format", "json"] + (["--db", arguments.db] if arguments.db else [])
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(done.stderr.strip().splitlines()[0])
+        raise RuntimeError((done.stderr.strip() or f"exit code {done.returncode}").splitlines()[0])
     return round(json.loads(done.stdout)["median_us"], 3)
 
 

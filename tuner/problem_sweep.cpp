@@ -70,7 +70,9 @@ void ProblemSweep::run(int index, int count) {
                        static_cast<int>(known), space.rejected});
 
   std::vector<Candidate> incumbents = {default_};
-  if (const auto best = book_.stored_best(Grade::kMeasured)) incumbents.push_back(best->candidate);
+  const auto answer = book_.answer(Grade::kMeasured);  // of an older driver, too: it is likely to be good still
+  if (answer && rejection_of(answer->candidate, problem_, limits_) == Rejection::kNone)
+    incumbents.push_back(answer->candidate);
   const double l2_mib = static_cast<double>(device_.info().l2_bytes) / 0x1p20;
   Search search(options_.effort, space, incumbents, problem_, model_of(device_.info().key, l2_mib));
   try {
@@ -248,9 +250,9 @@ void ProblemSweep::crown(const std::vector<Contender*>& field) {
     if (field[i]->trial.key.candidate == default_) incumbent = static_cast<int>(i);
   }
   // A budget may end a sweep before its turn comes to what was best so far: that stays the answer.
-  const std::optional<Best> before = done_.budget_ended ? book_.stored_best(Grade::kMeasured) : std::nullopt;
+  const std::optional<Best> before = done_.budget_ended ? book_.answer(Grade::kMeasured) : std::nullopt;
   if (before && find(before->candidate) == nullptr) {
-    done_.best = before;
+    done_.best = book_.stored_best(Grade::kMeasured);
   } else if (!field.empty()) {
     const Contender* standing = find(default_);
     const Contender& winner = *field[static_cast<std::size_t>(rank_winner(timings, incumbent))];

@@ -87,17 +87,21 @@ Best TrialBook::put_best(const Trial& winner, Grade grade, double default_us) {
   return best;
 }
 
-std::optional<Best> TrialBook::stored_best(Grade grade) const {
+std::optional<Best> TrialBook::answer(Grade grade) const {
   RecordFilter filter;
   filter.device_name = about_.device.name;
   filter.arch = about_.device.arch;
   filter.dtype = about_.problem.dtype;
   filter.head_dim = about_.problem.head_dim;
   for (const Best& best : db_.bests(filter))
-    if (best.device == about_.device && best.problem == about_.problem && best.grade == grade &&
-        best.policy == about_.policy && best.driver == about_.driver)
-      return best;
+    if (best.device == about_.device && best.problem == about_.problem && best.grade == grade) return best;
   return std::nullopt;
+}
+
+std::optional<Best> TrialBook::stored_best(Grade grade) const {
+  std::optional<Best> best = answer(grade);
+  if (best && (best->policy != about_.policy || best->driver != about_.driver)) best.reset();
+  return best;
 }
 
 std::string refusal_digest(const Source& source, const std::string& compiler_version) {

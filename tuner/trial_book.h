@@ -42,7 +42,9 @@ class TrialBook {
 
   /// Stores `winner` as the answer for the problem.
   Best put_best(const Trial& winner, Grade grade, double default_us);
-  /// What is stored as this problem's answer, if it still holds here.
+  /// What is stored as this problem's answer, whichever driver and timing policy it is of.
+  std::optional<Best> answer(Grade grade) const;
+  /// That, if it still holds here.
   std::optional<Best> stored_best(Grade grade) const;
 
  private:

@@ -383,6 +383,27 @@ TEST_F(Sweep, ABudgetThatEndsBeforeTheStoredBestIsTriedLeavesIt) {
   EXPECT_EQ(db.bests().at(0).candidate, candidate(1));
 }
 
+TEST_F(Sweep, AnAnswerOfAnotherDriverIsACandidateAndStaysUntilItWasTried) {
+  SweepBench before("570.0.0");
+  before.us_of[config(1)] = 40;
+  before.sweep(db, quick());
+  SweepOptions options = quick();
+  options.budget = std::chrono::milliseconds(1500);
+  bench.on_event = [&](const SweepEvent& event) {
+    if (std::holds_alternative<TrialDone>(event)) std::this_thread::sleep_for(std::chrono::milliseconds(1600));
+  };
+  bench.sweep(db, options);
+  ASSERT_EQ(bench.launched, std::set<std::string>{config(0)});
+  EXPECT_FALSE(bench.done().best);
+  EXPECT_EQ(db.bests().at(0).candidate, candidate(1));
+  EXPECT_EQ(db.bests().at(0).driver, "570.0.0");
+  bench.on_event = nullptr;
+  bench.us_of[config(1)] = 40;
+  bench.sweep(db, quick());
+  EXPECT_EQ(db.bests().at(0).candidate, candidate(1));
+  EXPECT_EQ(db.bests().at(0).driver, "580.0.0");
+}
+
 TEST_F(Sweep, AStoredBestIsAlwaysACandidate) {
   // A better config than any that a quick sweep would try, as a standard sweep may have left it.
   const Problem problem = SweepBench::problem();
