@@ -12,6 +12,10 @@ import statistics
 import subprocess
 import sys
 
+from peers.command import config_of, fields_of
+
+FAMILY = "prefill_wgmma"
+
 # Name, the fields without it, and the fields with it; whichever the tuned config has is the other's baseline.
 TECHNIQUES = [
     ("softmax beside P V (intra-warpgroup overlap)", {"flow": "serial", "turns": "free", "rescale_early": "0", "hold": "0"}, {"flow": "overlap"}),
@@ -56,24 +60,16 @@ class Program:
         return json.loads(done.stdout)
 
 
-def fields_of(candidate):
-    return dict(one.split("=") for one in candidate.split(" ")[1].split(","))
-
-
-def text_of(fields):
-    return "prefill_wgmma " + ",".join(f"{name}={value}" for name, value in fields.items())
-
-
 def median_us(program, cell, fields):
-    return program.json_of("run", cell, "--config", text_of(fields))["median_us"]
+    return program.json_of("run", cell, "--config", config_of(FAMILY, fields))["median_us"]
 
 
 def measure(program, cell, repeats):
     tuned = program.json_of("explain", cell)["candidate"]
-    if not tuned.startswith("prefill_wgmma"):
-        raise RuntimeError(f"{cell} is answered by {tuned}")
-    tuned = fields_of(tuned)
-    record = {"cell": cell, "config": text_of(tuned), "techniques": []}
+    family, tuned = fields_of(tuned)
+    if family != FAMILY:
+        raise RuntimeError(f"{cell} is answered by {family}")
+    record = {"cell": cell, "config": config_of(FAMILY, tuned), "techniques": []}
     for name, without, with_it in TECHNIQUES:
         if "order" in with_it and with_it["order"] != "grid" and not cell[5]:
             continue

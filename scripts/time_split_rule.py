@@ -11,7 +11,7 @@ import pathlib
 import subprocess
 import sys
 
-from peers.command import chosen, driver_version
+from peers.command import chosen, driver_version, replace_json
 from peers.decode_cells import cell_of, name_of
 from peers.split_rule import splits_by_rule, with_splits
 
@@ -55,9 +55,7 @@ def main():
             print(name_of(cell_of(record)), json.dumps(record["published_rule"]), flush=True)
     gains = [record["published_rule"]["gain"] for record in report["cells"] if "gain" in record.get("published_rule", {})]
     print(f"{sum(gain > 1.03 for gain in gains)} of {len(gains)} above 1.03, from {min(gains, default=0)} to {max(gains, default=0)}")
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_text(json.dumps(report, indent=1) + "\n")
-    temporary.replace(path)
+    replace_json(path, report)
 
 
 if __name__ == "__main__":

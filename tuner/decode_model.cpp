@@ -67,7 +67,7 @@ template <SplitsKeys Config>
 double us_of(const Config& c, const Problem& p, const KernelFacts& facts, int resident, const ReferenceDevice& device) {
   const int splits = grid_splits(c, p), tiles = row_tiles(c, p);
   const double sms = std::max(device.key.sm_count, 1);
-  const double blocks = 1.0 * p.batch * p.kv_heads * tiles * splits;
+  const double blocks = row_tiles_of_all(c, p) * splits;
   const double step = c.bc * c.warps;
   const double keys = std::ceil(1.0 * keys_in_reach(p) / splits / step) * step;  // of a block: its warps end together
   const double row_bytes = 1.0 * size_of(p.dtype) * (p.head_dim + p.head_dim_v);

@@ -40,7 +40,7 @@ std::vector<Config> merged(std::vector<Config> configs, const ArchLimits& limits
 
 template <SplitsKeys Config>
 std::vector<Config> with_splits(const Config& config, const Problem& p, const ArchLimits& limits) {
-  const double tiles = 1.0 * p.batch * p.kv_heads * row_tiles(config, p);
+  const double tiles = row_tiles_of_all(config, p);
   const int steps = std::max((p.seq_kv - 1) / (config.bc * config.warps) + 1, 1);
   const int most = std::min(steps, config.merge == Merge::kCluster ? kMaxCluster : kMostSplits);
   std::vector<int> splits = {1, 2, 4, 8, 16};

@@ -12,7 +12,7 @@ namespace {
 template <SplitsKeys Config>
 Config with_splits_for(Config config, const Problem& tuned_for, const Problem& problem, int sm_count) {
   if (config.chunk > 0) return config;
-  const auto tiles = [&](const Problem& p) { return 1.0 * p.batch * p.kv_heads * row_tiles(config, p); };
+  const auto tiles = [&](const Problem& p) { return row_tiles_of_all(config, p); };
   const auto keys = [](const Problem& p) { return std::max(1.0 * keys_in_reach(p), 1.0); };
   const double blocks = config.splits * tiles(tuned_for), wave = std::max(1.0 * sm_count * config.blocks_per_sm, 1.0);
   // Too few blocks for the GPU: the tuned number of keys for each was what paid, until the GPU is full.

@@ -145,7 +145,7 @@ std::optional<Candidate> filling_the_gpu(Config config, const Problem& p, const 
   for (config.blocks_per_sm = limits.max_blocks_per_sm; config.blocks_per_sm >= 1; --config.blocks_per_sm)
     if (rejection_of(Candidate{config}, p, limits) == Rejection::kNone) break;
   if (config.blocks_per_sm == 0) return std::nullopt;
-  const double tiles = 1.0 * p.batch * p.kv_heads * row_tiles(config, p);
+  const double tiles = row_tiles_of_all(config, p);
   const int most = std::max((p.seq_kv - 1) / (config.bc * config.warps) + 1, 1);
   config.splits =
       std::clamp(static_cast<int>(limits.sms * config.blocks_per_sm / tiles), 1, std::min(most, kMostSplits));

@@ -112,14 +112,14 @@ void describe_cache(Plan&, DecodeParams&, const DecodeScalarConfig&, const Probl
 template <SplitsKeys Config>
 Plan plan_of(const Config& config, const Problem& p, const Resources& resources) {
   const int splits = grid_splits(config, p), tiles = row_tiles(config, p);
-  const double blocks = 1.0 * p.batch * p.kv_heads * tiles * splits;
+  const double blocks = row_tiles_of_all(config, p) * splits;
   if (blocks > std::numeric_limits<int>::max())
     throw Error(
         ErrorKind::kInvalidArgument,
         fmt::format("batch {} x kv-heads {} x {} row tiles x {} splits are more than the 2^31 - 1 blocks of one "
                     "launch; split the batch",
                     p.batch, p.kv_heads, tiles, splits));
-  if (config.merge == Merge::kLastBlock && splits > 1 && 1.0 * p.batch * p.kv_heads * tiles > kCounters)
+  if (config.merge == Merge::kLastBlock && splits > 1 && row_tiles_of_all(config, p) > kCounters)
     throw Error(
         ErrorKind::kInvalidArgument,
         fmt::format("batch {} x kv-heads {} x {} row tiles are more than the {} that a workspace counts splits of; "

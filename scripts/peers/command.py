@@ -59,6 +59,18 @@ def chosen(cells, arguments, name_of, length_of=None):
     return [cell for cell in found if str(length_of(cell)) in arguments.lengths.split(",")]
 
 
+# --- configs
+
+def fields_of(config):
+    """'decode_split br=16,bc=32' -> ('decode_split', {'br': '16', 'bc': '32'})"""
+    family, fields = config.split(" ", 1)
+    return family, dict(field.split("=") for field in fields.split(","))
+
+
+def config_of(family, fields):
+    return family + " " + ",".join(f"{name}={value}" for name, value in fields.items())
+
+
 # --- the report
 
 def driver_version():
@@ -67,6 +79,13 @@ def driver_version():
         return subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()[0].strip()
     except (OSError, subprocess.CalledProcessError, IndexError):
         return ""
+
+
+def replace_json(path, content):
+    temporary = path.with_name(path.name + ".new")
+    temporary.write_text(json.dumps(content, indent=1) + "\n")
+    temporary.replace(path)
+    print(f"wrote {path}")
 
 
 class Report:
@@ -97,7 +116,4 @@ class Report:
         report = {"what": self.what, **self.frame, "when": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
                   "protocol": protocol, "summary": summary, "cells": cells}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(self.path.name + ".new")
-        temporary.write_text(json.dumps(report, indent=1) + "\n")
-        temporary.replace(self.path)
-        print(f"wrote {self.path}")
+        replace_json(self.path, report)

@@ -1,6 +1,8 @@
 """The number of splits that FlashAttention-2 publishes a rule for, and a tuned decode config with that number."""
 import math
 
+from peers.command import config_of, fields_of
+
 
 def published_splits(blocks, units, key_blocks):
     """The fewest splits whose last wave of blocks is filled at least 0.85 times as well as the best number's, of blocks without splits
@@ -24,16 +26,10 @@ def splits_by_rule(record, sms):
     return published_splits(blocks, 2 * sms, math.ceil(record["context"] / (256 if record["head_dim"] <= 64 else 128)))
 
 
-def fields_of(config):
-    """'decode_split br=16,bc=32' -> ('decode_split', {'br': '16', 'bc': '32'})"""
-    family, fields = config.split(" ", 1)
-    return family, dict(field.split("=") for field in fields.split(","))
-
-
 def with_splits(config, splits):
     """The same kernel with another number of splits; where no cluster holds so many, merged by the last block."""
     family, fields = fields_of(config)
     fields["splits"] = str(splits)
     if fields["merge"] == "cluster" and not 2 <= splits <= 16:
         fields["merge"] = "last_block"
-    return family + " " + ",".join(f"{key}={value}" for key, value in fields.items())
+    return config_of(family, fields)

@@ -3,6 +3,7 @@
 
 #include "cache/codec.h"
 #include "runtime/dispatch/plan.h"
+#include "tests/support/decode_problems.h"
 #include "tuner/space.h"
 
 namespace flashtune {
@@ -10,20 +11,11 @@ namespace {
 
 const ArchLimits kLimits = limits_of(90);
 
-/// 128-wide bf16 heads, four on each KV head.
-Problem problem_of(int batch, int kv_heads, int seq_kv) {
-  Problem p;
-  p.op = Op::kDecode;
-  p.batch = batch, p.heads = 4 * kv_heads, p.kv_heads = kv_heads;
-  p.seq_kv = seq_kv;
-  p.head_dim = p.head_dim_v = 128;
-  p.causal = true;
-  return with_layout(p, Layout::kBshd);
-}
+Problem problem_of(int batch, int kv_heads, int seq_kv) { return decode(batch, 4 * kv_heads, kv_heads, seq_kv); }
 
-DecodeSplitConfig config_of(int splits, int blocks_per_sm) {
-  DecodeSplitConfig config;
-  config.splits = splits, config.blocks_per_sm = blocks_per_sm, config.early = 2;
+DecodeSplitConfig early_config(int splits, int blocks_per_sm) {
+  DecodeSplitConfig config = config_of(splits);
+  config.blocks_per_sm = blocks_per_sm, config.early = 2;
   return config;
 }
 
@@ -38,7 +30,7 @@ bool crowds(const Candidate& candidate, const Problem& p) {
 
 TEST(DecodeEarly, LaunchesCrowdWhereLongOnesLeaveHalfOfThePlacesFree) {
   ASSERT_EQ(kLimits.sms, 132);
-  DecodeSplitConfig config = config_of(1, 1);
+  DecodeSplitConfig config = early_config(1, 1);
   EXPECT_TRUE(crowds({config}, problem_of(8, 8, 8192)));    // 64 blocks, 256 MiB
   EXPECT_FALSE(crowds({config}, problem_of(8, 8, 2048)));   // 64 MiB
   EXPECT_FALSE(crowds({config}, problem_of(16, 8, 8192)));  // 128 blocks
@@ -50,10 +42,10 @@ TEST(DecodeEarly, LaunchesCrowdWhereLongOnesLeaveHalfOfThePlacesFree) {
 }
 
 TEST(DecodeEarly, SplitsAndPlacesOfAnSmCount) {
-  EXPECT_FALSE(crowds({config_of(2, 1)}, problem_of(8, 8, 8192)));
-  EXPECT_TRUE(crowds({config_of(2, 1)}, problem_of(4, 8, 16384)));
-  EXPECT_TRUE(crowds({config_of(2, 2)}, problem_of(8, 8, 8192)));  // 128 blocks, 264 places
-  EXPECT_FALSE(crowds({config_of(2, 2)}, problem_of(9, 8, 8192)));
+  EXPECT_FALSE(crowds({early_config(2, 1)}, problem_of(8, 8, 8192)));
+  EXPECT_TRUE(crowds({early_config(2, 1)}, problem_of(4, 8, 16384)));
+  EXPECT_TRUE(crowds({early_config(2, 2)}, problem_of(8, 8, 8192)));  // 128 blocks, 264 places
+  EXPECT_FALSE(crowds({early_config(2, 2)}, problem_of(9, 8, 8192)));
 }
 
 TEST(DecodeEarly, CrowdsAreNeitherTheDefaultNorMadeOfATunedConfig) {
@@ -62,7 +54,7 @@ TEST(DecodeEarly, CrowdsAreNeitherTheDefaultNorMadeOfATunedConfig) {
       for (const int seq_kv : {512, 8192, 200000}) {
         const Problem p = problem_of(batch, kv_heads, seq_kv);
         EXPECT_FALSE(crowds(fallback(p, kLimits), p)) << problem_to_text(p);
-        const Candidate tuned = {config_of(1, 1)};
+        const Candidate tuned = {early_config(1, 1)};
         EXPECT_FALSE(crowds(adapted(tuned, problem_of(batch, kv_heads, 256), p, kLimits.sms), p)) << problem_to_text(p);
       }
 }

@@ -7,28 +7,11 @@
 #include "cache/database.h"
 #include "cache/error.h"
 #include "runtime/api/engine.h"
+#include "tests/support/decode_problems.h"
 #include "tests/support/fake_device.h"
 
 namespace flashtune {
 namespace {
-
-Problem decode(int batch, int heads, int kv_heads, int seq_kv) {
-  Problem p;
-  p.op = Op::kDecode;
-  p.batch = batch, p.heads = heads, p.kv_heads = kv_heads;
-  p.seq_kv = seq_kv;
-  p.head_dim = p.head_dim_v = 128;
-  p.causal = true;
-  return with_layout(p, Layout::kBshd);
-}
-
-DecodeSplitConfig config_of(int splits) {
-  DecodeSplitConfig config;
-  config.bc = 16, config.warps = 4, config.stages = 3, config.blocks_per_sm = 2, config.splits = splits;
-  return config;
-}
-
-const DecodeSplitConfig& config_of(const Candidate& candidate) { return std::get<DecodeSplitConfig>(candidate.config); }
 
 class DecodeEngine : public testing::Test {
  protected:

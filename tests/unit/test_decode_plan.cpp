@@ -9,6 +9,7 @@
 #include "cache/error.h"
 #include "cache/keys.h"
 #include "runtime/api/tensor_checks.h"
+#include "tests/support/decode_problems.h"
 #include "tests/support/fake_device.h"
 #include "tuner/space.h"
 
@@ -16,25 +17,6 @@ namespace flashtune {
 namespace {
 
 const ArchLimits kLimits = limits_of(90);
-
-Problem decode(int batch, int heads, int kv_heads, int seq_kv, int head_dim = 128, int page_size = 0) {
-  Problem p;
-  p.op = Op::kDecode;
-  p.batch = batch, p.heads = heads, p.kv_heads = kv_heads;
-  p.seq_kv = seq_kv;
-  p.head_dim = p.head_dim_v = head_dim;
-  p.causal = true;
-  p.page_size = page_size;
-  return with_layout(p, Layout::kBshd);
-}
-
-DecodeSplitConfig config_of(int splits) {
-  DecodeSplitConfig config;
-  config.bc = 16, config.warps = 4, config.stages = 3, config.blocks_per_sm = 2, config.splits = splits;
-  return config;
-}
-
-const DecodeSplitConfig& config_of(const Candidate& candidate) { return std::get<DecodeSplitConfig>(candidate.config); }
 
 TEST(DecodeProblem, OneNewRowSeesAllWhetherCausalOrNot) {
   Problem full = decode(4, 32, 8, 4096);

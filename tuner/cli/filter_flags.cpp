@@ -29,8 +29,12 @@ RecordFilter filter_of(const FilterFlags& flags) {
   if (!flags.op.empty()) filter.op = enum_of_flag<Op>("--op", flags.op);
   if (!flags.dtype.empty()) filter.dtype = enum_of_flag<Dtype>("--dtype", flags.dtype);
   if (!flags.head_dim.empty()) {
-    filter.head_dim = int_of_flag("--head-dim", flags.head_dim);
-    if (*filter.head_dim < 1 || *filter.head_dim > 256) refuse("--head-dim", flags.head_dim, "it is from 1 to 256");
+    Problem problem;
+    problem.dtype = Dtype::kFp32;  // which has every head dimension that any type has
+    problem.head_dim = problem.head_dim_v = int_of_flag("--head-dim", flags.head_dim);
+    if (const ProblemFault fault = fault_of(problem); fault != ProblemFault::kNone)
+      refuse("--head-dim", flags.head_dim, text_of(fault));
+    filter.head_dim = problem.head_dim;
   }
   if (!flags.outcome.empty()) filter.outcome = enum_of_flag<Outcome>("--outcome", flags.outcome);
   if (!flags.older_than.empty()) filter.older_than = date_of_flag("--older-than", flags.older_than);

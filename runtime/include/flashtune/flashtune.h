@@ -6,8 +6,8 @@
  * - Tensors: Q [batch, seq_q, heads, head_dim], K and V [batch, seq_kv, kv_heads, head_dim], O like Q; device pointers,
  *   each aligned to 16 bytes, with the innermost dimension contiguous. The optional log-sum-exp is contiguous fp32
  *   [batch, heads, seq_q], natural logarithm.
- * - Masks are aligned bottom-right: query row i stands at position i + seq_kv - seq_q, in decode at i + length - seq_q
- * of its sequence's length. A fully masked row gives O = 0 and a log-sum-exp of -inf.
+ * - Masks are aligned bottom-right: query row i stands at position i + seq_kv - seq_q, in decode, by its sequence's
+ *   length, at i + length - seq_q. A fully masked row gives O = 0 and a log-sum-exp of -inf.
  * - Decode (FT_DECODE): seq_q new rows of each sequence, 1 to 16, against a cache. seq_kv is the most keys that a
  *   sequence may have; how many it has, the new ones among them, is read on the device, so that a step never waits for
  *   the host. A length or page that cannot be is skipped there and noted in the workspace: see ft_options.debug_checks.

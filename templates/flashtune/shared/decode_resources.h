@@ -18,6 +18,12 @@ constexpr int row_tiles(const Config& c, const Problem& p) {
   return (packed_rows(p) + c.br - 1) / c.br;
 }
 
+/// Those of all sequences and KV heads: the blocks of a launch without splits. A double, which no sizes overflow.
+template <SplitsKeys Config>
+constexpr double row_tiles_of_all(const Config& c, const Problem& p) {
+  return 1.0 * p.batch * p.kv_heads * row_tiles(c, p);
+}
+
 /// Splits of the grid: pinned ones cover the cache, or as many keys of it as a window reaches.
 template <SplitsKeys Config>
 constexpr int grid_splits(const Config& c, const Problem& p) {
@@ -33,11 +39,10 @@ constexpr int grid_splits(const Config& c, const Problem& p) {
 /// (docs/performance.md): more than an early begin saves, unless the launch is short.
 template <SplitsKeys Config>
 constexpr bool early_launches_crowd(const Config& c, const Problem& p, int sms) {
-  constexpr long long kShort = 64LL << 20;  // bytes of K and V
-  const long long heads = static_cast<long long>(p.batch) * p.kv_heads;
-  const long long bytes = heads * keys_in_reach(p) * (p.head_dim + p.head_dim_v) * size_of(p.dtype);
-  const long long blocks = heads * row_tiles(c, p) * grid_splits(c, p);
-  return c.early != 0 && bytes > kShort && 2 * blocks <= 1LL * sms * c.blocks_per_sm;
+  constexpr double kShort = 64.0 * (1 << 20);  // bytes of K and V
+  const double bytes = 1.0 * p.batch * p.kv_heads * keys_in_reach(p) * (p.head_dim + p.head_dim_v) * size_of(p.dtype);
+  return c.early != 0 && bytes > kShort &&
+         2 * row_tiles_of_all(c, p) * grid_splits(c, p) <= 1.0 * sms * c.blocks_per_sm;
 }
 
 /// Results are merged in pieces of four neighbouring dims; the last one of a row may have fewer.
