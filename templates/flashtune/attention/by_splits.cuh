@@ -40,7 +40,7 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
   // are left, unevenly. With early=2 the next one is let by only when this launch has asked for its last tiles.
   if constexpr (kConfig.early == 1 || (kConfig.early == 0 && kConfig.merge == Merge::kKernel)) allow_next_launch();
   if constexpr (kConfig.early != 0) {
-    read_ahead<kBc, kTraits, Element>(p, block, rows, first_row, row_count, first_known_key, warp, lane);
+    read_ahead<kBc, kThreads, kTraits, Element>(p, block, rows, first_row, row_count, first_known_key, warp, lane);
     wait_for_launches_before();  // which may write the cache, lengths, the workspace
   }
   const int given = given_length(p, block.batch);

@@ -13,11 +13,11 @@ FT_DEVICE void prefetch_row(const void* row, int bytes) {
   for (int at = 0; at < bytes; at += kLineBytes) prefetch_line(static_cast<const char*>(row) + at);
 }
 
-/// Brings to the L2 the length of a block's sequence and its queries, and of each warp the tile of K and V that begins
-/// at `first_key`. More tiles cost more than they save: each line is asked for a second time by the copy. The launches
-/// before may be writing all this: it is only asked for, but for page numbers, from which nothing but prefetches
-/// follows.
-template <int kBc, KernelTraits kTraits, class Element>
+/// Brings to the L2 the length of a block's sequence, its page table and its queries, and of each warp the tile of K
+/// and V that begins at `first_key`. More tiles cost more than they save: each line is asked for a second time by the
+/// copy. The launches before may be writing all this: it is only asked for, but for page numbers, from which nothing
+/// but prefetches follows.
+template <int kBc, int kThreads, KernelTraits kTraits, class Element>
 FT_DEVICE void read_ahead(const DecodeParams& p, const SplitBlock& block, const PackedRows& rows, int first_row,
                           int row_count, int first_key, int warp, int lane) {
   constexpr int kBytes = static_cast<int>(sizeof(Element));
@@ -30,6 +30,13 @@ FT_DEVICE void read_ahead(const DecodeParams& p, const SplitBlock& block, const 
                  kTraits.head_dim * kBytes);
   }
   if constexpr (kTraits.windowed) return;  // where a window begins, the length says
+  if constexpr (kTraits.paged) {           // all warps together read all of it
+    constexpr int kEntries = kLineBytes / 4;
+    const int* table = p.page_table + static_cast<i64>(block.batch) * p.max_pages;
+    const int columns = ((p.seq_kv - 1) >> p.page_log2) + 1;
+    for (int i = (warp * 32 + lane) * kEntries; i < columns + kEntries - 1; i += kThreads * kEntries)
+      prefetch_line(table + min(i, columns - 1));
+  }
 #pragma unroll
   for (int i = lane; i < 2 * kBc; i += 32) {
     const int key = first_key + i % kBc;
