@@ -138,6 +138,18 @@ TEST(DecodeSplit, SeesAllThroughAWindowAsLargeAsCanBe) {
   EXPECT_EQ(one.fault_of(load_kernel(device, compiler(), {small_config()}, traits_of(p))), "");
 }
 
+// Nor is there a column of the page table for a launch that begins early to ask for.
+TEST(DecodeSplit, ACacheThatMayHoldNoKeysIsRight) {
+  for (const int page_size : {0, 16}) {
+    const Problem p = small_decode({0, 0}, 4, 2, 0, 64, page_size);
+    SimDevice device(kArch);
+    AttentionCase one(device, p, InputKind::kNormal, {0, 0});
+    DecodeSplitConfig config = small_config();
+    config.early = 2;
+    EXPECT_EQ(one.fault_of(load_kernel(device, compiler(), {config}, traits_of(p))), "") << page_size;
+  }
+}
+
 TEST(DecodeSplit, PinnedResultsDoNotDependOnBatchMates) {
   DecodeSplitConfig config = small_config();
   config.splits = 1, config.chunk = 64;

@@ -33,9 +33,9 @@ FT_DEVICE void read_ahead(const DecodeParams& p, const SplitBlock& block, const 
   if constexpr (kTraits.paged) {           // all warps together read all of it
     constexpr int kEntries = kLineBytes / 4;
     const int* table = p.page_table + static_cast<i64>(block.batch) * p.max_pages;
-    const int columns = ((p.seq_kv - 1) >> p.page_log2) + 1;
-    for (int i = (warp * 32 + lane) * kEntries; i < columns + kEntries - 1; i += kThreads * kEntries)
-      prefetch_line(table + min(i, columns - 1));
+    const int last = (p.seq_kv - 1) >> p.page_log2;  // -1 where there are no keys
+    for (int i = (warp * 32 + lane) * kEntries; last >= 0 && i < last + kEntries; i += kThreads * kEntries)
+      prefetch_line(table + min(i, last));
   }
 #pragma unroll
   for (int i = lane; i < 2 * kBc; i += 32) {
