@@ -9,8 +9,9 @@ endfunction()
 run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${WORK}/prefix --component flashtune)
 run(${CMAKE_COMMAND} -G ${GENERATOR} -S ${SOURCE} -B ${WORK}/build -DCMAKE_PREFIX_PATH=${WORK}/prefix)
 run(${CMAKE_COMMAND} --build ${WORK}/build)
-set(EXAMPLE ${WORK}/build/example_prefill)
-include(${CMAKE_CURRENT_LIST_DIR}/check_example.cmake)
+foreach(EXAMPLE IN ITEMS ${WORK}/build/example_prefill ${WORK}/build/example_decode)
+  include(${CMAKE_CURRENT_LIST_DIR}/check_example.cmake)
+endforeach()
 
 # What a program links against is the C API and nothing of what is inside.
 if(SHARED)
