@@ -18,8 +18,7 @@ std::string why_not(const Problem& p) {
   if (p.op == Op::kAppend) return "op append, of which nothing is tuned";
   const Layout layout = layout_of(p);
   if (layout == Layout::kStrided) return "layout strided, and a sweep lays tensors out as bshd, bhsd or packed";
-  if (layout == Layout::kPacked && (p.op == Op::kDecode || p.seq_q != p.seq_kv))
-    return "layout packed, which needs prefill with seq_kv equal to seq_q";
+  if (layout == Layout::kPacked && !fits_packed(p)) return std::string("layout packed, and ") + kPackedFits;
   const ProblemFault fault = fault_of(p);
   return fault == ProblemFault::kNone ? "" : text_of(fault);
 }

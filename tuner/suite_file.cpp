@@ -94,8 +94,8 @@ Problem problem_of(const Entry& entry) {
   p.page_size = entry.number("page_size", 0);
   const Layout layout = entry.token("layout", Layout::kBshd);
   if (layout == Layout::kStrided) entry.fail("has layout = \"strided\"; a suite names bshd, bhsd or packed");
-  if (layout == Layout::kPacked && (p.seq_q != p.seq_kv || decode))
-    entry.fail("has layout = \"packed\", which needs prefill with seq_kv equal to seq_q");
+  if (layout == Layout::kPacked && !fits_packed(p))
+    entry.fail(fmt::format("has layout = \"packed\", and {}", kPackedFits));
   const Problem laid_out = with_layout(p, layout);
   if (const ProblemFault fault = fault_of(laid_out); fault != ProblemFault::kNone)
     entry.fail(fmt::format("is no supported problem: {}", text_of(fault)));

@@ -250,9 +250,10 @@ ft_status ft_problem_set_layout(ft_problem* problem, int layout) {
     if (known == Layout::kStrided)
       throw Error(ErrorKind::kInvalidArgument, "layout strided has no strides of its own; set them in the problem");
     const Problem asked = problem_of(problem);
-    if (known == Layout::kPacked && has_cache(asked.op))
+    if (known == Layout::kPacked && !fits_packed(asked))
       throw Error(ErrorKind::kInvalidArgument,
-                  "a cache of decode is no part of a QKV tensor; there are FT_BSHD and FT_BHSD");
+                  fmt::format("layout packed: {}, not op {} with seq_q {} and seq_kv {}; there are FT_BSHD and FT_BHSD",
+                              kPackedFits, name_of(asked.op), asked.seq_q, asked.seq_kv));
     const Problem filled = with_layout(asked, known);
     const auto strides = [](const Strides& s) { return ft_strides{s.batch, s.head, s.row}; };
     problem->q = strides(filled.q), problem->k = strides(filled.k);

@@ -98,6 +98,22 @@ TEST_F(CApi, SetsTheStridesOfALayout) {
   EXPECT_EQ(problem.k.head, 200 * 64) << "a call that fails changes nothing";
 }
 
+TEST_F(CApi, PacksPrefillWithAsManyKeysAsQueriesAndNothingElse) {
+  ft_problem packed = problem;
+  packed.seq_kv = packed.seq_q;
+  ASSERT_EQ(ft_problem_set_layout(&packed, FT_PACKED), FT_OK);
+  EXPECT_EQ(packed.k.row, (8 + 2 * 4) * 64);
+  for (const ft_op op : {FT_PREFILL, FT_DECODE}) {
+    ft_problem other = problem;
+    other.op = op;
+    if (op == FT_DECODE) other.seq_q = other.seq_kv = 4;
+    const ft_strides before = other.k;
+    EXPECT_EQ(ft_problem_set_layout(&other, FT_PACKED), FT_INVALID_ARGUMENT);
+    EXPECT_NE(std::string(ft_last_error()).find("one QKV tensor"), std::string::npos) << ft_last_error();
+    EXPECT_EQ(other.k.row, before.row);
+  }
+}
+
 TEST_F(CApi, TellsWhetherAProblemIsSupportedAndWhyNot) {
   const char* reason = nullptr;
   EXPECT_EQ(ft_supported(&problem, &reason), 1);

@@ -80,7 +80,7 @@ TEST(MissedFile, IsRefusedByLineAndReason) {
   line_1("prefill bf16 b4 h32 kv5 q64 k64 d128 dv128 full w0 bshd", "heads must be a multiple of kv-heads");
   line_1("append bf16 b4 h32 kv8 q1 k64 d128 dv128 full w0 bshd", "op append, of which nothing is tuned");
   line_1("prefill bf16 b4 h32 kv8 q32 k64 d128 dv128 full w0 packed",
-         "layout packed, which needs prefill with seq_kv equal to seq_q");
+         "layout packed, and one QKV tensor is of prefill, with as many keys as queries");
   line_1("prefill bf16 b1 h1 kv1 q64 k64 d64 dv64 full w0 strided q:8,8,8 k:8,8,8 v:8,8,8 o:8,8,8",
          "layout strided, and a sweep lays tensors out as bshd, bhsd or packed");
 }

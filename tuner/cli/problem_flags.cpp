@@ -123,12 +123,10 @@ std::string culprit(ProblemFault fault, const Problem& p) {
 void judge(const Problem& p, Layout layout) {
   if (const ProblemFault fault = fault_of(p); fault != ProblemFault::kNone)
     throw Error(ErrorKind::kInvalidArgument, fmt::format("{}: {}", culprit(fault, p), text_of(fault)));
-  if (layout == Layout::kPacked && p.op == Op::kDecode)
-    refuse("--layout", "packed", "a cache of decode is no part of a QKV tensor; there are bshd and bhsd");
-  if (layout == Layout::kPacked && p.seq_q != p.seq_kv)
-    refuse(
-        "--layout", "packed",
-        fmt::format("one QKV tensor has as many keys as queries, not --seq-q {} and --seq-kv {}", p.seq_q, p.seq_kv));
+  if (layout == Layout::kPacked && !fits_packed(p))
+    refuse("--layout", "packed",
+           fmt::format("{}, not --op {} with --seq-q {} and --seq-kv {}; there are bshd and bhsd", kPackedFits,
+                       name_of(p.op), p.seq_q, p.seq_kv));
 }
 
 }  // namespace

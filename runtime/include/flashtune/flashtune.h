@@ -218,7 +218,7 @@ FT_API void ft_problem_init(ft_problem* problem, ft_dtype dtype, int32_t batch, 
 
 /* Sets all four strides for the sizes that the problem has now; call it again after changing them. For a cache with
  * room for more keys than seq_kv: with seq_kv at the cache's rows, and lower seq_kv afterwards, which leaves the
- * strides. FT_PACKED is of prefill alone: a cache is no part of a QKV tensor. */
+ * strides. FT_PACKED is of prefill alone, with seq_kv equal to seq_q: a cache is no part of a QKV tensor. */
 FT_API ft_status ft_problem_set_layout(ft_problem* problem, int layout /* an ft_layout */);
 
 /* Whether any kernel computes the problem: 1, or 0 and *reason (may be NULL) says what is supported. No engine is

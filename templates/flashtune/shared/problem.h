@@ -85,7 +85,7 @@ struct Problem {
 constexpr int rows_together(const Problem& p) { return p.page_size > 0 ? p.page_size : p.seq_kv; }
 
 /// Fills the four strides for one of the named layouts. kPacked is one [batch, seq, heads + 2 * kv_heads, dim] tensor
-/// that holds Q, K and V (seq_q == seq_kv and head_dim == head_dim_v are the caller's promise); O is then bshd.
+/// that holds Q, K and V, where fits_packed() (head_dim == head_dim_v is the caller's promise); O is then bshd.
 constexpr Problem with_layout(Problem p, Layout layout) {
   const long long dk = p.head_dim, dv = p.head_dim_v, h = p.heads, hk = p.kv_heads, sq = p.seq_q;
   const long long sk = rows_together(p);
@@ -135,6 +135,10 @@ enum class ProblemFault : int {
 
 /// Whether K and V are a cache: new rows beside lengths that only the device knows, pages.
 constexpr bool has_cache(Op op) { return op == Op::kDecode || op == Op::kAppend; }
+
+/// Whether Layout::kPacked can hold the problem: a cache is no part of a QKV tensor, and Q, K and V share its rows.
+constexpr bool fits_packed(const Problem& p) { return !has_cache(p.op) && p.seq_q == p.seq_kv; }
+constexpr const char* kPackedFits = "one QKV tensor is of prefill, with as many keys as queries";
 
 constexpr int kMostNewRows = 16;  // of a sequence in one step of decode
 constexpr int kLeastPage = 16, kMostPage = 256;
