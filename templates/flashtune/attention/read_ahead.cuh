@@ -30,8 +30,8 @@ FT_DEVICE void read_ahead(const DecodeParams& p, const SplitBlock& block, const 
                  kTraits.head_dim * kBytes);
   }
   if constexpr (kTraits.windowed) return;  // where a window begins, the length says
-  if constexpr (kTraits.paged) {           // all warps together read all of it
-    constexpr int kEntries = kLineBytes / 4;
+  if constexpr (kTraits.paged) {
+    constexpr int kEntries = kLineBytes / 4;  // of the table, whose row all warps together read
     const int* table = p.page_table + static_cast<i64>(block.batch) * p.max_pages;
     const int last = (p.seq_kv - 1) >> p.page_log2;  // -1 where there are no keys
     for (int i = (warp * 32 + lane) * kEntries; last >= 0 && i < last + kEntries; i += kThreads * kEntries)
