@@ -59,6 +59,12 @@ PagedCache into_pages(const Problem& p, const HostTensors& from, const Lengths& 
                      static_cast<std::size_t>(p.head_dim_v));
       }
     }
+  // Pages wholly before a window are nobody's.
+  for (int b = 0; b < p.batch && p.window > 0; ++b) {
+    const int first_seen = std::max(length_of(p, lengths, b) - p.seq_q - p.window + 1, 0);
+    for (int column = 0; column < first_seen / p.page_size; ++column)
+      cache.table[static_cast<std::size_t>(b * cache.max_pages + column)] = kNoPage;
+  }
   return cache;
 }
 

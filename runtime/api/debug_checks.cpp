@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "cache/error.h"
@@ -40,9 +41,10 @@ std::vector<std::string> complaints(Device& device, const Problem& p, const Tens
     }
     if (p.page_size == 0) continue;
     const auto keys = static_cast<std::size_t>(lengths[b]), page_size = static_cast<std::size_t>(p.page_size);
-    // Append looks at the pages of its new rows alone.
-    const std::size_t first_key = append && keys > 0 ? keys - static_cast<std::size_t>(p.seq_q) : 0;
-    for (std::size_t i = first_key / page_size; i * page_size < keys; ++i)
+    // Append looks at the pages of its new rows alone, decode at those that its first new row sees.
+    const int first_new = lengths[b] - p.seq_q;
+    const int first_key = append ? first_new : p.window > 0 ? first_new - p.window + 1 : 0;
+    for (auto i = static_cast<std::size_t>(std::max(first_key, 0)) / page_size; i * page_size < keys; ++i)
       if (const int page = table[b * columns + i]; page < 0 || page >= t.num_pages)
         found.push_back(
             fmt::format("sequence {} has page {} as its page {}, and there are {}", b, page, i, t.num_pages));

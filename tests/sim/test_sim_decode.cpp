@@ -83,6 +83,13 @@ DecodeSplitConfig small_config() {
   return config;
 }
 
+int most_blocks_per_sm(DecodeSplitConfig config, const Problem& p) {
+  config.blocks_per_sm = 8;
+  while (config.blocks_per_sm > 1 && rejection_of(config, traits_of(p), limits_of(kArch)) != Rejection::kNone)
+    --config.blocks_per_sm;
+  return config.blocks_per_sm;
+}
+
 TEST(DecodeSplit, EveryLengthAroundASplitAndAPageIsRight) {
   // Steps are of 32 keys: splits of one, two and three steps, pages of 16 and 32.
   Lengths lengths;
@@ -120,10 +127,9 @@ TEST(DecodeSplit, TheCopyEngineMovesTilesOfEveryShape) {
     SimDevice device(kArch);
     AttentionCase one(device, p, InputKind::kNormal, lengths);
     DecodeSplitConfig config = small_config();
-    config.bc = bc, config.stages = bc == 64 ? 1 : 2, config.blocks_per_sm = 8, config.smem = SmemLayout::kSlabs;
+    config.bc = bc, config.stages = bc == 64 ? 1 : 2, config.smem = SmemLayout::kSlabs;
     config.merge = bc == 64 ? Merge::kCluster : Merge::kLastBlock;
-    while (config.blocks_per_sm > 1 && rejection_of(config, traits_of(p), limits_of(kArch)) != Rejection::kNone)
-      --config.blocks_per_sm;
+    config.blocks_per_sm = most_blocks_per_sm(config, p);
     EXPECT_EQ(one.fault_of(load_kernel(device, compiler(), {config}, traits_of(p))), "")
         << head_dim << " " << page_size << " " << bc;
   }
@@ -140,14 +146,16 @@ TEST(DecodeSplit, SeesAllThroughAWindowAsLargeAsCanBe) {
 
 // Nor is there a column of the page table for a launch that begins early to ask for.
 TEST(DecodeSplit, ACacheThatMayHoldNoKeysIsRight) {
-  for (const int page_size : {0, 16}) {
-    const Problem p = small_decode({0, 0}, 4, 2, 0, 64, page_size);
-    SimDevice device(kArch);
-    AttentionCase one(device, p, InputKind::kNormal, {0, 0});
-    DecodeSplitConfig config = small_config();
-    config.early = 2;
-    EXPECT_EQ(one.fault_of(load_kernel(device, compiler(), {config}, traits_of(p))), "") << page_size;
-  }
+  for (const int page_size : {0, 16})
+    for (const SmemLayout layout : {SmemLayout::kXor, SmemLayout::kSlabs}) {
+      Problem p = small_decode({0, 0}, 4, 2, 64, 64, page_size);
+      p.seq_kv = 0;  // of a cache with room for more
+      SimDevice device(kArch);
+      AttentionCase one(device, p, InputKind::kNormal, {0, 0});
+      DecodeSplitConfig config = small_config();
+      config.early = 2, config.smem = layout;
+      EXPECT_EQ(one.fault_of(load_kernel(device, compiler(), {config}, traits_of(p))), "") << page_size;
+    }
 }
 
 TEST(DecodeSplit, PinnedResultsDoNotDependOnBatchMates) {
@@ -205,6 +213,35 @@ TEST_F(WrongCacheOnSim, APageThatCannotBeIsNeverRead) {
               fmt::format("decode met pages that cannot be: sequence 1 has page {} as its page 2, and "
                           "there are {}",
                           wrong, cache_.num_pages()));
+  }
+}
+
+// A server frees the pages that a window has left behind. Whatever the tiles: those of 64 keys begin before it.
+TEST(DecodeSplit, PagesBeforeAWindowMayBeGone) {
+  Problem p = WrongCache::problem();
+  p.window = 16;
+  for (const int bc : {16, 64}) {
+    DecodeSplitConfig config = WrongCache::config();
+    config.bc = bc, config.stages = 1;
+    config.blocks_per_sm = most_blocks_per_sm(config, p);
+    SimDevice device(kArch);
+    const SimKernel kernel = load_kernel(device, compiler(), {config}, traits_of(p));
+    WrongCache cache(device, kernel.loaded, p, config);
+    const auto page = [&](int b, int column) -> int& {
+      return cache.table[static_cast<std::size_t>(b * cache.max_pages() + column)];
+    };
+    EXPECT_EQ(page(0, 4), 0x7fffffff) << "keys 84 to 99 are seen, of pages 5 and 6";
+    EXPECT_NE(page(0, 5), 0x7fffffff);
+    cache.run({100, 100, 100});
+    EXPECT_EQ(cache.complaint(), "") << bc;
+    const WrongCache::Row first = cache.row(0);
+    page(0, 4) = -1, page(1, 5) = -1;
+    cache.run({100, 100, 100});
+    EXPECT_EQ(cache.complaint(), fmt::format("decode met pages that cannot be: sequence 1 has page -1 as its page 5, "
+                                             "and there are {}",
+                                             cache.num_pages()))
+        << bc;
+    EXPECT_EQ(cache.row(0), first);
   }
 }
 

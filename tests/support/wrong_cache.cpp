@@ -23,16 +23,17 @@ DecodeSplitConfig WrongCache::config() {
   return config;
 }
 
-WrongCache::WrongCache(Device& device, const LoadedCandidate& loaded)
-    : device_(device), loaded_(loaded), scratch_(device) {
-  const HostTensors host = make_inputs(without_pages(problem()), InputKind::kNormal, 2);
-  const PagedCache cache = into_pages(problem(), host, {}, 1);
+WrongCache::WrongCache(Device& device, const LoadedCandidate& loaded, const Problem& problem,
+                       const DecodeSplitConfig& config)
+    : device_(device), loaded_(loaded), problem_(problem), scratch_(device) {
+  const HostTensors host = make_inputs(without_pages(problem), InputKind::kNormal, 2);
+  const PagedCache cache = into_pages(problem, host, {}, 1);
   table = cache.table;
   q_ = uploaded(device_, host.q), k_ = uploaded(device_, cache.k), v_ = uploaded(device_, cache.v);
   tensors_.q = q_.get(), tensors_.k = k_.get(), tensors_.v = v_.get();
   tensors_.num_pages = cache.num_pages, tensors_.max_pages = cache.max_pages;
-  tensors_.scale = default_scale(problem());
-  plan_ = make_plan({config()}, problem(), limits_of(device.info().key.arch));
+  tensors_.scale = default_scale(problem);
+  plan_ = make_plan({config}, problem, limits_of(device.info().key.arch));
   workspace_ = scratch_.poisoned(plan_);
 }
 
@@ -43,7 +44,7 @@ void WrongCache::run(const Lengths& lengths) {
   launch_plan(device_, loaded_, plan_, tensors_, workspace_, nullptr);
   complaint_.clear();
   try {
-    check_decode_status(device_, problem(), tensors_, workspace_);
+    check_decode_status(device_, problem_, tensors_, workspace_);
   } catch (const Error& error) {
     complaint_ = error.what();
   }

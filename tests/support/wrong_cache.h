@@ -19,7 +19,8 @@ class WrongCache {
   static Problem problem();
   static DecodeSplitConfig config();
 
-  WrongCache(Device& device, const LoadedCandidate& loaded);
+  WrongCache(Device& device, const LoadedCandidate& loaded, const Problem& problem = WrongCache::problem(),
+             const DecodeSplitConfig& config = WrongCache::config());
 
   /// Launches with these lengths and `table`. What a sequence's row was before, is 0xffff everywhere.
   void run(const Lengths& lengths);
@@ -36,6 +37,7 @@ class WrongCache {
  private:
   Device& device_;
   const LoadedCandidate& loaded_;
+  Problem problem_;
   Workspace scratch_;
   DeviceBuffer q_, k_, v_;
   Tensors tensors_;

@@ -164,8 +164,11 @@ TEST(ScalarPlan, IsABlockForEachTileOrForEachHeadWithAWorkspaceForItsRows) {
                                p, limits_of(90));
   EXPECT_EQ(heads.grid[0], 16u);
   EXPECT_EQ(heads.block, 1024u);
-  EXPECT_EQ(heads.workspace_bytes, 8u * 16 * 1024);
-  EXPECT_EQ(heads.workspace_head, 0u);
+  EXPECT_EQ(heads.workspace_bytes - heads.workspace_head, 8u * 16 * 1024);
+  const FakeDevice device;
+  const auto params = std::get<PrefillScalarParams>(bind(heads, {}, 0x100000, device));
+  EXPECT_GE(reinterpret_cast<std::uintptr_t>(params.row_state), 0x100000u + 256 + 4 * kCounters)
+      << "what a decode in the same workspace counts on stays";
 }
 
 TEST(ScalarPlan, HandsOnTheScaleInTwoPartsOfOneSign) {

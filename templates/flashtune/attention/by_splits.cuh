@@ -85,9 +85,10 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
   }
 
   const auto first_key = [&](int t) { return keys.first * kBc + t * stride; };
-  const auto load_keys = [&](int t, int slot) {  // and V, where both are one group
+  const int first_seen = max(mask.first_key(rows.query(first_row)), 0);  // by any row of the tile
+  const auto load_keys = [&](int t, int slot) {                          // and V, where both are one group
     if (t < keys.steps) {
-      pages.go_to(t, first_key(t), stride, length);
+      pages.go_to(t, first_key(t), stride, length, first_seen);
       ring.load_keys(pages.tile, first_key(t), length, slot);
       if constexpr (!kKFirst) ring.load_values(pages.tile, first_key(t), length, slot);
     } else if constexpr (kConfig.early == 2) {

@@ -94,14 +94,15 @@ class PageReader {
     if (key < end) asked = load_global_int(table + (key >> tile.log2));
   }
 
-  /// Goes on to tile t, which begins at `first_key`. Of the pages that were asked for, those past the sequence become
-  /// -1; so does one that does not exist, which is noted.
-  FT_DEVICE void go_to(int t, int first_key, int step, int length) {
+  /// Goes on to tile t, which begins at `first_key`. Of the pages that were asked for, those past the sequence or
+  /// wholly before `first_seen` become -1: nobody need have them. So does one that does not exist, which is noted.
+  FT_DEVICE void go_to(int t, int first_key, int step, int length, int first_seen) {
     if constexpr (kTraits.paged) {
       const int turn = static_cast<int>(static_cast<u32>(t) % kTiles);
       if (turn == 0) {
         found = asked;
-        const bool wanted = key_of_lane(first_key, step) < length;
+        const i64 key = key_of_lane(first_key, step);
+        const bool wanted = key < length && (!kTraits.windowed || key >> tile.log2 >= first_seen >> tile.log2);
         if (wanted && static_cast<u32>(found) >= static_cast<u32>(p.num_pages)) atomic_or(p.status, kPageOutOfRange);
         if (!wanted || static_cast<u32>(found) >= static_cast<u32>(p.num_pages)) found = -1;
         look_up(first_key + static_cast<i64>(kTiles) * step, step, length);

@@ -55,7 +55,9 @@ struct DecodeWorkspace {
   long long status = 0, counters = 0, sums = 0, o = 0, total = 0;
 };
 
-constexpr long long kCounters = 65536;  // row tiles of a problem; one with more has blocks enough without splits
+constexpr long long kCounters = 65536;   // row tiles of a problem; one with more has blocks enough without splits
+constexpr long long kStatusBytes = 256;  // and the counter of prefill's tiles
+constexpr long long kWorkspaceHead = kStatusBytes + kCounters * 4;  // what other families leave alone
 
 template <SplitsKeys Config>
 constexpr DecodeWorkspace workspace_of(const Config& c, const Problem& p) {
@@ -63,7 +65,7 @@ constexpr DecodeWorkspace workspace_of(const Config& c, const Problem& p) {
   const long long tiles = sequences * row_tiles(c, p);
   const long long partials = grid_splits(c, p) > 1 ? sequences * packed_rows(p) * grid_splits(c, p) : 0;
   DecodeWorkspace w;
-  w.counters = 256;
+  w.counters = kStatusBytes;
   w.sums = w.counters + ((tiles > kCounters ? tiles : kCounters) * 4 + 255) / 256 * 256;
   w.o = w.sums + (partials * 8 + 255) / 256 * 256;
   w.total = w.o + partials * pieces_of(p.head_dim_v) * 16;
