@@ -16,9 +16,8 @@ namespace {
 /// Why no sweep can measure a problem; empty when one can.
 std::string why_not(const Problem& p) {
   if (p.op == Op::kAppend) return "op append, of which nothing is tuned";
-  const Layout layout = layout_of(p);
-  if (layout == Layout::kStrided) return "layout strided, and a sweep lays tensors out as bshd, bhsd or packed";
-  if (layout == Layout::kPacked && !fits_packed(p)) return std::string("layout packed, and ") + kPackedFits;
+  if (!fits_packed(p) && with_layout(p, Layout::kPacked) == p) return std::string("layout packed, and ") + kPackedFits;
+  if (layout_of(p) == Layout::kStrided) return "layout strided, and a sweep lays tensors out as bshd, bhsd or packed";
   const ProblemFault fault = fault_of(p);
   return fault == ProblemFault::kNone ? "" : text_of(fault);
 }

@@ -344,8 +344,16 @@ ft_status ft_allocate(ft_engine* engine, size_t bytes, void** ptr) {
   return guarded([&] {
     require(ptr, "ptr") = nullptr;
     Device& device = require(engine, "engine").impl.device();
-    const DevicePtr memory = device.allocate((bytes + 3) / 4 * 4);
-    device.fill(memory, 0, (bytes + 3) / 4 * 4);
+    const std::size_t words = bytes / 4 + (bytes % 4 != 0 ? 1 : 0);
+    if (words > SIZE_MAX / 4)
+      throw Error(ErrorKind::kOutOfMemory, fmt::format("{} bytes are more than any device has", bytes));
+    const DevicePtr memory = device.allocate(words * 4);
+    try {
+      device.fill(memory, 0, words * 4);
+    } catch (...) {
+      device.free(memory);
+      throw;
+    }
     *ptr = reinterpret_cast<void*>(memory);
   });
 }

@@ -94,6 +94,7 @@ struct EngineImpl::Impl {
   }
 
   Decision decide(const Problem& problem) const {
+    if (problem.op == Op::kAppend || pins(problem)) require_supported(problem);  // else the dispatcher does
     if (problem.op == Op::kAppend) return {fallback(problem, limits)};  // which is all there is: no row can know better
     if (!pins(problem)) {
       const Decision decision = dispatcher.decide(problem);
@@ -130,6 +131,7 @@ struct EngineImpl::Impl {
 
   /// The dispatcher's story, and what the engine makes of it.
   std::vector<Consideration> explain(const Problem& problem) const {
+    require_supported(problem);
     if (problem.op == Op::kAppend)
       return {{Grade::kDefault, true, "append has one kernel: " + candidate_to_text(fallback(problem, limits))}};
     std::vector<Consideration> story = dispatcher.explain(pins(problem) ? model_of_pinned(problem) : problem);

@@ -312,6 +312,12 @@ double CudaDevice::time_replay(Graph& graph) {
 
 }  // namespace
 
+std::string why_too_old(const DeviceInfo& info) {
+  if (info.key.arch >= kOldestArch) return "";
+  return fmt::format("{} ({}, sm_{}) is too old: flashtune's kernels need sm_{} (Ampere) or newer", info.id,
+                     info.key.name, info.key.arch, kOldestArch);
+}
+
 std::unique_ptr<Device> open_cuda_device(int ordinal) {
   const CudaInventory inventory = list_cuda_devices();
   if (inventory.devices.empty()) throw Error(ErrorKind::kNotFound, inventory.why_none);
@@ -320,10 +326,7 @@ std::unique_ptr<Device> open_cuda_device(int ordinal) {
     throw Error(ErrorKind::kNotFound,
                 fmt::format("there is no cuda:{}: this machine has cuda:0 to cuda:{}", ordinal, count - 1));
   const DeviceInfo& info = inventory.devices[static_cast<std::size_t>(ordinal)];
-  if (info.key.arch < kOldestArch)
-    throw Error(ErrorKind::kDevice,
-                fmt::format("{} ({}, sm_{}) is too old: flashtune's kernels need sm_{} (Ampere) or newer", info.id,
-                            info.key.name, info.key.arch, kOldestArch));
+  if (const std::string too_old = why_too_old(info); !too_old.empty()) throw Error(ErrorKind::kNotFound, too_old);
   std::string why;
   const auto driver = CudaDriver::open("libcuda.so.1", why);
   if (!driver) throw Error(ErrorKind::kNotFound, why);

@@ -23,8 +23,10 @@ struct CudaInventory {
 };
 CudaInventory list_cuda_devices(const std::string& driver_library = "libcuda.so.1");
 
-/// Opens device `ordinal`. Throws Error(kNotFound) with the inventory's reason, or Error(kDevice) for a GPU older than
-/// sm_80.
+/// Why no kernel of flashtune runs on a GPU: it is older than sm_80. Empty where they run.
+std::string why_too_old(const DeviceInfo& info);
+
+/// Opens device `ordinal`. Throws Error(kNotFound) with the inventory's reason, or why_too_old().
 std::unique_ptr<Device> open_cuda_device(int ordinal);
 
 }  // namespace flashtune

@@ -22,12 +22,6 @@ static_assert(std::is_trivially_copyable_v<Decision>, "decide() returns a copy w
 constexpr std::size_t kMissedLimit = 1024;
 constexpr double kEverything = -1;  // no row is near enough to end a survey
 
-void require_supported(const Problem& problem) {
-  if (const ProblemFault fault = fault_of(problem); fault != ProblemFault::kNone)
-    throw Error(ErrorKind::kInvalidArgument,
-                fmt::format("{}; the problem was: {}", text_of(fault), problem_to_text(problem)));
-}
-
 /// A bucket as decisions are remembered by: with its layout's name, so that comparing needs no strides.
 struct SeenBucket {
   Problem bucket;

@@ -84,7 +84,11 @@ Plan plan_of(const Config& config, const Problem& problem, const Resources& reso
   plan.grid[0] = prefill_blocks(by_heads ? problem.seq_q : config.br, problem);
   plan.block = static_cast<unsigned>(resources.threads);
   plan.smem_bytes = static_cast<unsigned>(resources.smem_bytes);
-  plan.workspace_bytes = static_cast<std::size_t>(workspace_of(config, problem));
+  const long long row_state = workspace_of(config, problem);
+  if (row_state > 0) {
+    plan.workspace_head = static_cast<std::size_t>(kWorkspaceHead);
+    plan.workspace_bytes = static_cast<std::size_t>(kWorkspaceHead + row_state);
+  }
   PrefillScalarParams params = params_of<PrefillScalarParams>(problem);
   params.section_heads = section_heads(config.order, problem);
   plan.params = params;
@@ -215,6 +219,9 @@ TensorMap map_of(const Device& device, TensorBox box, DevicePtr base) {
   return device.tensor_map(box);
 }
 
+/// Where a box of K or V lies. Without keys there may be none; nothing is read then, but a box wants an address.
+DevicePtr box_base(int seq_kv, DevicePtr tensor, DevicePtr other) { return seq_kv == 0 ? other : tensor; }
+
 void bind_family(PrefillParams& params, const Plan&, const Tensors& tensors, DevicePtr, const Device&) {
   bind_attention(params, tensors);
 }
@@ -223,17 +230,15 @@ void bind_family(PrefillScalarParams& params, const Plan& plan, const Tensors& t
                  const Device&) {
   bind_attention(params, tensors);
   bind_exact_scale(params, tensors.scale);
-  params.row_state = plan.workspace_bytes > 0 ? reinterpret_cast<float*>(workspace) : nullptr;
+  params.row_state = plan.workspace_bytes > 0 ? reinterpret_cast<float*>(workspace + plan.workspace_head) : nullptr;
 }
 
 void bind_family(PrefillWgmmaParams& params, const Plan& plan, const Tensors& tensors, DevicePtr workspace,
                  const Device& device) {
   params.q_map = map_of(device, plan.q_box, tensors.q);
   params.o_map = map_of(device, plan.o_box, tensors.o);
-  // Without keys there may be no K and V; nothing is read of them then.
-  const bool empty = params.seq_kv == 0;
-  params.k_map = map_of(device, plan.k_box, empty ? tensors.q : tensors.k);
-  params.v_map = map_of(device, plan.v_box, empty ? tensors.q : tensors.v);
+  params.k_map = map_of(device, plan.k_box, box_base(params.seq_kv, tensors.k, tensors.q));
+  params.v_map = map_of(device, plan.v_box, box_base(params.seq_kv, tensors.v, tensors.q));
   params.o = reinterpret_cast<void*>(tensors.o);
   params.lse = reinterpret_cast<float*>(tensors.lse);
   params.scale_log2 = tensors.scale * kLog2E;
@@ -254,11 +259,11 @@ void bind_family(DecodeParams& params, const Plan& plan, const Tensors& tensors,
   params.max_pages = tensors.max_pages;
   if (params.box_rows > 0) {
     const auto map = [&](TensorBox box, DevicePtr base) {
-      if (tensors.page_table != 0) box.sizes[3] = tensors.num_pages;
+      if (tensors.page_table != 0) box.sizes[3] = std::max(tensors.num_pages, 1);
       return map_of(device, box, base);
     };
-    params.k_map = map(plan.k_box, tensors.k);
-    params.v_map = map(plan.v_box, tensors.v);
+    params.k_map = map(plan.k_box, box_base(params.seq_kv, tensors.k, tensors.q));
+    params.v_map = map(plan.v_box, box_base(params.seq_kv, tensors.v, tensors.q));
   }
   move_by(params.status, workspace);
   move_by(params.counters, workspace);
@@ -288,10 +293,14 @@ ArchLimits limits_of(const DeviceKey& device) {
   return limits;
 }
 
-Plan make_plan(const Candidate& candidate, const Problem& problem, const ArchLimits& limits) {
+void require_supported(const Problem& problem) {
   if (const ProblemFault fault = fault_of(problem); fault != ProblemFault::kNone)
     throw Error(ErrorKind::kInvalidArgument,
                 fmt::format("{}; the problem was: {}", text_of(fault), problem_to_text(problem)));
+}
+
+Plan make_plan(const Candidate& candidate, const Problem& problem, const ArchLimits& limits) {
+  require_supported(problem);
   const KernelTraits traits = traits_of(problem);
   if (const Rejection rejection = rejection_of(candidate, problem, limits); rejection != Rejection::kNone)
     throw Error(ErrorKind::kInvalidArgument,

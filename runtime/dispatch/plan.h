@@ -58,6 +58,9 @@ struct Plan {
   TensorBox q_box, k_box, v_box, o_box;  // for the copy engine, where the family uses it; addresses filled by bind()
 };
 
+/// Throws Error(kInvalidArgument) for a problem that no family computes.
+void require_supported(const Problem& problem);
+
 Plan make_plan(const Candidate& candidate, const Problem& problem, const ArchLimits& limits);
 
 /// The plan's parameters with this call's pointers and scale, for a launch on `device`. `workspace`:

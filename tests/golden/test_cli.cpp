@@ -154,6 +154,21 @@ TEST_F(CommandLine, UnknownNamesAreMisuseAndListTheKnownOnes) {
          2);
 }
 
+TEST_F(CommandLine, FieldsAreThoseOfTheDefaultsFamilyUnlessAnotherIsNamed) {
+  const auto complaint = [&](const char* dtype, const char* config) {
+    const ProgramResult result =
+        run(with_problem({"run", "--arch", "sm_90", "--dtype", dtype, "--config", config}, {"--head-dim", "128"}));
+    EXPECT_EQ(result.exit_code, 1);
+    return result.err;
+  };
+  const auto names = [](const std::string& text, const char* part) { return text.find(part) != std::string::npos; };
+  EXPECT_TRUE(names(complaint("bf16", "br=64,bc=32"), "These are prefill_wgmma's, which is the default here"));
+  EXPECT_TRUE(names(complaint("fp32", "stages=7"), "These are prefill_tf32's, which is the default here"));
+  // Read, and judged: what is left out is the default's.
+  EXPECT_TRUE(names(complaint("fp32", "br=63"), "br must be a multiple of 16 * warps"));
+  EXPECT_TRUE(names(complaint("bf16", "prefill_mma br=63"), "br must be a multiple of 16 * warps"));
+}
+
 TEST_F(CommandLine, SizesDoNotGoWithAnInputFile) {
   expect("input_flags",
          {{"run", "--input", "x.safetensors", "--heads", "8"},

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <limits>
 #include <map>
 #include <thread>
 
@@ -230,6 +231,7 @@ TEST_F(CApi, MovesMemoryToTheDeviceAndBack) {
   ft_free(engine, nullptr);
   EXPECT_EQ(device->allocated_bytes(), 0u);
   EXPECT_EQ(ft_allocate(engine, std::size_t{1} << 40, &ptr), FT_OUT_OF_MEMORY);
+  EXPECT_EQ(ft_allocate(engine, std::numeric_limits<std::size_t>::max(), &ptr), FT_OUT_OF_MEMORY);
   EXPECT_EQ(ptr, nullptr);
 }
 

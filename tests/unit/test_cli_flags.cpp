@@ -57,6 +57,20 @@ TEST(TargetFlags, NameAModelledGpuOrARealOne) {
   EXPECT_THROW(target_of({"sm_90", "cuda:0"}), Error);
 }
 
+TEST(TargetFlags, AGpuThatIsTooOldIsModelledUnlessItWasNamed) {
+  CudaInventory inventory;
+  inventory.devices.resize(1);
+  inventory.devices[0].id = "cuda:0";
+  inventory.devices[0].key = {"Tesla T4", 40, 75};
+  const FoundTarget found = find_target(target_of({}), inventory);
+  EXPECT_FALSE(found.gpu.has_value());
+  ASSERT_TRUE(found.model.has_value());
+  EXPECT_NE(found.why_no_gpu.find("cuda:0 (Tesla T4, sm_75) is too old"), std::string::npos) << found.why_no_gpu;
+  EXPECT_THROW(find_target(target_of({"", "cuda:0"}), inventory), Error);
+  inventory.devices[0].key = {"NVIDIA A10", 72, 86};
+  EXPECT_EQ(find_target(target_of({}), inventory).key().arch, 86);
+}
+
 TEST(TargetFlags, AModelledGpuNeedsNoDevice) {
   const FoundTarget found = find_target(target_of({"sm_80", ""}));
   EXPECT_FALSE(found.gpu.has_value());

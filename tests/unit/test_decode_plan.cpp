@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <limits>
 
 #include "cache/codec.h"
@@ -140,6 +141,20 @@ TEST(DecodePlan, ABoxLiesInOnePage) {
   EXPECT_EQ(box_rows(slabs_of(48), decode(1, 8, 2, 1000, 128, 256)), 16)
       << "tiles of 48 begin at any 16 keys of a page";
   EXPECT_EQ(box_rows(slabs_of(64), decode(1, 8, 2, 1000, 128, 256)), 64);
+}
+
+TEST(DecodePlan, ABoxHasAnAddressWhereThereIsNoCache) {
+  for (const int page_size : {0, 64}) {
+    const BoxDevice device;
+    Tensors tensors;
+    tensors.q = 0x1000;
+    if (page_size > 0) tensors.page_table = 0x3000;
+    bind(make_plan({slabs_of(32)}, decode(1, 8, 2, 0, 128, page_size), kLimits), tensors, 0, device);
+    for (const TensorBox& box : device.boxes) {
+      EXPECT_EQ(box.base, 0x1000u);
+      EXPECT_GT(*std::min_element(box.sizes, box.sizes + 4), 0);
+    }
+  }
 }
 
 TEST(DecodePlan, TheCopyEngineIsNotForAll) {

@@ -40,5 +40,28 @@ TEST(KeysInReach, OfAWindowNearTheLargestIntAreAll) {
   EXPECT_EQ(keys_in_reach(decode(kMost, kMost - 20, true, 16)), kMost - 4);
 }
 
+// Kernels count keys, and the packed rows of a KV head, in an int, with a tile or a window to spare.
+TEST(Problem, SizesThatAnIntCannotCountAreRefused) {
+  Problem p = decode(kMostKeys, kMost, true, 16);
+  p.head_dim = p.head_dim_v = 8;
+  p.heads = kMostHeads;
+  EXPECT_EQ(fault_of(p), ProblemFault::kNone);
+  p.heads = kMostHeads + 1;
+  EXPECT_EQ(fault_of(p), ProblemFault::kHeads);
+  EXPECT_EQ(fault_of(decode(kMostKeys + 1, 0, true)), ProblemFault::kSeqKv);
+  p = Problem{};
+  p.seq_q = kMostKeys + 1;
+  EXPECT_EQ(fault_of(p), ProblemFault::kSeqQ);
+}
+
+TEST(LayoutOf, StridesOfAQkvTensorAreItsLayoutOnlyWhereOneHoldsTheProblem) {
+  Problem p;
+  p.heads = 32, p.kv_heads = 8;
+  p.seq_q = p.seq_kv = 512;
+  EXPECT_EQ(layout_of(with_layout(p, Layout::kPacked)), Layout::kPacked);
+  p.seq_kv = 4096;
+  EXPECT_EQ(layout_of(with_layout(p, Layout::kPacked)), Layout::kStrided) << "which a sweep would refuse by that name";
+}
+
 }  // namespace
 }  // namespace flashtune

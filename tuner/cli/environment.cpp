@@ -18,8 +18,7 @@ fs::path database_path(const std::string& flag) {
 std::vector<fs::path> nvrtc_hints() {
   std::vector<fs::path> hints;
   for (const char* variable : {"CUDA_HOME", "CUDA_PATH"})
-    if (const char* home = std::getenv(variable); home != nullptr && *home != '\0')
-      hints.push_back(fs::path(home) / "lib64");
+    if (const char* home = std::getenv(variable); home != nullptr && *home != '\0') hints.emplace_back(home);
   // build/release/flashtune of a checkout stands two or three folders below the .cuda that scripts/setup filled.
   std::error_code error;
   fs::path folder = fs::read_symlink("/proc/self/exe", error).parent_path();

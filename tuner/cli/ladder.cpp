@@ -272,12 +272,15 @@ Command add_ladder(CLI::App& program) {
   add_format_flag(*app, flags->common);
   add_compiler_flags(*app, flags->compiler);
   add_problem_flags(*app, flags->problem, Lists::kAllowed);
+  app->get_option("--op")->description("prefill alone");
+  app->get_option("--precision")->description("none: each rung has its own");
+  app->get_option("--dtype")->description("type of Q, K, V and O: fp32 (default), bf16 or fp16");
+  app->get_option("--layout")->description("memory layout: bhsd (default), bshd or packed (one QKV tensor)");
   app->footer(
-      "Without problem flags: batch 4, 96 heads, head-dim 128, 512 to 16384 rows. The type is fp32 and the layout "
-      "bhsd\n"
-      "unless told otherwise; rungs of 16 bits come last. Each rung is proven right before it is timed. Without a "
-      "GPU,\n"
-      "or with --arch or --device sim, kernels run on the CPU and are counted, not timed.\n\n"
+      "Without problem flags: batch 4, 96 heads, head-dim 128, 512 to 16384 rows. Rungs of 16 bits come last. Each "
+      "rung\n"
+      "is proven right before it is timed. Without a GPU, or with --arch or --device sim, kernels run on the CPU and\n"
+      "are counted, not timed (without problem flags: batch 1, 2 heads, head-dim 64, 64 and 128 rows).\n\n"
       "Example:\n  flashtune ladder --batch 8 --heads 12 --head-dim 64 --seq-q 512,1024,2048,4096");
   return {app, [flags] {
             const Request request = judge(*flags);

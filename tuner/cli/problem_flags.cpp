@@ -32,7 +32,7 @@ constexpr FlagRow kRows[] = {
     {"--causal", &ProblemFlags::causal, "false", "", "causal mask, aligned bottom-right"},
     {"--window", &ProblemFlags::window, "0", "N", "sliding window in keys (default 0: none)"},
     {"--page-size", &ProblemFlags::page_size, "0", "N",
-     "decode: keys of a page of the cache, 16 to 256 (default 0: none)"},
+     "decode: keys of a page of the cache, 16, 32, 64, 128 or 256 (default 0: none)"},
     {"--layout", &ProblemFlags::layout, "bshd", "NAME",
      "memory layout: bshd (default), bhsd or packed (one QKV tensor)"},
 };
@@ -99,7 +99,7 @@ std::string culprit(ProblemFault fault, const Problem& p) {
   switch (fault) {
     case ProblemFault::kBatch: return fmt::format("--batch {}", p.batch);
     case ProblemFault::kHeads:
-      return p.heads < 1 ? fmt::format("--heads {}", p.heads) : fmt::format("--kv-heads {}", p.kv_heads);
+      return p.kv_heads < 1 ? fmt::format("--kv-heads {}", p.kv_heads) : fmt::format("--heads {}", p.heads);
     case ProblemFault::kGroup: return fmt::format("--heads {} --kv-heads {}", p.heads, p.kv_heads);
     case ProblemFault::kNewRows:
     case ProblemFault::kSeqQ: return fmt::format("--seq-q {}", p.seq_q);

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <variant>
 
 #include "runtime/api/engine.h"
 #include "tuner/cli/command.h"
@@ -57,24 +58,27 @@ void judge_simulation(const Flags& flags, Request& request) {
     refuse("--device", flags.target.device, fmt::format("{} is for the simulated device", request.only_simulated));
 }
 
-/// "family field=value,...", or the fields alone for the built-in default's family.
+/// "family field=value,...", or the fields alone for the built-in default's family. What is left out is the default's,
+/// where that is of the family.
 Candidate config_by_hand(const std::string& text, const Candidate& standing) {
-  return text.find(' ') != std::string::npos ? candidate_from_text(text)
-                                             : Candidate{config_from_text(text, standing.config)};
+  const std::size_t space = text.find(' ');
+  if (space == std::string::npos) return {config_from_text(text, standing.config)};
+  const Candidate alone = candidate_from_text(text);
+  return alone.family() != standing.family() ? alone
+                                             : Candidate{config_from_text(text.substr(space + 1), standing.config)};
 }
 
-/// Whether the text can be read at all, before a device is opened: the fields alone may be any prefill family's, of
-/// which the device's default is one.
+/// Whether the text can be read at all, before a device is opened: fields alone may be any family's, as the default's
+/// is known only then.
 void check_config(const Flags& flags) {
-  const bool decode = flags.problem.op == name_of(Op::kDecode);
   const auto read_as = [&](Family family) { config_by_hand(flags.config, {default_constructed(family)}); };
-  if (decode)
-    return read_as(flags.problem.dtype == name_of(Dtype::kFp32) ? Family::kDecodeScalar : Family::kDecodeSplit);
-  try {
-    read_as(Family::kPrefillWgmma);
-  } catch (const Error&) {
-    read_as(Family::kPrefillMma);
-  }
+  for (std::size_t family = 0; family < std::variant_size_v<AnyConfig>; ++family) try {
+      return read_as(static_cast<Family>(family));
+    } catch (const Error&) {  // perhaps another's
+    }
+  const bool fp32 = flags.problem.dtype == name_of(Dtype::kFp32);
+  if (flags.problem.op == name_of(Op::kDecode)) return read_as(fp32 ? Family::kDecodeScalar : Family::kDecodeSplit);
+  read_as(fp32 ? Family::kPrefillTf32 : Family::kPrefillMma);
 }
 
 Request judge(const Flags& flags) {
@@ -139,7 +143,16 @@ Choice choose(const Request& request, const Problem& problem, const EngineImpl& 
     const Decision decision = engine.dispatcher().decide(problem);
     return {decision.candidate, name_of(decision.grade)};
   }
-  const Candidate candidate = config_by_hand(request.flags.config, fallback_candidate);
+  const Candidate candidate = [&] {
+    try {
+      return config_by_hand(request.flags.config, fallback_candidate);
+    } catch (const Error& error) {
+      throw Error(ErrorKind::kInvalidArgument,
+                  fmt::format("--config {}: {}. These are {}'s, which is the default here; for another family begin "
+                              "with its name: \"prefill_mma br=64,bc=32\"",
+                              request.flags.config, error.what(), name_of(fallback_candidate.family())));
+    }
+  }();
   if (const Rejection why = rejection_of(candidate, problem, engine.limits()); why != Rejection::kNone)
     throw Error(ErrorKind::kInvalidArgument,
                 fmt::format("--config {}: on sm_{} this problem cannot use it: {}", config_to_text(candidate.config),
@@ -290,8 +303,8 @@ Command add_run(CLI::App& program) {
       ->type_name("FILE");
   app->add_option("--output", flags->output, "write o and lse to this safetensors file")->type_name("FILE");
   app->add_option("--config", flags->config,
-                  "this config instead of the tuned one; fields left out are the default's: br=64,bc=32, or with the "
-                  "family before them: 'prefill_mma br=64,bc=32'")
+                  "this config instead of the tuned one: a family and its fields, 'prefill_mma br=64,bc=32', or fields "
+                  "of the default's family alone; what is left out is the default's")
       ->type_name("K=V,...");
   app->add_flag("--untuned", flags->untuned, "the built-in default instead of the tuned config");
   app->add_flag("--check", flags->check, "compare with double precision; exit code 1 when the output is wrong");

@@ -247,8 +247,8 @@ Command add_sweep(CLI::App& program) {
       ->type_name("FILE");
   app->add_option(
          "--effort", flags->effort,
-         "quick: the default and the best few by the cost model; standard (default): successive halving over all "
-         "candidates; exhaustive: all of them to the end")
+         "quick: the default and the best few by the cost model; standard (default): one candidate of each structure, "
+         "then variants of the fastest, by successive halving; exhaustive: all of them to the end")
       ->type_name("NAME");
   app->add_option("--budget", flags->budget, "end by then with the best so far: 90s, 10m, 1h")->type_name("TIME");
   app->add_flag("--again", flags->again, "measure even what the database knows");
@@ -263,8 +263,8 @@ Command add_sweep(CLI::App& program) {
                 "work in this process, for debuggers; a crash then ends the sweep");
   add_problem_flags(*app, flags->problem, Lists::kAllowed);
   app->footer(
-      "Without a GPU, or with --arch, kernels are compiled, proven correct on the simulated device and ranked by a\n"
-      "cost model (grade: modelled).\n"
+      "Without a GPU, or with --arch, kernels are compiled, proven correct on the simulated device (where there is a\n"
+      "C++ compiler; else it warns) and ranked by a cost model (grade: modelled).\n"
       "A sweep that was stopped, by whatever means, goes on where it was when it is started again.\n\n"
       "Example:\n"
       "  flashtune sweep --heads 32 --kv-heads 8 --seq-q 1024,4096 --head-dim 128 --causal=false,true --budget 10m");

@@ -3,7 +3,6 @@
 
 #include <CLI/CLI.hpp>
 
-#include "runtime/device/cuda_device.h"
 #include "tuner/cli/flags.h"
 
 namespace flashtune {
@@ -50,10 +49,19 @@ FoundTarget find_target(const Target& target) {
         fmt::format("Modelling {} (sm_{}): answers get the grade modelled.", plain_name(*found.model), target.arch);
     return found;
   }
-  const CudaInventory inventory = list_cuda_devices();
+  return find_target(target, list_cuda_devices());
+}
+
+FoundTarget find_target(const Target& target, const CudaInventory& inventory) {
+  FoundTarget found;
+  found.ordinal = target.ordinal;
+  std::string why_none = inventory.why_none;
   if (target.ordinal < static_cast<int>(inventory.devices.size())) {
     found.gpu = inventory.devices[static_cast<std::size_t>(target.ordinal)];
-    return found;
+    why_none = why_too_old(*found.gpu);
+    if (why_none.empty()) return found;
+    if (target.kind == Target::Kind::kCuda) throw Error(ErrorKind::kNotFound, why_none);
+    found.gpu.reset();
   }
   if (target.kind == Target::Kind::kCuda)
     throw Error(ErrorKind::kNotFound,
@@ -62,9 +70,9 @@ FoundTarget find_target(const Target& target) {
                     : fmt::format("--device cuda:{}: there are {} GPUs here, cuda:0 to cuda:{}", target.ordinal,
                                   inventory.devices.size(), inventory.devices.size() - 1));
   found.model = reference_device(target.arch);
-  found.why_no_gpu = inventory.why_none;
-  found.note = fmt::format("No GPU here: {}\nModelling {} (sm_{}) instead: answers get the grade modelled.",
-                           inventory.why_none, plain_name(*found.model), target.arch);
+  found.why_no_gpu = why_none;
+  found.note = fmt::format("No GPU here: {}\nModelling {} (sm_{}) instead: answers get the grade modelled.", why_none,
+                           plain_name(*found.model), target.arch);
   return found;
 }
 

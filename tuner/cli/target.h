@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-#include "runtime/device/device.h"
+#include "runtime/device/cuda_device.h"
 #include "tuner/cost_model.h"
 
 namespace CLI {
@@ -44,5 +44,7 @@ struct FoundTarget {
 
 /// Asks the driver unless the target is a modelled one. Throws Error(kNotFound) for a GPU that is not there.
 FoundTarget find_target(const Target& target);
+/// The same with these GPUs; one that is too old counts as none where no GPU was asked for by name.
+FoundTarget find_target(const Target& target, const CudaInventory& inventory);
 
 }  // namespace flashtune

@@ -16,18 +16,20 @@
  * - Units: lengths are in tokens, strides in elements, sizes in bytes, times in microseconds.
  * - Devices: an engine works in its device's primary context, the one that the CUDA runtime and PyTorch use.
  * - Streams: void* stands for CUstream and cudaStream_t alike; NULL is the default stream. Work is ordered on the
- *   stream; no call waits for it but ft_synchronize(), which waits for the whole device. The copies run on the default
- *   stream and end before they return: of work on a stream that does not wait for the default one, wait for it first.
+ *   stream; ft_forward() and ft_append() wait for none of it (but see debug_checks), ft_synchronize() for the whole
+ *   device. ft_allocate() and the copies run on the default stream and end before they return: of work on a stream that
+ *   does not wait for the default one, wait for it first.
  * - Ownership: the caller owns everything it passes in; nothing is kept after a call returns.
  * - Errors: functions return FT_OK or what kind of thing went wrong; ft_last_error() is the sentence for people.
- *   A call that fails changes nothing.
+ *   A call that is refused changes nothing; a launch that debug_checks finds wrong has run.
  * - Threads: every function may be called from any thread at any time, also on one engine; only ft_engine_destroy()
  *   must be alone on its engine. Errors are kept per thread.
  * - Captures: nothing compiles, loads or tunes on a stream that is being captured into a CUDA graph. ft_prepare()
  *   first; then ft_forward() may be captured. Without it the best kernel that is loaded runs, if the workspace is large
  *   enough for it and no chunk is pinned, or the call fails. A captured graph keeps the kernels and the addresses that
  *   it was captured with: it must not be replayed after ft_engine_destroy(), nor when they are freed.
- * - Environment: read by ft_engine_create() alone, and only for what its options leave out.
+ * - Environment: read by ft_engine_create() alone, and only for what its options leave out; but NVRTC_APPEND_FLAGS, by
+ *   NVRTC itself, whenever a kernel is compiled.
  * - Binary: structs may grow until version 1.0; the library's soname changes whenever they do.
  */
 #ifndef FLASHTUNE_FLASHTUNE_H
@@ -50,7 +52,7 @@ extern "C" {
 typedef enum ft_status {
   FT_OK = 0,
   FT_INVALID_ARGUMENT = 1, /* what was asked is not supported, or a pointer is null or misaligned */
-  FT_NOT_FOUND = 2,        /* no driver, no such device, no such file */
+  FT_NOT_FOUND = 2,        /* no driver, no such device or one that is too old, no such file */
   FT_IO = 3,               /* the disk, permissions, a corrupt or foreign file */
   FT_COMPILE = 4,          /* NVRTC is missing or refused a kernel */
   FT_DEVICE = 5,           /* a CUDA call failed; the engine may still be used */
@@ -85,7 +87,7 @@ typedef enum ft_grade {
   FT_STALE = 2,        /* measured on this device under another driver */
   FT_OTHER_DEVICE = 3, /* measured on another device of this architecture */
   FT_MODELLED = 4,     /* ranked by a cost model */
-  FT_DEFAULT = 5       /* the built-in default, or a loaded kernel during capture */
+  FT_DEFAULT = 5       /* the built-in default */
 } ft_grade;
 
 /* Distances in elements: multiples of 8 (of fp32: any, for ft_append of 4), not negative, 0 where an input is
@@ -98,16 +100,17 @@ typedef struct ft_problem {
   int32_t op;    /* an ft_op */
   int32_t dtype; /* an ft_dtype */
   int32_t batch;
-  int32_t heads;    /* of Q and O; a multiple of kv_heads */
+  int32_t heads;    /* of Q and O; a multiple of kv_heads; at most 2^20 */
   int32_t kv_heads; /* of K and V */
-  int32_t seq_q;
+  int32_t seq_q;    /* like seq_kv at most 2^29 */
   int32_t seq_kv;
   int32_t head_dim;   /* a multiple of 8 from 8 to 256; of fp32 any to 256, for ft_append of 4 */
   int32_t head_dim_v; /* equal to head_dim */
   int32_t causal;     /* not 0: a query sees no key after its own position */
   int32_t window;     /* w > 0: a query sees only keys less than w positions away; 0: no window */
-  int32_t page_size;  /* decode: keys of a page, 16, 32, ... 256; 0: K and V of a sequence are contiguous. With pages, K
-                         is  [page, page_size, kv_heads, head_dim] by its strides, of which `batch` is that of a page */
+  int32_t page_size;  /* decode: keys of a page, 16, 32, 64, 128 or 256; 0: K and V of a sequence are contiguous. With
+                         pages, K is [page, page_size, kv_heads, head_dim] by its strides, of which `batch` is that of a
+                         page */
   ft_strides q, k, v, o;
   int32_t precision; /* an ft_precision */
 } ft_problem;
@@ -122,7 +125,8 @@ typedef struct ft_tensors {
 
   /* Decode only; 0 and NULL else. */
   const int32_t* lengths;    /* [batch] on the device: the keys of each sequence; NULL: all have seq_kv */
-  const int32_t* page_table; /* [batch, max_pages] on the device; with pages only */
+  const int32_t* page_table; /* [batch, max_pages] on the device; with pages only. Columns past a sequence's length, and
+                                pages wholly before its window, are never used */
   int32_t num_pages;         /* pages that K and V hold */
   int32_t max_pages;         /* columns of the page table */
   int32_t capacity;          /* without pages: rows that K and V have for a sequence, as their strides have it; checked,
@@ -191,7 +195,8 @@ typedef struct ft_options {
 /* What the tuning database answers for a problem. */
 typedef struct ft_decision {
   ft_grade grade;
-  double expected_us; /* of the measurement it rests on; 0 when there is none */
+  double expected_us; /* of the measurement it rests on, which FT_NEAREST made of another problem; the cost model's for
+                         FT_MODELLED, 0 for FT_DEFAULT */
   char config[512];   /* "prefill_mma br=128,bc=64,..." */
 } ft_decision;
 
@@ -231,7 +236,7 @@ FT_API int ft_supported(const ft_problem* problem, const char** reason);
 FT_API void ft_options_init(ft_options* options);
 
 /* Opens a GPU (sm_80 or later) and reads the databases. options may be NULL. *engine is set to NULL on failure.
- * FT_NOT_FOUND: no driver or no such device. */
+ * FT_NOT_FOUND: no driver, no such device, or one that is too old. */
 FT_API ft_status ft_engine_create(const ft_options* options, ft_engine** engine);
 /* NULL is allowed. Waits for nothing: no kernel of the engine may still be running, and no graph that captured one may
  * be replayed any more. */
@@ -243,7 +248,8 @@ FT_API ft_status ft_workspace_bytes(ft_engine* engine, const ft_problem* problem
 
 /* Compiles (or finds) and loads the kernels of these problems. Afterwards ft_forward() on them, and on problems of
  * about their sizes, takes no lock and may be captured. A problem whose op is FT_APPEND prepares ft_append() of the
- * decode that it is else equal to; one kernel serves all sizes, strides and embeddings of a dtype and head_dim. */
+ * decode that it is else equal to; one kernel serves all sizes, strides and embeddings of a dtype and head_dim, another
+ * one those of caches in pages. */
 FT_API ft_status ft_prepare(ft_engine* engine, const ft_problem* problems, size_t count);
 
 /* O = softmax(scale * Q K^T + mask) V on `stream`. Not prepared: compiles and loads first, which takes a fraction of a
@@ -268,8 +274,9 @@ FT_API ft_status ft_decide(ft_engine* engine, const ft_problem* problem, ft_deci
  * 0 and sets *length (may be NULL) to what the whole text takes without it. buffer may be NULL when size is 0. */
 FT_API ft_status ft_explain(ft_engine* engine, const ft_problem* problem, char* buffer, size_t size, size_t* length);
 
-/* Writes the problems that ft_decide(), ft_explain(), ft_prepare() and ft_forward() of this engine met so far and that
- * are not measured on its device (with strides of their own: not as FT_BSHD either), a line each, for `flashtune sweep
+/* Writes the problems that ft_decide(), ft_explain(), ft_workspace_bytes(), ft_prepare() and ft_forward() of this
+ * engine met so far and that are not measured on its device (with strides of their own: not as FT_BSHD either), a line
+ * each, for `flashtune sweep
  * --missed FILE`: one for each bucket of about equal sizes, the first 1024. The file is replaced as a whole, or left as
  * it was. *count (may be NULL): how many were missed; 0 makes a file without any. */
 FT_API ft_status ft_write_missed(ft_engine* engine, const char* path, size_t* count);

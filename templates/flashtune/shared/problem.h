@@ -84,6 +84,13 @@ struct Problem {
 /// Rows of K and V that lie together: of a page, or of a sequence.
 constexpr int rows_together(const Problem& p) { return p.page_size > 0 ? p.page_size : p.seq_kv; }
 
+/// Whether K and V are a cache: new rows beside lengths that only the device knows, pages.
+constexpr bool has_cache(Op op) { return op == Op::kDecode || op == Op::kAppend; }
+
+/// Whether Layout::kPacked can hold the problem: a cache is no part of a QKV tensor, and Q, K and V share its rows.
+constexpr bool fits_packed(const Problem& p) { return !has_cache(p.op) && p.seq_q == p.seq_kv; }
+constexpr const char* kPackedFits = "one QKV tensor is of prefill, with as many keys as queries";
+
 /// Fills the four strides for one of the named layouts. kPacked is one [batch, seq, heads + 2 * kv_heads, dim] tensor
 /// that holds Q, K and V, where fits_packed() (head_dim == head_dim_v is the caller's promise); O is then bshd.
 constexpr Problem with_layout(Problem p, Layout layout) {
@@ -108,7 +115,7 @@ constexpr Problem with_layout(Problem p, Layout layout) {
 constexpr Layout layout_of(const Problem& p) {
   constexpr Layout kNamed[] = {Layout::kBshd, Layout::kBhsd, Layout::kPacked};
   for (Layout layout : kNamed)
-    if (with_layout(p, layout) == p) return layout;
+    if (with_layout(p, layout) == p && (layout != Layout::kPacked || fits_packed(p))) return layout;
   return Layout::kStrided;
 }
 
@@ -133,16 +140,10 @@ enum class ProblemFault : int {
   kFp32Append,
 };
 
-/// Whether K and V are a cache: new rows beside lengths that only the device knows, pages.
-constexpr bool has_cache(Op op) { return op == Op::kDecode || op == Op::kAppend; }
-
-/// Whether Layout::kPacked can hold the problem: a cache is no part of a QKV tensor, and Q, K and V share its rows.
-constexpr bool fits_packed(const Problem& p) { return !has_cache(p.op) && p.seq_q == p.seq_kv; }
-constexpr const char* kPackedFits = "one QKV tensor is of prefill, with as many keys as queries";
-
 constexpr int kMostNewRows = 16;  // of a sequence in one step of decode
 constexpr int kLeastPage = 16, kMostPage = 256;
 constexpr int kMostHeadDim = 256;
+constexpr int kMostHeads = 1 << 20, kMostKeys = 1 << 29;  // so that kernels count keys and packed rows in an int
 
 /// What head dims and strides must be multiples of. Rows of 16-bit elements are copied 16 bytes at a time; those of
 /// fp32 one element at a time, where more does not divide.
@@ -151,10 +152,10 @@ constexpr int multiple_of(Dtype dtype) { return dtype == Dtype::kFp32 ? 1 : 8; }
 /// The first thing wrong with `p`, in the order in which a person would want to hear it.
 constexpr ProblemFault fault_of(const Problem& p) {
   if (p.batch < 1) return ProblemFault::kBatch;
-  if (p.heads < 1 || p.kv_heads < 1) return ProblemFault::kHeads;
+  if (p.heads < 1 || p.heads > kMostHeads || p.kv_heads < 1) return ProblemFault::kHeads;
   if (p.heads % p.kv_heads != 0) return ProblemFault::kGroup;
-  if (p.seq_q < 1) return ProblemFault::kSeqQ;
-  if (p.seq_kv < 0) return ProblemFault::kSeqKv;
+  if (p.seq_q < 1 || p.seq_q > kMostKeys) return ProblemFault::kSeqQ;
+  if (p.seq_kv < 0 || p.seq_kv > kMostKeys) return ProblemFault::kSeqKv;
   if (has_cache(p.op) && p.seq_q > kMostNewRows) return ProblemFault::kNewRows;
   if (!has_cache(p.op) && p.page_size != 0) return ProblemFault::kPagesOfPrefill;
   if (p.page_size != 0 &&
@@ -184,10 +185,10 @@ constexpr const char* text_of(ProblemFault fault) {
   switch (fault) {
     case ProblemFault::kNone: return "nothing is wrong";
     case ProblemFault::kBatch: return "batch must be at least 1";
-    case ProblemFault::kHeads: return "heads and kv-heads must be at least 1";
+    case ProblemFault::kHeads: return "heads and kv-heads must be 1 to 2^20";
     case ProblemFault::kGroup: return "heads must be a multiple of kv-heads";
-    case ProblemFault::kSeqQ: return "seq-q must be at least 1";
-    case ProblemFault::kSeqKv: return "seq-kv must not be negative";
+    case ProblemFault::kSeqQ: return "seq-q must be 1 to 2^29";
+    case ProblemFault::kSeqKv: return "seq-kv must be 0 to 2^29";
     case ProblemFault::kHeadDim: return "head-dim must be a multiple of 8 from 8 to 256";
     case ProblemFault::kHeadDimV: return "head-dim-v must equal head-dim";
     case ProblemFault::kWindow: return "window must not be negative (0 means none)";
