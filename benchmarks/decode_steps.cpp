@@ -75,18 +75,6 @@ std::vector<Bf16> random_values(std::size_t count, std::uint32_t seed) {
   return values;
 }
 
-template <class T>
-Memory on_device(Engine& engine, const std::vector<T>& host) {
-  Memory memory(engine, host.size() * sizeof(T));
-  memory.copy_in(host.data());
-  return memory;
-}
-
-template <class T>
-T* at(const Memory& memory, std::size_t element) {
-  return static_cast<T*>(memory.get()) + element;
-}
-
 /// Prompt, new rows and outputs of all steps, and what a step launches.
 class Decoding {
  public:
@@ -126,15 +114,15 @@ class Decoding {
   void step(int index) {
     const std::size_t new_row = count(index, batch_, kv_heads_);
     ft_append_tensors append{};
-    append.k_new = at<Bf16>(k_new_, new_row), append.v_new = at<Bf16>(v_new_, new_row);
+    append.k_new = k_new_.at<Bf16>(new_row), append.v_new = v_new_.at<Bf16>(new_row);
     append.k_new_strides = append.v_new_strides = {1ll * kv_heads_ * dim_, dim_, 1ll * kv_heads_ * dim_};
     append.k = k_.get(), append.v = v_.get();
-    append.lengths = at<std::int32_t>(lengths_, static_cast<std::size_t>(index) * static_cast<std::size_t>(batch_));
+    append.lengths = lengths_.at<std::int32_t>(static_cast<std::size_t>(index) * static_cast<std::size_t>(batch_));
     append.capacity = cache_;
     engine_.append(problem_, append, workspace_.get());
 
     ft_tensors tensors{};
-    tensors.q = at<Bf16>(q_, count(index, batch_, heads_));
+    tensors.q = q_.at<Bf16>(count(index, batch_, heads_));
     tensors.k = k_.get(), tensors.v = v_.get(), tensors.o = o_.get();
     tensors.lengths = append.lengths;
     tensors.capacity = cache_;

@@ -20,6 +20,7 @@ namespace {
 
 using flashtune::Engine;
 using flashtune::Memory;
+using flashtune::on_device;
 
 constexpr int kBatch = 3, kHeads = 8, kKvHeads = 2, kDim = 128, kSteps = 70, kPageSize = 16;
 constexpr int kJoinsAt[kBatch] = {0, 9, 33};  // the step from which on a sequence has keys
@@ -50,18 +51,6 @@ std::vector<std::int32_t> page_table() {
   return table;
 }
 
-template <class T>
-Memory on_device(Engine& engine, const std::vector<T>& host) {
-  Memory memory(engine, host.size() * sizeof(T));
-  memory.copy_in(host.data());
-  return memory;
-}
-
-template <class T>
-T* at(const Memory& memory, std::size_t element) {
-  return static_cast<T*>(memory.get()) + element;
-}
-
 /// One new row of each sequence against pages [page, page_size, kv_heads, head_dim].
 ft_problem decode_problem() {
   ft_problem problem;
@@ -79,7 +68,8 @@ double error_of_last_step(Engine& engine) {
   ft_problem appending = problem;
   appending.op = FT_APPEND;
   engine.prepare({problem, appending});
-  std::printf("%s (%s)\n", engine.decide(problem).config, ft_grade_text(engine.decide(problem).grade));
+  const ft_decision decision = engine.decide(problem);
+  std::printf("%s (%s)\n", decision.config, ft_grade_text(decision.grade));
 
   const auto q = random_rows(kSteps * kQRows, 1);
   const auto k_new = random_rows(kSteps * kKvRows, 2), v_new = random_rows(kSteps * kKvRows, 3);
@@ -92,17 +82,17 @@ double error_of_last_step(Engine& engine) {
 
   for (std::size_t step = 0; step < kSteps; ++step) {
     ft_append_tensors append{};
-    append.k_new = at<std::uint16_t>(gpu_k_new, step * kKvRows * kDim);
-    append.v_new = at<std::uint16_t>(gpu_v_new, step * kKvRows * kDim);
+    append.k_new = gpu_k_new.at<std::uint16_t>(step * kKvRows * kDim);
+    append.v_new = gpu_v_new.at<std::uint16_t>(step * kKvRows * kDim);
     append.k_new_strides = append.v_new_strides = {kKvHeads * kDim, kDim, kKvHeads * kDim};  // of batch, head, row
     append.k = k_pages.get(), append.v = v_pages.get();
-    append.lengths = at<std::int32_t>(lengths, step * kBatch);
-    append.page_table = at<std::int32_t>(table, 0);
+    append.lengths = lengths.at<std::int32_t>(step * kBatch);
+    append.page_table = table.at<std::int32_t>(0);
     append.num_pages = kPages, append.max_pages = kColumns;
     engine.append(problem, append, workspace.get());
 
     ft_tensors tensors{};
-    tensors.q = at<std::uint16_t>(gpu_q, step * kQRows * kDim);
+    tensors.q = gpu_q.at<std::uint16_t>(step * kQRows * kDim);
     tensors.k = k_pages.get(), tensors.v = v_pages.get(), tensors.o = gpu_o.get();
     tensors.lengths = append.lengths;
     tensors.page_table = append.page_table;

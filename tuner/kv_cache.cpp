@@ -47,10 +47,14 @@ PagedCache into_pages(const Problem& p, const HostTensors& from, const Lengths& 
   cache.table.assign(static_cast<std::size_t>(p.batch) * static_cast<std::size_t>(cache.max_pages), kNoPage);
   cache.k = Elements(p.dtype, span_of(p.k, cache.num_pages, p.page_size, p.kv_heads, p.head_dim));
   cache.v = Elements(p.dtype, span_of(p.v, cache.num_pages, p.page_size, p.kv_heads, p.head_dim_v));
+  const auto entry = [&](int b, int column) -> int& {
+    return cache.table[static_cast<std::size_t>(b) * static_cast<std::size_t>(cache.max_pages) +
+                       static_cast<std::size_t>(column)];
+  };
   std::size_t next = 0;
   for (int b = 0; b < p.batch; ++b)
     for (int row = 0; row < length_of(p, lengths, b); ++row) {
-      int& page = cache.table[static_cast<std::size_t>(b * cache.max_pages + row / p.page_size)];
+      int& page = entry(b, row / p.page_size);
       if (row % p.page_size == 0) page = order[next++];
       for (int head = 0; head < p.kv_heads; ++head) {
         cache.k.copy(offset_of(p.k, page, row % p.page_size, head), from.k, offset_of(flat.k, b, row, head),
@@ -60,10 +64,9 @@ PagedCache into_pages(const Problem& p, const HostTensors& from, const Lengths& 
       }
     }
   // Pages wholly before a window are nobody's.
-  for (int b = 0; b < p.batch && p.window > 0; ++b) {
-    const int first_seen = std::max(length_of(p, lengths, b) - p.seq_q - p.window + 1, 0);
-    for (int column = 0; column < first_seen / p.page_size; ++column)
-      cache.table[static_cast<std::size_t>(b * cache.max_pages + column)] = kNoPage;
+  for (int b = 0; b < p.batch; ++b) {
+    const int first_key = first_key_in_reach(p, length_of(p, lengths, b));
+    for (int column = 0; column < first_key / p.page_size; ++column) entry(b, column) = kNoPage;
   }
   return cache;
 }

@@ -42,9 +42,8 @@ std::vector<std::string> complaints(Device& device, const Problem& p, const Tens
     if (p.page_size == 0) continue;
     const auto keys = static_cast<std::size_t>(lengths[b]), page_size = static_cast<std::size_t>(p.page_size);
     // Append looks at the pages of its new rows alone, decode at those that its first new row sees.
-    const int first_new = lengths[b] - p.seq_q;
-    const int first_key = append ? first_new : p.window > 0 ? first_new - p.window + 1 : 0;
-    for (auto i = static_cast<std::size_t>(std::max(first_key, 0)) / page_size; i * page_size < keys; ++i)
+    const int first_key = append ? std::max(lengths[b] - p.seq_q, 0) : first_key_in_reach(p, lengths[b]);
+    for (std::size_t i = static_cast<std::size_t>(first_key) / page_size; i * page_size < keys; ++i)
       if (const int page = table[b * columns + i]; page < 0 || page >= t.num_pages)
         found.push_back(
             fmt::format("sequence {} has page {} as its page {}, and there are {}", b, page, i, t.num_pages));

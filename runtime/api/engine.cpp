@@ -94,7 +94,6 @@ struct EngineImpl::Impl {
   }
 
   Decision decide(const Problem& problem) const {
-    if (problem.op == Op::kAppend || pins(problem)) require_supported(problem);  // else the dispatcher does
     if (problem.op == Op::kAppend) return {fallback(problem, limits)};  // which is all there is: no row can know better
     if (!pins(problem)) {
       const Decision decision = dispatcher.decide(problem);
@@ -131,7 +130,6 @@ struct EngineImpl::Impl {
 
   /// The dispatcher's story, and what the engine makes of it.
   std::vector<Consideration> explain(const Problem& problem) const {
-    require_supported(problem);
     if (problem.op == Op::kAppend)
       return {{Grade::kDefault, true, "append has one kernel: " + candidate_to_text(fallback(problem, limits))}};
     std::vector<Consideration> story = dispatcher.explain(pins(problem) ? model_of_pinned(problem) : problem);
@@ -264,8 +262,16 @@ EngineImpl::~EngineImpl() = default;
 Device& EngineImpl::device() { return *impl_->device; }
 const Dispatcher& EngineImpl::dispatcher() const { return impl_->dispatcher; }
 const ArchLimits& EngineImpl::limits() const { return impl_->limits; }
-Decision EngineImpl::decide(const Problem& problem) const { return impl_->decide(problem); }
-std::vector<Consideration> EngineImpl::explain(const Problem& problem) const { return impl_->explain(problem); }
+
+// Whoever launches has a plan made, which judges the problem; who only asks has none.
+Decision EngineImpl::decide(const Problem& problem) const {
+  require_supported(problem);
+  return impl_->decide(problem);
+}
+std::vector<Consideration> EngineImpl::explain(const Problem& problem) const {
+  require_supported(problem);
+  return impl_->explain(problem);
+}
 
 void EngineImpl::prepare(const std::vector<Problem>& problems) {
   std::vector<Candidate> candidates;

@@ -11,11 +11,20 @@
 
 #include "flashtune/shared/params.h"
 #include "runtime/device/device.h"
+#include "runtime/jit/nvrtc.h"
 
 namespace flashtune {
 
 /// cuda:0, "Fake GPU", 108 SMs, sm_80, 1 GiB, 40 MiB of L2.
 DeviceInfo fake_device_info(int arch = 80);
+
+/// What an engine's compiler makes of a kernel: the one that is registered as `kernel`.
+inline Compiled compiled_to(const std::string& kernel) {
+  Compiled compiled;
+  compiled.ok = true;
+  compiled.cubin = kernel;
+  return compiled;
+}
 
 class FakeDevice : public Device {
  public:

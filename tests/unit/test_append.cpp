@@ -72,10 +72,7 @@ class Append : public testing::Test {
         "attention", [](const Launch&) {}, sizeof(DecodeParams));
     EngineOptions options;
     options.compile = [](const KernelSpec& spec) {
-      Compiled compiled;
-      compiled.ok = true;
-      compiled.cubin = spec.candidate.family() == Family::kKvAppend ? "append" : "attention";
-      return compiled;
+      return compiled_to(spec.candidate.family() == Family::kKvAppend ? "append" : "attention");
     };
     handle = make_engine_handle(std::move(owned), std::move(options));
   }
@@ -103,6 +100,13 @@ class Append : public testing::Test {
   AppendParams params{};
   int launches = 0;
 };
+
+TEST_F(Append, WhoOnlyAsksIsToldOfAProblemThatNoKernelComputes) {
+  Problem none = append();
+  none.batch = 0;
+  EXPECT_THROW(engine().decide(none), Error);
+  EXPECT_THROW(engine().explain(none), Error);
+}
 
 TEST_F(Append, LaunchesAThreadForEachChunkOfKeysAndValues) {
   int stream = 0;

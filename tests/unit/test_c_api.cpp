@@ -29,12 +29,7 @@ class CApi : public testing::Test {
       ++launches;
     });
     EngineOptions options;
-    options.compile = [](const KernelSpec&) {
-      Compiled compiled;
-      compiled.ok = true;
-      compiled.cubin = "attention";
-      return compiled;
-    };
+    options.compile = [](const KernelSpec&) { return compiled_to("attention"); };
     engine = make_engine_handle(std::move(owned), std::move(options));
     ft_problem_init(&problem, FT_FP16, 2, 8, 4, 100, 200, 64);
   }

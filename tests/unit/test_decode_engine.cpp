@@ -22,12 +22,7 @@ class DecodeEngine : public testing::Test {
         [this](const Launch& launch) { launched_.push_back(*static_cast<const DecodeParams*>(launch.params)); },
         sizeof(DecodeParams));
     device_ = fake.get();
-    options.compile = [](const KernelSpec&) {
-      Compiled compiled;
-      compiled.ok = true;
-      compiled.cubin = "kernel";
-      return compiled;
-    };
+    options.compile = [](const KernelSpec&) { return compiled_to("kernel"); };
     engine_ = std::make_unique<EngineImpl>(std::move(fake), options);
   }
   static Tensors tensors() { return {0x1000, 0x2000, 0x3000, 0x4000, 0, 0.1f}; }

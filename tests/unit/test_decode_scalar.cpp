@@ -205,12 +205,7 @@ class Fp32Engine : public testing::Test {
         "kernel", [this](const Launch&) { ++launches; }, sizeof(DecodeParams));
     EngineOptions options;
     options.pinned_chunk = pinned_chunk;
-    options.compile = [](const KernelSpec&) {
-      Compiled compiled;
-      compiled.ok = true;
-      compiled.cubin = "kernel";
-      return compiled;
-    };
+    options.compile = [](const KernelSpec&) { return compiled_to("kernel"); };
     engine = std::make_unique<EngineImpl>(std::move(fake), options);
   }
   int launches = 0;

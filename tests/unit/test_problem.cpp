@@ -40,6 +40,14 @@ TEST(KeysInReach, OfAWindowNearTheLargestIntAreAll) {
   EXPECT_EQ(keys_in_reach(decode(kMost, kMost - 20, true, 16)), kMost - 4);
 }
 
+TEST(FirstKeyInReach, IsTheFirstNewRowsWhateverTheWindow) {
+  EXPECT_EQ(first_key_in_reach(decode(1000, 0, true), 900), 0);
+  EXPECT_EQ(first_key_in_reach(decode(1000, 16, true), 100), 84);
+  EXPECT_EQ(first_key_in_reach(decode(1000, 16, false, 4), 100), 81);
+  EXPECT_EQ(first_key_in_reach(decode(1000, 16, true), 5), 0);
+  EXPECT_EQ(first_key_in_reach(decode(1000, kMost, true, 16), 0), 0);
+}
+
 // Kernels count keys, and the packed rows of a KV head, in an int, with a tile or a window to spare.
 TEST(Problem, SizesThatAnIntCannotCountAreRefused) {
   Problem p = decode(kMostKeys, kMost, true, 16);

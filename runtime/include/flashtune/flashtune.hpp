@@ -132,6 +132,11 @@ class Memory {
 
   void* get() const { return ptr_; }
   std::size_t size() const { return bytes_; }
+  /// Where element `element` lies, of a T each.
+  template <class T>
+  T* at(std::size_t element) const {
+    return static_cast<T*>(ptr_) + element;
+  }
   void copy_in(const void* host_from) { require_ok(ft_copy_in(engine_, ptr_, host_from, bytes_)); }
   void copy_out(void* host_to) const { require_ok(ft_copy_out(engine_, host_to, ptr_, bytes_)); }
 
@@ -140,6 +145,14 @@ class Memory {
   void* ptr_ = nullptr;
   std::size_t bytes_;
 };
+
+/// Device memory with a copy of the host's elements.
+template <class T>
+Memory on_device(Engine& engine, const std::vector<T>& host) {
+  Memory memory(engine, host.size() * sizeof(T));
+  memory.copy_in(host.data());
+  return memory;
+}
 
 }  // namespace api
 }  // namespace flashtune

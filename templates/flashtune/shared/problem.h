@@ -239,6 +239,12 @@ constexpr int keys_in_reach(const Problem& p) {
   return p.window > 0 && reach < p.seq_kv ? static_cast<int>(reach) : p.seq_kv;
 }
 
+/// The first key that a decode's new rows see of a sequence of `length` keys.
+constexpr int first_key_in_reach(const Problem& p, int length) {
+  const long long first = static_cast<long long>(length) - p.seq_q - p.window + 1;  // of the first new row
+  return p.window > 0 && first > 0 ? static_cast<int>(first) : 0;
+}
+
 /// Floating-point operations by the field's convention: 4 * B * H * Sq * Sk * D, of which a causal mask halves the
 /// square part. Bottom-right alignment: row i sees seq_kv - seq_q + i + 1 keys.
 constexpr double flops_of(const Problem& p) {
