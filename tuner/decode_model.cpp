@@ -22,6 +22,7 @@ constexpr double kLateLoss = 0.6;        // the part of it where that lets it be
 constexpr double kEarlyShare = 0.005;    // and long launches whose blocks no longer begin together read unevenly,
 constexpr double kCrowdShare = 0.03;     // the more so where SMs have places for several launches;
 constexpr double kLateGain = 1.2;        // what early=2, which has no such crowds, saves
+constexpr double kEndGain = 0.5;         // and early=3, which has none at all
 constexpr double kMostOfAnSm = 2.1;      // what one SM can read, in shares of the whole GPU's rate
 constexpr double kWave = 2.0;            // what finds no place at first begins anew when others have ended
 constexpr double kInUse = 0.6;           // of a ring, tiles that are being read while the others are on their way,
@@ -92,6 +93,7 @@ double us_of(const Config& c, const Problem& p, const KernelFacts& facts, int re
       clustered && blocks < sms ? std::clamp((from_memory - kLossFrom) * kEarlyLoss, 0.0, kMostLoss) : 0;
   const double share = c.blocks_per_sm > 1 ? kCrowdShare : kEarlyShare;
   const double begun = c.early == 0   ? time
+                       : c.early == 3 ? time - kEndGain
                        : c.early == 1 ? time * (1 + share) - kEarlyGain + crowded
                                       : time * (1 + kEarlyShare) - kLateGain + crowded * kLateLoss;
   return begun * (1 + kSpillPrice * facts.spill_bytes);

@@ -34,7 +34,7 @@ std::vector<Config> merged(std::vector<Config> configs, const ArchLimits& limits
     return std::vector<KvLoad>{KvLoad::kTogether, KvLoad::kKFirst};
   });
   return cross(configs, &Config::early, [&](const Config&) {
-    return limits.arch < 90 ? std::vector<int>{0} : std::vector<int>{0, 1, 2};
+    return limits.arch < 90 ? std::vector<int>{0} : std::vector<int>{0, 1, 2, 3};
   });
 }
 
@@ -55,7 +55,10 @@ std::vector<Config> with_splits(const Config& config, const Problem& p, const Ar
                 [&](int s) { return s < (plain ? 1 : 2) || s > most || (s > 1 && s * tiles > 16.0 * limits.sms); });
   std::vector<Config> points =
       cross(std::vector<Config>{config}, &Config::splits, [&](const Config&) { return splits; });
-  std::erase_if(points, [&](const Config& c) { return early_launches_crowd(c, p, limits.sms); });
+  // Where the next launch finds no places beside one, it may as well be let by before the end.
+  std::erase_if(points, [&](const Config& c) {
+    return early_launches_crowd(c, p, limits.sms) || (c.early == 3 && !leaves_half_free(c, p, limits.sms));
+  });
   return points;
 }
 

@@ -21,7 +21,7 @@ Config with_splits_for(Config config, const Problem& tuned_for, const Problem& p
   const double most = std::min(std::ceil(keys(problem) / (config.bc * config.warps)),
                                1.0 * (config.merge == Merge::kCluster ? kMaxCluster : kMostSplits));
   config.splits = static_cast<int>(std::clamp(std::round(wanted / tiles(problem)), 1.0, std::max(most, 1.0)));
-  if (early_launches_crowd(config, problem, sm_count)) config.early = 0;
+  if (early_launches_crowd(config, problem, sm_count)) config.early = 3;
   return config;
 }
 

@@ -37,8 +37,10 @@ TEST(DecodeEarly, LaunchesCrowdWhereLongOnesLeaveHalfOfThePlacesFree) {
   Problem windowed = problem_of(8, 8, 8192);
   windowed.window = 1024;
   EXPECT_FALSE(crowds({config}, windowed));
-  config.early = 0;
-  EXPECT_FALSE(crowds({config}, problem_of(8, 8, 8192)));
+  for (const int early : {0, 3}) {
+    config.early = early;
+    EXPECT_FALSE(crowds({config}, problem_of(8, 8, 8192))) << early;
+  }
 }
 
 TEST(DecodeEarly, SplitsAndPlacesOfAnSmCount) {
@@ -57,6 +59,24 @@ TEST(DecodeEarly, CrowdsAreNeitherTheDefaultNorMadeOfATunedConfig) {
         const Candidate tuned = {early_config(1, 1)};
         EXPECT_FALSE(crowds(adapted(tuned, problem_of(batch, kv_heads, 256), p, kLimits.sms), p)) << problem_to_text(p);
       }
+}
+
+TEST(DecodeEarly, WhatCrowdsForAnotherProblemBeginsThereAsTheLaunchBeforeEnds) {
+  const Candidate made = adapted({early_config(2, 1)}, problem_of(4, 8, 16384), problem_of(4, 8, 15000), kLimits.sms);
+  EXPECT_EQ(std::get<DecodeSplitConfig>(made.config).early, 3);
+}
+
+TEST(DecodeEarly, TheEndIsWaitedForWhereTheNextLaunchFitsBesideOne) {
+  int waiting = 0;
+  for (const int batch : {4, 8, 16, 64}) {
+    const Problem p = problem_of(batch, 8, 4096);
+    for (const Candidate& candidate : enumerate(p, kLimits).admitted)
+      if (const auto* c = std::get_if<DecodeSplitConfig>(&candidate.config); c != nullptr && c->early == 3) {
+        EXPECT_TRUE(leaves_half_free(*c, p, kLimits.sms)) << candidate_to_text(candidate);
+        ++waiting;
+      }
+  }
+  EXPECT_GT(waiting, 0);
 }
 
 TEST(DecodeEarly, CrowdsAreNotTried) {

@@ -37,8 +37,9 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
 
   // decode_combine or whatever follows: its blocks come as these go, and wait for these to end. Where SMs have places
   // for more blocks than a launch fills, launch after launch can move in to wait, and the last of them take what places
-  // are left, unevenly. With early=2 the next one is let by only when this launch has asked for its last tiles.
-  if constexpr (kConfig.early == 1 || (kConfig.early == 0 && kConfig.merge == Merge::kKernel)) allow_next_launch();
+  // are left, unevenly. With early=2 the next one is let by only when this launch has asked for its last tiles; with
+  // early=3 nobody lets it by, and it begins as the last block ends.
+  if constexpr (kConfig.early == 1 || (kConfig.early != 2 && kConfig.merge == Merge::kKernel)) allow_next_launch();
   if constexpr (kConfig.early != 0) {
     read_ahead<kBc, kThreads, kTraits, Element>(p, block, rows, first_row, row_count, first_known_key, warp, lane);
     wait_for_launches_before();  // which may write the cache, lengths, the workspace
@@ -209,7 +210,7 @@ template <auto kConfig, KernelTraits kTraits>
 FT_DEVICE void decode_combine(const DecodeParams& p) {
   constexpr int kThreads = 32 * kConfig.warps;
   constexpr DecodeSmem kSmem = smem_of(kConfig, kTraits);
-  if constexpr (kConfig.early != 0) allow_next_launch();
+  if constexpr (kConfig.early == 1 || kConfig.early == 2) allow_next_launch();
   const PackedRows rows(p);
   SplitBlock block;  // the grid is that of attend_by_splits with one split
   const int sequence = divide(block_index(), p.by_row_tiles);

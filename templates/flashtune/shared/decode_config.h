@@ -45,7 +45,8 @@ struct DecodeSplitConfig {
   SmemLayout smem = SmemLayout::kXor;
   KvLoad load = KvLoad::kTogether;
   // 1: begins before the launch before it has ended, asks for its first tiles, and waits for that end (sm_90 and
-  // later); so may the next one at once. 2: the next one only when this one has no more tiles to ask for.
+  // later); so may the next one at once. 2: the next one only when this one has no more tiles to ask for. 3: only when
+  // all blocks of this one have ended: it finds all SMs free, and waits for no more than what they wrote.
   int early = 0;
   constexpr bool operator==(const DecodeSplitConfig&) const = default;
 };

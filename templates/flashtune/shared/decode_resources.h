@@ -33,16 +33,21 @@ constexpr int grid_splits(const Config& c, const Problem& p) {
   return keys < 1 ? 1 : (keys - 1) / c.chunk + 1;
 }
 
-/// Whether launches of a config that begin early would read unevenly: where one takes at most half of the places that
-/// the GPU has for its blocks, the next finds places beside it, as they happen to be, two in SMs that share a way to
-/// memory. Who shares it ends last, by up to a quarter of the time, on some cards and at some times
-/// (docs/performance.md): more than an early begin saves, unless the launch is short.
+/// Whether a launch takes at most half of the places that the GPU has for its blocks, so that the next fits beside it.
+template <SplitsKeys Config>
+constexpr bool leaves_half_free(const Config& c, const Problem& p, int sms) {
+  return 2 * row_tiles_of_all(c, p) * grid_splits(c, p) <= 1.0 * sms * c.blocks_per_sm;
+}
+
+/// Whether launches of a config that begin early would read unevenly: where the next fits beside one, it takes places
+/// as they happen to be free, two in SMs that share a way to memory. Who shares it ends last, by up to a quarter of the
+/// time, on some cards and at some times (docs/performance.md): more than an early begin saves, unless the launch is
+/// short. Not those with early=3, of which the next begins when no other is left.
 template <SplitsKeys Config>
 constexpr bool early_launches_crowd(const Config& c, const Problem& p, int sms) {
   constexpr double kShort = 64.0 * (1 << 20);  // bytes of K and V
   const double bytes = 1.0 * p.batch * p.kv_heads * keys_in_reach(p) * (p.head_dim + p.head_dim_v) * size_of(p.dtype);
-  return c.early != 0 && bytes > kShort &&
-         2 * row_tiles_of_all(c, p) * grid_splits(c, p) <= 1.0 * sms * c.blocks_per_sm;
+  return (c.early == 1 || c.early == 2) && bytes > kShort && leaves_half_free(c, p, sms);
 }
 
 /// Results are merged in pieces of four neighbouring dims; the last one of a row may have fewer.
@@ -133,7 +138,7 @@ constexpr DecodeSmem smem_of(const Config& c, const KernelTraits& t) {
 template <SplitsKeys Config>
 constexpr Rejection rejection_of_splits(const Config& c, const ArchLimits& limits) {
   if (c.lazy_rescale != 0 && c.lazy_rescale != 1) return Rejection::kFlagRange;
-  if (c.early < 0 || c.early > 2) return Rejection::kEarly;
+  if (c.early < 0 || c.early > 3) return Rejection::kEarly;
   if (c.early != 0 && limits.arch < 90) return Rejection::kEarlyNeedsHopper;
   if (c.warps != 1 && c.warps != 2 && c.warps != 4 && c.warps != 8 && c.warps != 16) return Rejection::kDecodeWarps;
   if (c.stages < 1 || c.stages > 8) return Rejection::kDecodeStages;

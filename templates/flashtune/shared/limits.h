@@ -162,8 +162,8 @@ constexpr const char* text_of(Rejection r) {
     case Rejection::kDecodeCopy: return "copy must be async16 or, of fp32, async4";
     case Rejection::kPackedRows: return "br does not suit the rows that the problem packs";
     case Rejection::kSlabs: return "smem=slabs is decode_split's, on sm_90 or later, with bc of at most 256";
-    case Rejection::kEarly: return "early must be 0, 1 or 2";
-    case Rejection::kEarlyNeedsHopper: return "early=1 and early=2 need sm_90 or later";
+    case Rejection::kEarly: return "early must be 0 to 3";
+    case Rejection::kEarlyNeedsHopper: return "early=1 to early=3 need sm_90 or later";
     case Rejection::kScalarLayout: return "layout must be pad or linear";
     case Rejection::kCopyStrides: return "the copy engine takes strides below 2^40 bytes, and none of 0";
   }
