@@ -85,9 +85,11 @@ TEST(DecodePlan, BeginsEarlyWhereTheConfigSaysSo) {
   config.early = 1;
   EXPECT_TRUE(make_plan({config}, decode(3, 64, 2, 4096), kLimits).early);
   EXPECT_EQ(rejection_of(config, traits_of(decode(1, 1, 1, 1)), limits_of(89)), Rejection::kEarlyNeedsHopper);
-  config.early = 2;
-  EXPECT_TRUE(make_plan({config}, decode(3, 64, 2, 4096), kLimits).early);
-  config.early = 3;
+  for (const int early : {2, 3}) {
+    config.early = early;
+    EXPECT_TRUE(make_plan({config}, decode(3, 64, 2, 4096), kLimits).early) << early;
+  }
+  config.early = 4;
   EXPECT_EQ(rejection_of(config, traits_of(decode(1, 1, 1, 1)), kLimits), Rejection::kEarly);
 }
 

@@ -115,7 +115,7 @@ TEST(Search, StandardTriesEachWayToMergeAndToBeginOfAFastStructureOfDecode) {
     kinds.emplace(config.merge, config.early);
     if (config.merge == Merge::kCluster && config.early == 0) splits_of_clusters.insert(config.splits);
   }
-  EXPECT_EQ(kinds.size(), 12u) << "three ways to merge, three to begin";
+  EXPECT_EQ(kinds.size(), 12u) << "three ways to merge, four to begin";
   EXPECT_EQ(splits_of_clusters.count(8), 1u) << "the fastest on an H200, which the cost model cannot know";
 }
 
