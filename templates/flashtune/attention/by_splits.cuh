@@ -41,7 +41,8 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
   // early=3 nobody lets it by, and it begins as the last block ends.
   if constexpr (kConfig.early == 1 || (kConfig.early != 2 && kConfig.merge == Merge::kKernel)) allow_next_launch();
   if constexpr (kConfig.early != 0) {
-    read_ahead<kBc, kThreads, kTraits, Element>(p, block, rows, first_row, row_count, first_known_key, warp, lane);
+    read_ahead<kBc, kThreads, kConfig.early, kTraits, Element>(p, block, rows, first_row, row_count, first_known_key,
+                                                               warp, lane);
     wait_for_launches_before();  // which may write the cache, lengths, the workspace
   }
   const int given = given_length(p, block.batch);

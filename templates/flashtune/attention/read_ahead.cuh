@@ -15,9 +15,10 @@ FT_DEVICE void prefetch_row(const void* row, int bytes) {
 
 /// Brings to the L2 the length of a block's sequence, its page table and its queries, and of each warp the tile of K
 /// and V that begins at `first_key`. More tiles cost more than they save: each line is asked for a second time by the
-/// copy. The launches before may be writing all this: it is only asked for, but for page numbers, from which nothing
+/// copy. Where the wait is short, with early=3, no tile saves anything, and pages cost a way to memory, for their
+/// numbers. The launches before may be writing all this: it is only asked for, but for page numbers, from which nothing
 /// but prefetches follows.
-template <int kBc, int kThreads, KernelTraits kTraits, class Element>
+template <int kBc, int kThreads, int kEarly, KernelTraits kTraits, class Element>
 FT_DEVICE void read_ahead(const DecodeParams& p, const SplitBlock& block, const PackedRows& rows, int first_row,
                           int row_count, int first_key, int warp, int lane) {
   constexpr int kBytes = static_cast<int>(sizeof(Element));
@@ -30,13 +31,16 @@ FT_DEVICE void read_ahead(const DecodeParams& p, const SplitBlock& block, const 
                  kTraits.head_dim * kBytes);
   }
   if constexpr (kTraits.windowed) return;  // where a window begins, the length says
-  if constexpr (kTraits.paged) {
-    constexpr int kEntries = kLineBytes / 4;  // of the table, whose row all warps together read
+  // Of the table all warps together ask for a sequence's row: of one block where there is time, so that the tiles of
+  // the others do not queue behind it.
+  if (kTraits.paged && (kEarly == 3 || (block.kv_head == 0 && block.row_tile == 0 && block.split == 0))) {
+    constexpr int kEntries = kLineBytes / 4;
     const int* table = p.page_table + static_cast<i64>(block.batch) * p.max_pages;
     const int last = (p.seq_kv - 1) >> p.page_log2;  // -1 where there are no keys
     for (int i = (warp * 32 + lane) * kEntries; last >= 0 && i < last + kEntries; i += kThreads * kEntries)
       prefetch_line(table + min(i, last));
   }
+  if constexpr (kEarly == 3) return;
 #pragma unroll
   for (int i = lane; i < 2 * kBc; i += 32) {
     const int key = first_key + i % kBc;
