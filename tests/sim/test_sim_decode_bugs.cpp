@@ -36,6 +36,7 @@ constexpr const char* kOneWarp = "bc=64,warps=1,stages=1,splits=1,blocks_per_sm=
 constexpr const char* kCluster = "bc=16,warps=2,stages=2,splits=3,blocks_per_sm=4,merge=cluster";
 
 constexpr const char* kEarly = "bc=16,warps=2,stages=2,splits=3,blocks_per_sm=4,early=1";
+constexpr const char* kEarlyAtTheEnd = "bc=16,warps=2,stages=2,splits=3,blocks_per_sm=4,early=3";
 constexpr const char* kEarlyTwoKernels = "bc=16,warps=2,stages=3,splits=3,blocks_per_sm=4,merge=kernel,early=2";
 
 constexpr int kLongest = 301;  // keys of the longest sequence
@@ -151,6 +152,15 @@ const std::vector<DecodeBug> kBugs = {
       kEarly,
       {kLoop, "    wait_for_launches_before();  // which may write the cache, lengths, the workspace\n", ""},
       "LER"}},
+    {{"no wait for a launch that has not quite ended",
+      kEarlyAtTheEnd,
+      {kLoop, "    wait_for_launches_before();  // which may write the cache, lengths, the workspace\n", ""},
+      "LER"}},
+    {{"lines behind the page table are asked for ahead",
+      kEarlyAtTheEnd,
+      {kAhead, "prefetch_line(table + min(i, last));", "prefetch_line(table + i);"},
+      "LER"},
+     16},
     {{"the merging kernel reads the length before its turn",
       kEarlyTwoKernels,
       {kLoop, "  wait_for_launches_before();\n  const int length = checked_length(p, given_length(p, block.batch));",
@@ -320,7 +330,7 @@ class DecodeBugs : public testing::Test {
 TEST_F(DecodeBugs, TheKernelsTheyAreInjectedIntoAreRight) {
   for (const int page_size : {0, 16, 32})
     for (const char* config : {kLastBlock, kShared, kTwoKernels, kCluster, kBoxed, kKFirst, kOneWarp, kOnCudaCores,
-                               kEarly, kEarlyTwoKernels}) {
+                               kEarly, kEarlyAtTheEnd, kEarlyTwoKernels}) {
       const SimKernel kernel =
           load_kernel(device_, SimCompiler(), candidate_of(config), traits_of(bug_problem(page_size)));
       const Caught caught = run_lanes(attention(page_size), device_, kernel, 2);

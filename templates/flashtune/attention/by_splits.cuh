@@ -39,7 +39,9 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
   // for more blocks than a launch fills, launch after launch can move in to wait, and the last of them take what places
   // are left, unevenly. With early=2 the next one is let by only when this launch has asked for its last tiles; with
   // early=3 nobody lets it by, and it begins as the last block ends.
-  if constexpr (kConfig.early == 1 || (kConfig.early != 2 && kConfig.merge == Merge::kKernel)) allow_next_launch();
+  if constexpr (kConfig.early == 1 || (kConfig.early == 0 && kConfig.merge == Merge::kKernel)) allow_next_launch();
+  if constexpr (kConfig.early == 3 && kConfig.merge == Merge::kKernel)
+    if (p.by_splits.divisor > 1) allow_next_launch();  // decode_combine
   if constexpr (kConfig.early != 0) {
     read_ahead<kBc, kThreads, kConfig.early, kTraits, Element>(p, block, rows, first_row, row_count, first_known_key,
                                                                warp, lane);
