@@ -79,6 +79,7 @@ std::string CudaDriver::bind(const SharedLibrary& library) {
       .required(stream_is_capturing, "cuStreamIsCapturing")
       .required(stream_begin_capture, "cuStreamBeginCapture")
       .required(stream_end_capture, "cuStreamEndCapture")
+      .required(thread_exchange_capture_mode, "cuThreadExchangeStreamCaptureMode")
       .required(event_create, "cuEventCreate")
       .required(event_destroy, "cuEventDestroy")
       .required(event_record, "cuEventRecordWithFlags")

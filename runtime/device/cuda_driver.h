@@ -69,6 +69,7 @@ class CudaDriver {
   decltype(::cuStreamIsCapturing)* stream_is_capturing = nullptr;
   decltype(::cuStreamBeginCapture)* stream_begin_capture = nullptr;
   decltype(::cuStreamEndCapture)* stream_end_capture = nullptr;
+  decltype(::cuThreadExchangeStreamCaptureMode)* thread_exchange_capture_mode = nullptr;
 
   decltype(::cuEventCreate)* event_create = nullptr;
   decltype(::cuEventDestroy)* event_destroy = nullptr;

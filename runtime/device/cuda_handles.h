@@ -49,6 +49,24 @@ class ContextScope {
   bool pushed_ = false;
 };
 
+/// Lets this thread load, allocate and free while another one captures a stream in the mode that is everybody's default
+/// (PyTorch's too), in which that would fail, and the capture with it. None of it touches the captured stream.
+class BesideCaptures {
+ public:
+  explicit BesideCaptures(const CudaDriver& driver) noexcept
+      : driver_(driver), exchanged_(driver_.thread_exchange_capture_mode(&mode_) == CUDA_SUCCESS) {}
+  BesideCaptures(const BesideCaptures&) = delete;
+  BesideCaptures& operator=(const BesideCaptures&) = delete;
+  ~BesideCaptures() {
+    if (exchanged_) driver_.thread_exchange_capture_mode(&mode_);
+  }
+
+ private:
+  const CudaDriver& driver_;
+  CUstreamCaptureMode mode_ = CU_STREAM_CAPTURE_MODE_RELAXED;  // then what it was before
+  bool exchanged_;
+};
+
 /// A stream, event, module or graph: destroyed by `destroy` in its context. After a lost device that fails, which is
 /// ignored.
 template <class Handle>
@@ -63,6 +81,7 @@ class CudaHandle {
   ~CudaHandle() {
     if (handle_ == nullptr) return;
     const ContextScope scope(*context_);
+    const BesideCaptures beside(context_->driver());
     destroy_(handle_);
   }
   Handle get() const { return handle_; }

@@ -1,5 +1,5 @@
-// A tuned candidate for a problem beside the one it was tuned for: splits follow the sizes, all else stays, unless that
-// would cost too much.
+// A tuned candidate for a problem or GPU beside the one it was tuned for: splits follow the sizes, all else stays,
+// unless that would cost too much.
 #include <algorithm>
 #include <cmath>
 
@@ -8,18 +8,21 @@
 namespace flashtune {
 namespace {
 
-/// The tuned config with splits that suit another problem.
+/// The tuned config with splits that suit another problem, or a GPU with another number of SMs.
 template <SplitsKeys Config>
-Config with_splits_for(Config config, const Problem& tuned_for, const Problem& problem, int sm_count) {
+Config with_splits_for(Config config, const Problem& tuned_for, const Problem& problem, int sm_count, int tuned_sms) {
   if (config.chunk > 0) return config;
   const auto tiles = [&](const Problem& p) { return row_tiles_of_all(config, p); };
   const auto keys = [](const Problem& p) { return std::max(1.0 * keys_in_reach(p), 1.0); };
-  const double blocks = config.splits * tiles(tuned_for), wave = std::max(1.0 * sm_count * config.blocks_per_sm, 1.0);
+  const double blocks = config.splits * tiles(tuned_for) * sm_count / tuned_sms;
+  const double wave = std::max(1.0 * sm_count * config.blocks_per_sm, 1.0);
   // Too few blocks for the GPU: the tuned number of keys for each was what paid, until the GPU is full.
   const double wanted =
       blocks >= wave ? blocks : std::min(blocks * keys(problem) / keys(tuned_for), std::max(blocks, wave));
+  // What one GPU holds in a processor cluster, another with fewer SMs in each need not.
+  const int most_clustered = sm_count == tuned_sms ? kMaxCluster : kPortableCluster;
   const double most = std::min(std::ceil(keys(problem) / (config.bc * config.warps)),
-                               1.0 * (config.merge == Merge::kCluster ? kMaxCluster : kMostSplits));
+                               1.0 * (config.merge == Merge::kCluster ? most_clustered : kMostSplits));
   config.splits = static_cast<int>(std::clamp(std::round(wanted / tiles(problem)), 1.0, std::max(most, 1.0)));
   if (early_launches_crowd(config, problem, sm_count)) config.early = 3;
   return config;
@@ -27,11 +30,14 @@ Config with_splits_for(Config config, const Problem& tuned_for, const Problem& p
 
 }  // namespace
 
-Candidate adapted(const Candidate& candidate, const Problem& tuned_for, const Problem& problem, int sm_count) {
-  if (tuned_for == problem) return candidate;
+Candidate adapted(const Candidate& candidate, const Problem& tuned_for, const Problem& problem, int sm_count,
+                  int tuned_sms) {
+  if (tuned_sms <= 0) tuned_sms = sm_count;
+  if (tuned_for == problem && tuned_sms == sm_count) return candidate;
   return std::visit(
       [&](const auto& config) -> Candidate {
-        if constexpr (SplitsKeys<decltype(config)>) return {with_splits_for(config, tuned_for, problem, sm_count)};
+        if constexpr (SplitsKeys<decltype(config)>)
+          return {with_splits_for(config, tuned_for, problem, sm_count, tuned_sms)};
         return {config};
       },
       candidate.config);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cache/error.h"
+#include "runtime/device/cuda_handles.h"
 #include "tests/support/gpu.h"
 
 namespace flashtune {
@@ -227,6 +228,45 @@ TEST_F(CudaDeviceTest, KnowsWhetherAStreamIsBeingCaptured) {
   device().capture([&](Stream stream) { inside = device().is_capturing(stream), used = stream; });
   EXPECT_TRUE(inside);
   EXPECT_FALSE(device().is_capturing(used));
+}
+
+/// A stream that this thread captures in the mode in which other threads may do nothing but launch: PyTorch's default.
+class GlobalCapture {
+ public:
+  explicit GlobalCapture(const std::shared_ptr<const CudaDriver>& driver) : driver_(*driver), context_(driver, 0) {
+    driver_.check(driver_.stream_create(&stream_, CU_STREAM_NON_BLOCKING), "creating a stream");
+    driver_.check(driver_.stream_begin_capture(stream_, CU_STREAM_CAPTURE_MODE_GLOBAL), "beginning a capture");
+  }
+  CUresult end() {
+    CUgraph graph = nullptr;
+    const CUresult result = driver_.stream_end_capture(stream_, &graph);
+    if (graph != nullptr) driver_.graph_destroy(graph);
+    driver_.stream_destroy(stream_);
+    return result;
+  }
+
+ private:
+  const CudaDriver& driver_;
+  CudaContext context_;
+  ContextScope scope_{context_};
+  CUstream stream_ = nullptr;
+};
+
+TEST_F(CudaDeviceTest, LoadsAndAllocatesWhileAnotherThreadCaptures) {
+  const std::string cubin = cubin_of(kSpin);
+  std::string why;
+  const auto driver = CudaDriver::open("libcuda.so.1", why);
+  ASSERT_NE(driver, nullptr) << why;
+  GlobalCapture captured(driver);
+  std::thread([&] {
+    EXPECT_NO_THROW({
+      const auto kernel = device().load(cubin, "kernel", 0);
+      const DeviceBuffer buffer(device(), kThreads * 4);
+      device().fill(buffer.get(), 7, buffer.size());
+      EXPECT_EQ(read(device(), buffer).back(), 7u);
+    });
+  }).join();
+  EXPECT_EQ(captured.end(), CUDA_SUCCESS) << "the capture is as good as it was";
 }
 
 TEST_F(CudaDeviceTest, EndsACaptureWhoseBodyThrows) {

@@ -256,6 +256,21 @@ TEST(DecodeSplits, KeepTheGpuAsFullAsTheTunedProblemDid) {
   EXPECT_EQ(splits(decode(1, 32, 8, 2048), 4, windowed), 2);
 }
 
+TEST(DecodeSplits, FollowTheSmsOfAnotherGpu) {
+  const Problem p = decode(4, 32, 8, 16384);
+  const auto splits = [&](Merge merge, int tuned_splits, int tuned_sms, int sms) {
+    DecodeSplitConfig config = config_of(tuned_splits);
+    config.merge = merge;
+    return config_of(adapted({config}, p, p, sms, tuned_sms)).splits;
+  };
+  EXPECT_EQ(splits(Merge::kLastBlock, 8, 132, 66), 4);
+  EXPECT_EQ(splits(Merge::kLastBlock, 8, 132, 264), 16);
+  // Clusters of sixteen need processor clusters of as many SMs, which GPUs of one architecture need not all have.
+  EXPECT_EQ(splits(Merge::kCluster, 16, 132, 132), 16);
+  EXPECT_EQ(splits(Merge::kCluster, 16, 132, 114), 8);
+  EXPECT_EQ(splits(Merge::kCluster, 16, 132, 148), 8);
+}
+
 TEST(DecodeSpace, HoldsSplitsThatSuitTheProblem) {
   const Space space = enumerate(decode(1, 32, 8, 8192), kLimits);
   ASSERT_FALSE(space.admitted.empty());

@@ -77,7 +77,8 @@ constexpr DecodeWorkspace workspace_of(const Config& c, const Problem& p) {
   return w;
 }
 
-constexpr int kMaxCluster = 16;  // blocks; more than 8 need a function attribute
+constexpr int kPortableCluster = 8;  // blocks that every GPU with clusters can hold in one
+constexpr int kMaxCluster = 16;      // on a GPU with as many SMs in a processor cluster; needs a function attribute
 constexpr int kMostSplits = 1024;
 
 /// Bytes of a row of Q, K or V in shared memory, and of a warp's P.
