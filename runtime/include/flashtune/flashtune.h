@@ -27,7 +27,8 @@
  * - Captures: nothing compiles, loads or tunes on a stream that is being captured into a CUDA graph. ft_prepare()
  *   first; then ft_forward() may be captured. Without it the best kernel that is loaded runs, if the workspace is large
  *   enough for it and no chunk is pinned, or the call fails. A captured graph keeps the kernels and the addresses that
- *   it was captured with: it must not be replayed after ft_engine_destroy(), nor when they are freed.
+ *   it was captured with: it must not be replayed after ft_engine_destroy(), nor when they are freed. While one thread
+ *   captures, in whatever mode, others may prepare and allocate.
  * - Environment: read by ft_engine_create() alone, and only for what its options leave out; but NVRTC_APPEND_FLAGS, by
  *   NVRTC itself, whenever a kernel is compiled.
  * - Binary: structs may grow until version 1.0; the library's soname changes whenever they do.
