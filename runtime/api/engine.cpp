@@ -178,7 +178,7 @@ struct EngineImpl::Impl {
       const auto apart = distance(problem, kernel.problem);
       if (!apart || *apart >= least) return;
       // With splits that suit the problem, unless that were another kernel or took more memory than was asked for.
-      const Candidate fitting = adapted(kernel.candidate, kernel.problem, problem, limits.sms);
+      const Candidate fitting = adapted(kernel.candidate, kernel.problem, limits.sms, problem, limits.sms);
       for (const Candidate& candidate : {fitting, key.candidate}) {
         if (!(compiled_part(candidate) == key.candidate)) continue;
         if (make_plan(candidate, problem, limits).workspace_bytes > workspace_bytes) continue;

@@ -57,8 +57,7 @@ class CudaDevice final : public Device {
   const DeviceInfo& info() const override { return info_; }
 
   DevicePtr allocate(std::size_t bytes) override {
-    const ContextScope scope(*context_);
-    const BesideCaptures beside(call_);
+    const BesideCaptures scope(*context_);
     CUdeviceptr ptr = 0;
     // Even no bytes at all (the keys of an empty sequence) get an address of their own.
     const CUresult result = call_.mem_alloc(&ptr, std::max<std::size_t>(bytes, 1));
@@ -67,8 +66,7 @@ class CudaDevice final : public Device {
     return ptr;
   }
   void free(DevicePtr ptr) noexcept override {
-    const ContextScope scope(*context_);
-    const BesideCaptures beside(call_);
+    const BesideCaptures scope(*context_);
     call_.mem_free(ptr);
   }
   std::size_t free_bytes() override {
@@ -117,8 +115,7 @@ class CudaDevice final : public Device {
 
  private:
   CudaHandle<CUstream> make_stream() {
-    const ContextScope scope(*context_);
-    const BesideCaptures beside(call_);
+    const BesideCaptures scope(*context_);
     CUstream stream = nullptr;
     call_.check(call_.stream_create(&stream, CU_STREAM_NON_BLOCKING), "creating a stream");
     return {context_, stream, call_.stream_destroy};
@@ -142,8 +139,7 @@ class CudaDevice final : public Device {
   template <class Work>
   void in_order(std::size_t bytes, const char* what, Work&& work) {
     if (bytes == 0) return;
-    const ContextScope scope(*context_);
-    const BesideCaptures beside(call_);
+    const BesideCaptures scope(*context_);
     call_.check(work(), what);
     call_.check(call_.stream_synchronize(nullptr), what);
   }
@@ -161,8 +157,7 @@ class CudaDevice final : public Device {
 
 std::unique_ptr<LoadedKernel> CudaDevice::load(const std::string& cubin, const std::string& entry,
                                                unsigned smem_bytes) {
-  const ContextScope scope(*context_);
-  const BesideCaptures beside(call_);
+  const BesideCaptures scope(*context_);
   const auto check = [&](CUresult result, const std::string& what) {
     if (result != CUDA_SUCCESS)
       call_.fail(result, fmt::format("{} of the kernel {} on {} (sm_{})", what, entry, info_.id, info_.key.arch));

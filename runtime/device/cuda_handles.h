@@ -49,12 +49,15 @@ class ContextScope {
   bool pushed_ = false;
 };
 
-/// Lets this thread load, allocate and free while another one captures a stream in the mode that is everybody's default
-/// (PyTorch's too), in which that would fail, and the capture with it. None of it touches the captured stream.
+/// A ContextScope in which this thread may load, allocate and free while another one captures a stream in the mode that
+/// is everybody's default (PyTorch's too): else that would fail, and the capture with it. None of it touches the
+/// captured stream.
 class BesideCaptures {
  public:
-  explicit BesideCaptures(const CudaDriver& driver) noexcept
-      : driver_(driver), exchanged_(driver_.thread_exchange_capture_mode(&mode_) == CUDA_SUCCESS) {}
+  explicit BesideCaptures(const CudaContext& context) noexcept
+      : scope_(context),
+        driver_(context.driver()),
+        exchanged_(driver_.thread_exchange_capture_mode(&mode_) == CUDA_SUCCESS) {}
   BesideCaptures(const BesideCaptures&) = delete;
   BesideCaptures& operator=(const BesideCaptures&) = delete;
   ~BesideCaptures() {
@@ -62,6 +65,7 @@ class BesideCaptures {
   }
 
  private:
+  ContextScope scope_;
   const CudaDriver& driver_;
   CUstreamCaptureMode mode_ = CU_STREAM_CAPTURE_MODE_RELAXED;  // then what it was before
   bool exchanged_;
@@ -80,8 +84,7 @@ class CudaHandle {
   CudaHandle& operator=(CudaHandle&&) = delete;
   ~CudaHandle() {
     if (handle_ == nullptr) return;
-    const ContextScope scope(*context_);
-    const BesideCaptures beside(context_->driver());
+    const BesideCaptures scope(*context_);
     destroy_(handle_);
   }
   Handle get() const { return handle_; }

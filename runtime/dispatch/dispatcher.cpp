@@ -102,7 +102,7 @@ struct Dispatcher::Impl {
     }
     decision.row = survey[static_cast<std::size_t>(decision.grade)].row;
     const Best& row = rows[static_cast<std::size_t>(decision.row)];
-    decision.candidate = adapted(row.candidate, bucket_of(row.problem), bucket, device.sm_count, row.device.sm_count);
+    decision.candidate = adapted(row.candidate, bucket_of(row.problem), limits_of(row.device).sms, bucket, limits.sms);
     decision.expected_us = row.timing.median_us;
     return decision;
   }

@@ -77,11 +77,10 @@ struct TileSteps {
 };
 TileSteps tile_steps(const Candidate& candidate);
 
-/// A candidate that was tuned for one problem as another is to use it: with as many splits as keep the GPU as full, and
-/// with as many keys each where the problems are too short to fill it. `tuned_sms`: SMs of the GPU that it was tuned
-/// on, 0 where that is the same; a cluster has 8 blocks at most on another, which all can hold.
-Candidate adapted(const Candidate& candidate, const Problem& tuned_for, const Problem& problem, int sm_count,
-                  int tuned_sms = 0);
+/// A candidate that was tuned for one problem, on a GPU of `tuned_sms` SMs, as another is to use it on one of `sms`:
+/// with as many splits as keep the GPU as full, and with as many keys each where the problems are too short to fill it.
+/// On a GPU with other SMs a cluster has 8 blocks at most, which all can hold.
+Candidate adapted(const Candidate& candidate, const Problem& tuned_for, int tuned_sms, const Problem& problem, int sms);
 
 /// Whether a candidate that was tuned for one problem would read the keys of another more often than a kernel need: a
 /// decode kernel for few packed rows, and a problem that packs more.

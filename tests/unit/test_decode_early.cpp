@@ -57,12 +57,14 @@ TEST(DecodeEarly, CrowdsAreNeitherTheDefaultNorMadeOfATunedConfig) {
         const Problem p = problem_of(batch, kv_heads, seq_kv);
         EXPECT_FALSE(crowds(fallback(p, kLimits), p)) << problem_to_text(p);
         const Candidate tuned = {early_config(1, 1)};
-        EXPECT_FALSE(crowds(adapted(tuned, problem_of(batch, kv_heads, 256), p, kLimits.sms), p)) << problem_to_text(p);
+        EXPECT_FALSE(crowds(adapted(tuned, problem_of(batch, kv_heads, 256), kLimits.sms, p, kLimits.sms), p))
+            << problem_to_text(p);
       }
 }
 
 TEST(DecodeEarly, WhatCrowdsForAnotherProblemBeginsThereAsTheLaunchBeforeEnds) {
-  const Candidate made = adapted({early_config(2, 1)}, problem_of(4, 8, 16384), problem_of(4, 8, 15000), kLimits.sms);
+  const Candidate made =
+      adapted({early_config(2, 1)}, problem_of(4, 8, 16384), kLimits.sms, problem_of(4, 8, 15000), kLimits.sms);
   EXPECT_EQ(std::get<DecodeSplitConfig>(made.config).early, 3);
 }
 

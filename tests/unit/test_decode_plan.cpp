@@ -10,6 +10,7 @@
 #include "cache/error.h"
 #include "cache/keys.h"
 #include "runtime/api/tensor_checks.h"
+#include "runtime/dispatch/dispatcher.h"
 #include "tests/support/decode_problems.h"
 #include "tests/support/fake_device.h"
 #include "tuner/space.h"
@@ -233,7 +234,7 @@ TEST(DecodeFallback, IsAdmittedForEveryShapeAndArchitecture) {
 
 TEST(DecodeSplits, KeepTheGpuAsFullAsTheTunedProblemDid) {
   const auto splits = [](const Problem& tuned, int tuned_splits, const Problem& asked) {
-    return config_of(adapted({config_of(tuned_splits)}, tuned, asked, 132)).splits;
+    return config_of(adapted({config_of(tuned_splits)}, tuned, 132, asked, 132)).splits;
   };
   const Problem tuned = decode(4, 32, 8, 16384);
   EXPECT_EQ(splits(tuned, 8, tuned), 8);
@@ -261,7 +262,7 @@ TEST(DecodeSplits, FollowTheSmsOfAnotherGpu) {
   const auto splits = [&](Merge merge, int tuned_splits, int tuned_sms, int sms) {
     DecodeSplitConfig config = config_of(tuned_splits);
     config.merge = merge;
-    return config_of(adapted({config}, p, p, sms, tuned_sms)).splits;
+    return config_of(adapted({config}, p, tuned_sms, p, sms)).splits;
   };
   EXPECT_EQ(splits(Merge::kLastBlock, 8, 132, 66), 4);
   EXPECT_EQ(splits(Merge::kLastBlock, 8, 132, 264), 16);
@@ -269,6 +270,20 @@ TEST(DecodeSplits, FollowTheSmsOfAnotherGpu) {
   EXPECT_EQ(splits(Merge::kCluster, 16, 132, 132), 16);
   EXPECT_EQ(splits(Merge::kCluster, 16, 132, 114), 8);
   EXPECT_EQ(splits(Merge::kCluster, 16, 132, 148), 8);
+}
+
+TEST(DecodeSplits, OfAnotherGpusAnswerAreOnesThatThisGpuCanHold) {
+  DecodeSplitConfig config = config_of(16);
+  config.merge = Merge::kCluster;
+  const auto splits_by = [&](const DeviceKey& tuned_on) {
+    Best row;
+    row.device = tuned_on, row.driver = "580.1";
+    row.problem = decode(4, 32, 8, 4096);
+    row.candidate = {config};
+    return config_of(Dispatcher({"NVIDIA H200", 132, 90}, "580.1", {row}).decide(row.problem).candidate).splits;
+  };
+  EXPECT_EQ(splits_by({"NVIDIA H100 80GB HBM3", 132, 90}), 16);
+  EXPECT_EQ(splits_by({"NVIDIA H100 PCIe", 114, 90}), 8);
 }
 
 TEST(DecodeSpace, HoldsSplitsThatSuitTheProblem) {

@@ -115,20 +115,6 @@ TEST(Dispatcher, ServesAnotherDeviceOfThisArchitectureAndPrefersOneWithAsManySms
   EXPECT_EQ(bc_of(decision), 48);
 }
 
-TEST(Dispatcher, AnotherGpusClustersAreOnesThatThisOneCanHold) {
-  Problem decode = problem_of(4096);
-  decode.op = Op::kDecode, decode.seq_q = 1, decode.causal = true;
-  DecodeSplitConfig config;
-  config.merge = Merge::kCluster, config.splits = 16;
-  const auto splits_by = [&](const DeviceKey& tuned_on) {
-    Best row = row_of(decode, 16, tuned_on);
-    row.candidate = {config};
-    return std::get<DecodeSplitConfig>(decide({row}, decode).candidate.config).splits;
-  };
-  EXPECT_EQ(splits_by(kTwin), 16);
-  EXPECT_EQ(splits_by(kSister), 8);
-}
-
 TEST(Dispatcher, ServesAModelledRowWhenNothingWasMeasured) {
   const Decision decision = decide({modelled_row(problem_of(1024), 32)}, problem_of(1024));
   EXPECT_EQ(decision.grade, Grade::kModelled);
