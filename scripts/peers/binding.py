@@ -39,7 +39,7 @@ class Decision(ctypes.Structure):
 class Flashtune:
     """The library, as a program that links it would use it."""
 
-    def __init__(self, path, database, nvrtc):
+    def __init__(self, path, database, nvrtc, template_root=None):
         self.lib = ctypes.CDLL(str(path))
         for name in ("ft_version", "ft_last_error", "ft_grade_text"):
             getattr(self.lib, name).restype = ctypes.c_char_p
@@ -48,6 +48,7 @@ class Flashtune:
         options.device = torch.cuda.current_device()
         options.database = database.encode() if database else None
         options.nvrtc = nvrtc.encode() if nvrtc else None
+        options.template_root = str(template_root).encode() if template_root else None
         self.engine = ctypes.c_void_p()
         self.require(self.lib.ft_engine_create(ctypes.byref(options), ctypes.byref(self.engine)))
         self.version = self.lib.ft_version().decode()
@@ -110,11 +111,12 @@ def torch_nvrtc():
     return None
 
 
-def open_flashtune(arguments):
-    """The engine that --library, --db and --nvrtc ask for, and the properties of the GPU that it shares with torch."""
+def open_flashtune(arguments, template_root=None):
+    """The engine that --library, --db and --nvrtc ask for, and the properties of the GPU that it shares with torch. `template_root`:
+    kernels from that folder instead of the library's own."""
     if not torch.cuda.is_available():
         sys.exit("torch sees no GPU here")
     torch.cuda.init()
     torch.zeros(1, device="cuda")  # the primary context that the engine shares
     nvrtc = arguments.nvrtc or os.environ.get("CUDA_HOME") or torch_nvrtc()
-    return Flashtune(find_library(arguments.library), arguments.db, nvrtc), torch.cuda.get_device_properties(0)
+    return Flashtune(find_library(arguments.library), arguments.db, nvrtc, template_root), torch.cuda.get_device_properties(0)

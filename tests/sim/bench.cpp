@@ -97,10 +97,14 @@ Problem small_problem(int heads, int kv_heads, int seq_q, int seq_kv, int head_d
 float scale_of(const Problem& problem) { return 1.f / std::sqrt(static_cast<float>(problem.head_dim)); }
 
 AttentionCase::AttentionCase(Device& device, const Problem& problem, InputKind kind, const Lengths& lengths)
+    : AttentionCase(device, problem, make_inputs(without_pages(problem), kind, 7, 0, lengths), scale_of(problem),
+                    lengths) {}
+
+AttentionCase::AttentionCase(Device& device, const Problem& problem, HostTensors inputs, float scale,
+                             const Lengths& lengths)
     : device_(device), problem_(problem), lengths_(lengths) {
   const Problem flat = without_pages(problem);
-  HostTensors inputs = make_inputs(flat, kind, 7, 0, lengths);
-  rows_ = reference_rows(flat, inputs, scale_of(problem), sample_rows(problem, 1 << 20, 1), 0, lengths);
+  rows_ = reference_rows(flat, inputs, scale, sample_rows(problem, 1 << 20, 1), 0, lengths);
   bounds_ = ErrorBounds(problem, rows_);
   if (problem.page_size > 0) {
     PagedCache cache = into_pages(problem, inputs, lengths, 3);
@@ -120,7 +124,7 @@ AttentionCase::AttentionCase(Device& device, const Problem& problem, InputKind k
   lse_ = DeviceBuffer(device, lse_bytes(problem));
   tensors_.q = q_.get(), tensors_.k = k_.get(), tensors_.v = v_.get(), tensors_.o = o_.get(), tensors_.lse = lse_.get();
   tensors_.lengths = device_lengths_.get();
-  tensors_.scale = scale_of(problem);
+  tensors_.scale = scale;
 }
 
 Problem small_decode(const Lengths& lengths, int heads, int kv_heads, int seq_kv, int head_dim, int page_size) {

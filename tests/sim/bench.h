@@ -58,6 +58,8 @@ class AttentionCase {
  public:
   AttentionCase(Device& device, const Problem& problem, InputKind kind = InputKind::kNormal,
                 const Lengths& lengths = {});
+  /// The same of inputs of one's own, laid out for without_pages(problem).
+  AttentionCase(Device& device, const Problem& problem, HostTensors inputs, float scale, const Lengths& lengths = {});
 
   /// What the device reported, or what is wrong with the output; empty when the kernel is right.
   std::string fault_of(const Candidate& candidate, const LoadedCandidate& kernel);
@@ -66,6 +68,8 @@ class AttentionCase {
   /// Of the last run that nothing was wrong with, or was wrong only in its values.
   OutputView output() const { return {output_.data(), output_lse_.data()}; }
   const ErrorBounds& bounds() const { return bounds_; }
+  /// The answer, a row for each of the output.
+  const std::vector<ReferenceRow>& rows() const { return rows_; }
 
  private:
   Device& device_;

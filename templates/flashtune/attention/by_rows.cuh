@@ -4,8 +4,8 @@
 
 #include "flashtune/attention/block_order.cuh"
 #include "flashtune/attention/epilogue.cuh"
+#include "flashtune/attention/large_scores.cuh"
 #include "flashtune/attention/mask.cuh"
-#include "flashtune/attention/online_softmax.cuh"
 #include "flashtune/primitives/cp_async.cuh"
 
 namespace flashtune {
@@ -174,7 +174,21 @@ FT_DEVICE void attend_by_rows(const PrefillParams& p) {
                       warp_row, rows_left, lane);
   Element* out = static_cast<Element*>(p.o) + tile.batch * p.o_strides.batch + tile.head * p.o_strides.head +
                  tile.first_row * p.o_strides.row;
+  const u32 large = Math::kRepeatsLargeRows ? softmax.template large_rows<kTraits.dtype>(o) : 0;
   math.write_output(out, p.o_strides.row, o, softmax, rows_left);
+  if constexpr (Math::kRepeatsLargeRows)
+    each_large_row(large, min(kRowTiles * 16, rows_left - warp_row), [&](int i) {
+      const int row = warp_row + i;  // in the tile
+      const SoftmaxScale scale(p);
+      RowOfWarp<kTraits> again(q + row * p.q_strides.row, lane);
+      const int end = mask.end_key(tile.first_row + row);
+      for (int key = max(mask.first_key(tile.first_row + row), 0); key < end; ++key)
+        again.take_in(k + key * p.k_strides.row, v + key * p.v_strides.row, scale);
+      float* lse = p.lse == nullptr
+                       ? nullptr
+                       : p.lse + (static_cast<i64>(tile.batch) * p.heads + tile.head) * p.seq_q + tile.first_row + row;
+      again.write(out + row * p.o_strides.row, lse, scale);
+    });
 }
 
 }  // namespace flashtune

@@ -16,7 +16,10 @@ struct RowFactors {
 };
 
 /// State of the 2 * kRowTiles rows that a lane shares with the three others of its quad. Scores are in raw units;
-/// `scale` (times log2 e, positive) is folded into the exponent: exp2(s * scale - m * scale).
+/// `scale` (times log2 e, positive) is folded into the exponent: exp2(s * scale - m * scale), one instruction. There
+/// m * scale is rounded and s * scale is not, so that even the largest score's exponent is a little off 0: by up to
+/// 2^-24 of m * scale. Where that shows, large_rows() says so when all keys have been seen, and large_scores.cuh does
+/// the row again: to take the difference first would cost prefill 6% on Hopper.
 template <int kRowTiles, bool kLazy>
 struct OnlineSoftmax {
   float m[kRowTiles]
@@ -31,6 +34,26 @@ struct OnlineSoftmax {
 
   /// A row that has seen no key has m = -inf; its exponent offset is then 0, so that exp2(-inf - 0) = 0 and not NaN.
   FT_DEVICE float offset(int i, int half) const { return m[i][half] == negative_infinity() ? 0.f : m[i][half] * scale; }
+
+  /// The m * scale up to which P, rounded to its type, does not show how far exponents are off: the largest score's P
+  /// is 1.
+  static constexpr float most_for(Dtype dtype) { return dtype == Dtype::kBf16 ? 0x1p16f : 0x1p13f; }
+
+  /// Which of the lane's rows had exponents further off: bit i * 2 + half. An earlier m far below 0 does no harm, as
+  /// what was summed under it weighs nothing now; unless it made infinities, which 0 makes NaN.
+  template <Dtype kDtype, int kOutTiles>
+  FT_DEVICE u32 large_rows(const Accumulator<kRowTiles, kOutTiles>& o) const {
+    u32 rows = 0;
+#pragma unroll
+    for (int i = 0; i < kRowTiles; ++i)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const float first = o.at[i][0][half * 2];
+        const bool right = magnitude(offset(i, half)) < most_for(kDtype) && l[i][half] == l[i][half] && first == first;
+        if (!right) rows |= 1u << (i * 2 + half);
+      }
+    return rows;
+  }
 
   /// What a row's sums are to be multiplied by when its maximum was `old`. The difference is taken before the product:
   /// where the maximum stayed the factor is 1, and not what is left of two products rounded apart, which would cost

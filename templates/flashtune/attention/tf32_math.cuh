@@ -24,6 +24,7 @@ struct Tf32Math {
   static constexpr int kWideTiles = kOutTiles / 4 * 4;  // of which four share a load
   static constexpr Precision kPrecision = kTraits.precision;
   static constexpr bool kSplit = kPrecision == Precision::kTf32x3;
+  static constexpr bool kRepeatsLargeRows = kSplit;
   static constexpr bool kResident = kConfig.q_in_regs != 0;
   using Softmax = OnlineSoftmax<kRowTiles, kConfig.lazy_rescale != 0>;
   template <int kCount>

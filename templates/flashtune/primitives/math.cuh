@@ -22,5 +22,6 @@ FT_DEVICE float fused_multiply_add(float a, float b, float c) { return __fmaf_rn
 /// Rounded before anything is added to it: an ordinary product may become part of a fused one.
 FT_DEVICE float rounded_product(float a, float b) { return __fmul_rn(a, b); }
 FT_DEVICE float maximum(float a, float b) { return fmaxf(a, b); }
+FT_DEVICE float magnitude(float x) { return fabsf(x); }
 
 }  // namespace flashtune

@@ -15,5 +15,6 @@ FT_DEVICE float fused_multiply_add(float a, float b, float c) {
 }
 FT_DEVICE float rounded_product(float a, float b) { return a * b; }
 FT_DEVICE float maximum(float a, float b) { return a > b || b != b ? a : b; }  // the operand that is no NaN, as fmaxf
+FT_DEVICE float magnitude(float x) { return __builtin_fabsf(x); }
 
 }  // namespace flashtune
