@@ -1,4 +1,4 @@
-// Facts of the file system, by statfs and access; files renamed into place.
+// Facts of the file system, by statfs and access.
 #include "cache/filesystem.h"
 
 #include <fmt/format.h>
@@ -6,41 +6,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <iterator>
-#include <ostream>
-#include <streambuf>
 #include <system_error>
 
 #include "cache/error.h"
-#include "cache/written_file.h"
 
 namespace flashtune {
-namespace {
-
-/// A stream's way to a file that throws where it cannot be written.
-class FileBuffer : public std::streambuf {
- public:
-  explicit FileBuffer(TemporaryFile& file) : file_(file) { setp(room_.data(), room_.data() + room_.size()); }
-
- protected:
-  int_type overflow(int_type c) override {
-    sync();
-    if (traits_type::eq_int_type(c, traits_type::eof())) return traits_type::not_eof(c);
-    return sputc(traits_type::to_char_type(c));
-  }
-  int sync() override {
-    file_.write({pbase(), static_cast<std::size_t>(pptr() - pbase())});
-    setp(room_.data(), room_.data() + room_.size());
-    return 0;
-  }
-
- private:
-  TemporaryFile& file_;
-  std::array<char, 65536> room_{};
-};
-
-}  // namespace
 
 bool is_network_magic(long magic) {
   constexpr unsigned long kMagics[] = {
@@ -81,17 +52,6 @@ void create_folder(const std::filesystem::path& folder, const std::string& what,
   if (error)
     throw Error(ErrorKind::kIo, fmt::format("cannot create the folder of {}, {}: {}; {}", what, folder.string(),
                                             error.message(), remedy));
-}
-
-void replace_file(const std::filesystem::path& path, const std::string& what,
-                  const std::function<void(std::ostream&)>& write) {
-  TemporaryFile file(path.parent_path(), {what, path, "name a file in a folder that can be written"});
-  FileBuffer buffer(file);
-  std::ostream out(&buffer);
-  out.exceptions(std::ios::badbit);  // what the file threw reaches the caller
-  write(out);
-  out.flush();
-  file.publish(path);
 }
 
 std::filesystem::path user_folder(const char* xdg, const char* home, const char* under_home) {

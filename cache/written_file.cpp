@@ -74,9 +74,10 @@ bool is_hex(char c) { return is_digit(c) || (c >= 'a' && c <= 'f'); }
 
 }  // namespace
 
-WriteError::WriteError(const WriteErrand& errand, int error)
-    : Error(ErrorKind::kIo, fmt::format("cannot write {} to {}: {}; {}", errand.what, errand.path.string(),
-                                        std::generic_category().message(error), errand.remedy)),
+WriteError::WriteError(const WriteErrand& errand, int error, const std::string& reason)
+    : Error(ErrorKind::kIo,
+            fmt::format("cannot write {} to {}: {}; {}", errand.what, errand.path.string(),
+                        reason.empty() ? std::generic_category().message(error) : reason, errand.remedy)),
       code_(error) {}
 
 WrittenFile::WrittenFile(int fd, WriteErrand errand) : errand_(std::move(errand)), fd_(above_standard_streams(fd)) {

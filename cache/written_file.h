@@ -23,7 +23,8 @@ struct WriteErrand {
 /// A write that failed, with errno, for those who know another way.
 class WriteError : public Error {
  public:
-  WriteError(const WriteErrand& errand, int error);
+  /// `reason` says it better than errno's own words.
+  WriteError(const WriteErrand& errand, int error, const std::string& reason = "");
   int code() const { return code_; }
 
  private:
@@ -62,6 +63,7 @@ class TemporaryFile {
   ~TemporaryFile();
 
   void write(std::string_view bytes) { file_.write(bytes); }
+  WrittenFile& file() { return file_; }
   /// The permissions of the file that it replaces, and its owner and group as far as this process may give them. Nobody
   /// may do more than before where the group cannot be kept.
   void take_after(const struct stat& replaced);
