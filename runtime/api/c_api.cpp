@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -14,6 +13,7 @@
 #include "cache/cubin_store.h"
 #include "cache/database.h"
 #include "cache/error.h"
+#include "cache/standard_error.h"
 #include "runtime/device/cuda_device.h"
 #include "runtime/dispatch/missed.h"
 
@@ -195,7 +195,7 @@ EngineOptions resolve_options(const ft_options& given, const std::function<const
   if (given.warn != nullptr)
     options.warn = [warn = given.warn, data = given.warn_data](const std::string& line) { warn(line.c_str(), data); };
   else
-    options.warn = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
+    options.warn = [](const std::string& line) { write_to_standard_error(line + "\n"); };
   return options;
 }
 

@@ -2,7 +2,6 @@
 #include "tuner/cli/common.h"
 
 #include <CLI/CLI.hpp>
-#include <cstdio>
 
 #include "tuner/cli/flags.h"
 
@@ -52,9 +51,5 @@ std::optional<std::filesystem::path> optional_database(const std::string& flag) 
   if (flag.empty()) return std::nullopt;
   throw Error(ErrorKind::kNotFound, fmt::format("--db {}: there is no such file", path.string()));
 }
-
-void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
-
-void remark(const std::string& text) { fmt::print(stderr, "{}\n", text); }
 
 }  // namespace flashtune

@@ -2,7 +2,10 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <cstdio>
+#include <algorithm>
+#include <csignal>
+#include <string>
+#include <vector>
 
 #include "cache/error.h"
 #include "tuner/cli/command.h"
@@ -13,9 +16,8 @@ namespace flashtune {
 namespace {
 
 int report(const CLI::App& app, const std::string& what, int code) {
-  std::fflush(stdout);
-  fmt::print(stderr, "{}: {}\n", full_name(app), what);
-  if (code == kExitMisuse) fmt::print(stderr, "Try '{} --help'.\n", full_name(app));
+  remark(fmt::format("{}: {}", full_name(app), what));
+  if (code == kExitMisuse) remark(fmt::format("Try '{} --help'.", full_name(app)));
   return code;
 }
 
@@ -56,7 +58,9 @@ int run_program(int argc, char** argv) {
   program.set_version_flag("--version", FLASHTUNE_VERSION);
   program.footer(
       "Example:\n  flashtune sweep --heads 32 --kv-heads 8 --seq-q 4096 --head-dim 128 --causal\n\n"
-      "Each command has its own --help. Exit codes: 0 done, 1 failed, 2 misuse of the command line.");
+      "Each command has its own --help. Exit codes: 0 done, 1 failed, 2 misuse of the command line.\n"
+      "Output that cannot be written is a failure; where its reader has read enough (flashtune query | head)\n"
+      "the command ends by SIGPIPE.");
   program.require_subcommand(1);
   std::vector<Command> commands = {add_devices(program), add_sweep(program), add_run(program),
                                    add_ladder(program),  add_query(program), add_explain(program)};
@@ -67,8 +71,9 @@ int run_program(int argc, char** argv) {
   } catch (const CLI::CallForHelp&) {
     print(help_text(innermost(program)));
     return kExitDone;
-  } catch (const CLI::Success& success) {  // --version
-    return program.exit(success) == 0 ? kExitDone : kExitFailed;
+  } catch (const CLI::CallForVersion&) {
+    print(FLASHTUNE_VERSION "\n");
+    return kExitDone;
   } catch (const CLI::ParseError& error) {
     return report(innermost(program), misuse_of(innermost(program), error), kExitMisuse);
   }
@@ -83,9 +88,7 @@ int run_program(int argc, char** argv) {
       return report(chosen, error.what(), kExitMisuse);
     }
     try {
-      const int code = work();
-      if (std::fflush(stdout) != 0) throw Error(ErrorKind::kIo, "the output could not be written (is the disk full?)");
-      return code;
+      return work();
     } catch (const std::exception& error) {
       return report(chosen, error.what(), kExitFailed);
     }
@@ -96,4 +99,30 @@ int run_program(int argc, char** argv) {
 }  // namespace
 }  // namespace flashtune
 
-int main(int argc, char** argv) { return flashtune::run_program(argc, argv); }
+int main(int argc, char** argv) { return flashtune::run_and_finish(argc, argv); }
+/// The end of a program whose output was lost. Where whoever read has read enough ("query | head -1") that is no news:
+/// it ends as other tools do, by the signal, unless its caller ignores that.
+int end_without_output(const OutputLost& lost, int code) {
+  try {
+    finish_output();
+  } catch (const OutputLost&) {
+  }
+  struct sigaction action {};
+  sigaction(SIGPIPE, nullptr, &action);
+  if (code == kExitDone && lost.nobody_reads() && action.sa_handler == SIG_DFL) std::raise(SIGPIPE);
+  remark(fmt::format("flashtune: {}", lost.text()));
+  return code == kExitDone ? kExitFailed : code;
+}
+
+int run_and_finish(int argc, char** argv) {
+  secure_standard_streams();
+  int code = kExitDone;
+  try {
+    code = run_program(argc, argv);
+    finish_output();
+    return code;
+  } catch (const OutputLost& lost) {
+    return end_without_output(lost, code);
+  }
+}
+

@@ -4,7 +4,6 @@
 
 #include <CLI/CLI.hpp>
 #include <chrono>
-#include <cstdio>
 
 #include "cache/codec.h"
 #include "runtime/device/cuda_device.h"
@@ -85,10 +84,7 @@ class Printer {
       started->index += before_;
       started->count += before_;
     }
-    if (json_) {
-      fmt::print("{}\n", event_json(event));
-      std::fflush(stdout);
-    }
+    if (json_) print_now(event_json(event) + "\n");
     std::visit([this](const auto& one) { take(one); }, event);
     if (stop_requested()) throw Stopped{};
   }
@@ -108,12 +104,9 @@ class Printer {
   }
   void take(const ProblemDone& problem) {
     if (!json_) display_.finish(problem);
-    if (tables_) {
-      print(ranked_table(problem) + "\n");
-      std::fflush(stdout);
-    }
     done_.push_back(problem);
     ++progress_.problems_done;
+    if (tables_) print_now(ranked_table(problem) + "\n");
   }
 
   bool json_, tables_;
@@ -196,11 +189,17 @@ int work(const SweepRequest& request, SharedProgress& progress) {
     say_what_next(request, printer);
     return kExitDone;
   } catch (const Stopped&) {
+    flush_output();  // a child of the supervisor ends without closing it
     printer.clear();
     remark("Stopped. Everything finished is kept; the same command goes on from here.");
     return kExitFailed;
   } catch (const MustRestart& restart) {
     printer.clear();
+  } catch (const OutputLost& lost) {
+    printer.clear();
+    remark(fmt::format("flashtune sweep: {}. Stopped. Everything finished is kept; the same command goes on from here.",
+                       lost.text()));
+    return kExitFailed;
     remark(restart.what());
     return kExitRestart;
   } catch (const std::exception& error) {
