@@ -32,9 +32,7 @@ Database open_existing(const std::string& flag);
 /// place; a file that --db names must be.
 std::optional<std::filesystem::path> optional_database(const std::string& flag);
 
-/// Prints to stdout; a full disk or a closed pipe shows when the program ends.
-void print(const std::string& text);
-/// A remark for people, on stderr.
-void remark(const std::string& text);
+/// Says so where there is no home to keep them in.
+void remark_if_kernels_are_not_kept(const CompilerFlags& flags);
 
 }  // namespace flashtune

@@ -9,6 +9,7 @@
 
 #include "cache/error.h"
 #include "tuner/cli/command.h"
+#include "tuner/cli/command_line.h"
 #include "tuner/cli/common.h"
 #include "tuner/cli/help.h"
 
@@ -36,7 +37,9 @@ std::string misuse_of(const CLI::App& app, const CLI::ParseError& error) {
     if (left_over.starts_with('-')) return fmt::format("{}: there is no such flag", left_over);
     if (!commands.empty()) return fmt::format("{}: there is no such command; there are {}", left_over, commands);
   }
-  if (!app.remaining().empty()) return fmt::format("{}: nothing is expected here", app.remaining().front());
+  if (!app.remaining().empty())
+    return fmt::format("{}: nothing is expected here",
+                       app.remaining().front().empty() ? "''" : app.remaining().front());
   if (!commands.empty()) return fmt::format("say what to do: {}", commands);
   if (dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr) {
     const std::string what = error.what();
@@ -67,7 +70,9 @@ int run_program(int argc, char** argv) {
   for (Command& command : add_db(program)) commands.push_back(std::move(command));
 
   try {
-    program.parse(argc, argv);
+    std::vector<std::string> words = words_of(argc, argv);
+    std::reverse(words.begin(), words.end());  // as the parser takes them
+    program.parse(std::move(words));
   } catch (const CLI::CallForHelp&) {
     print(help_text(innermost(program)));
     return kExitDone;
@@ -79,6 +84,7 @@ int run_program(int argc, char** argv) {
   }
 
   const CLI::App& chosen = innermost(program);
+  if (const std::string fault = fault_of_values(program); !fault.empty()) return report(chosen, fault, kExitMisuse);
   for (const Command& command : commands) {
     if (command.app != &chosen) continue;
     Work work;
@@ -96,10 +102,6 @@ int run_program(int argc, char** argv) {
   return kExitMisuse;
 }
 
-}  // namespace
-}  // namespace flashtune
-
-int main(int argc, char** argv) { return flashtune::run_and_finish(argc, argv); }
 /// The end of a program whose output was lost. Where whoever read has read enough ("query | head -1") that is no news:
 /// it ends as other tools do, by the signal, unless its caller ignores that.
 int end_without_output(const OutputLost& lost, int code) {
@@ -126,3 +128,7 @@ int run_and_finish(int argc, char** argv) {
   }
 }
 
+}  // namespace
+}  // namespace flashtune
+
+int main(int argc, char** argv) { return flashtune::run_and_finish(argc, argv); }

@@ -184,22 +184,24 @@ int work(const SweepRequest& request, SharedProgress& progress) {
   try {
     const FoundTarget found = find_target(request.target);
     if (found.model && request.gpu_only) return kExitDone;
-    if (!found.note.empty() && progress.starts <= 1) remark(found.note);
+    const bool first = progress.starts <= 1;
+    if (!found.note.empty() && first) remark(found.note);
+    if (!request.quiet && first) remark_if_kernels_are_not_kept(request.compiler);
     sweep(request, found, progress, printer);
     say_what_next(request, printer);
+    flush_output();  // a child of the supervisor ends without closing it
     return kExitDone;
   } catch (const Stopped&) {
-    flush_output();  // a child of the supervisor ends without closing it
     printer.clear();
     remark("Stopped. Everything finished is kept; the same command goes on from here.");
     return kExitFailed;
-  } catch (const MustRestart& restart) {
-    printer.clear();
   } catch (const OutputLost& lost) {
     printer.clear();
     remark(fmt::format("flashtune sweep: {}. Stopped. Everything finished is kept; the same command goes on from here.",
                        lost.text()));
     return kExitFailed;
+  } catch (const MustRestart& restart) {
+    printer.clear();
     remark(restart.what());
     return kExitRestart;
   } catch (const std::exception& error) {
@@ -223,6 +225,7 @@ int perform_sweep(SweepRequest request) {
       return kExitDone;
     }
   }
+  if (!request.gpu_only) database_path(request.db);  // without a place for its answers it ends before it begins
   if (request.problems.empty()) request.problems = load_suite(request.suite).problems;
   if (request.options.budget)
     request.deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(*request.options.budget);
