@@ -142,11 +142,9 @@ void CubinStore::put(const std::string& key, const StoredCubin& entry) const {
   file.publish(path);
 }
 
-fs::path default_cubin_folder(const char* xdg_cache_home, const char* home) {
+std::optional<fs::path> default_cubin_folder(const char* xdg_cache_home, const char* home) {
   const fs::path folder = user_folder(xdg_cache_home, home, ".cache");
-  if (folder.empty())
-    throw Error(ErrorKind::kNotFound,
-                "no place for compiled kernels: neither HOME nor XDG_CACHE_HOME is set; set one of them");
+  if (folder.empty()) return std::nullopt;
   return folder / "flashtune" / "cubins";
 }
 

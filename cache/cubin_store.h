@@ -32,7 +32,7 @@ class CubinStore {
   std::filesystem::path folder_;
 };
 
-/// $XDG_CACHE_HOME/flashtune/cubins, else ~/.cache/flashtune/cubins.
-std::filesystem::path default_cubin_folder(const char* xdg_cache_home, const char* home);
+/// $XDG_CACHE_HOME/flashtune/cubins, else ~/.cache/flashtune/cubins; nothing where neither is set.
+std::optional<std::filesystem::path> default_cubin_folder(const char* xdg_cache_home, const char* home);
 
 }  // namespace flashtune

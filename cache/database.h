@@ -99,8 +99,10 @@ class Database {
   std::unique_ptr<Impl> impl_;
 };
 
-/// --db, else $FLASHTUNE_DB, else $XDG_DATA_HOME/flashtune/tuning.db, else ~/.local/share/flashtune/tuning.db. The
-/// environment is passed in: only the command line and the public Options read it.
-std::filesystem::path default_database_path(const char* flashtune_db, const char* xdg_data_home, const char* home);
+/// $FLASHTUNE_DB, else $XDG_DATA_HOME/flashtune/tuning.db, else ~/.local/share/flashtune/tuning.db; nothing where none
+/// is set; set but empty is not set. The environment is passed in: only the command line and the public Options read
+/// it.
+std::optional<std::filesystem::path> default_database_path(const char* flashtune_db, const char* xdg_data_home,
+                                                           const char* home);
 
 }  // namespace flashtune

@@ -1,4 +1,4 @@
-// Facts of the file system, by statfs and access; files renamed into place.
+// Facts of the file system, by statfs and access.
 #include "cache/filesystem.h"
 
 #include <fmt/format.h>
@@ -6,10 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <fstream>
 #include <iterator>
-#include <random>
 #include <system_error>
 
 #include "cache/error.h"
@@ -55,27 +52,6 @@ void create_folder(const std::filesystem::path& folder, const std::string& what,
   if (error)
     throw Error(ErrorKind::kIo, fmt::format("cannot create the folder of {}, {}: {}; {}", what, folder.string(),
                                             error.message(), remedy));
-}
-
-void replace_file(const std::filesystem::path& path, const std::string& what,
-                  const std::function<void(std::ostream&)>& write) {
-  std::filesystem::path beside = path;
-  // Threads of one process have its number in common, and processes of two machines that share a folder may.
-  beside += fmt::format(".{}.{:08x}.tmp", getpid(), std::random_device{}());
-  const auto fail = [&](const std::string& why) {
-    std::error_code ignored;
-    std::filesystem::remove(beside, ignored);
-    throw Error(ErrorKind::kIo, fmt::format("cannot write {} to {}: {}; name a file in a folder that can be written",
-                                            what, path.string(), why));
-  };
-  std::ofstream file(beside, std::ios::binary | std::ios::trunc);
-  if (!file) fail(std::generic_category().message(errno));
-  write(file);
-  file.close();
-  if (!file) fail("writing stopped half-way (is the disk full?)");
-  std::error_code error;
-  std::filesystem::rename(beside, path, error);
-  if (error) fail(error.message());
 }
 
 std::filesystem::path user_folder(const char* xdg, const char* home, const char* under_home) {

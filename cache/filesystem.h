@@ -1,10 +1,7 @@
-// What is asked of the file system: does locking work there, may it be written, where is home; files that are replaced
-// as a whole.
+// What is asked of the file system: does locking work there, may it be written, where is home.
 #pragma once
 
 #include <filesystem>
-#include <functional>
-#include <iosfwd>
 #include <string>
 
 namespace flashtune {
@@ -21,11 +18,6 @@ bool can_write_folder(const std::filesystem::path& folder);
 
 /// Creates a folder and its parents. Throws Error(kIo): "cannot create the folder of <what>, PATH: <reason>; <remedy>".
 void create_folder(const std::filesystem::path& folder, const std::string& what, const std::string& remedy);
-
-/// Replaces a file as a whole, or leaves it as it was: `write` fills a temporary beside it, which then takes its name.
-/// Throws Error(kIo): "cannot write <what> to PATH: <reason>; ...".
-void replace_file(const std::filesystem::path& path, const std::string& what,
-                  const std::function<void(std::ostream&)>& write);
 
 /// `xdg` where it is absolute (as its specification asks), else `home`/`under_home`; empty when neither is set.
 std::filesystem::path user_folder(const char* xdg, const char* home, const char* under_home);

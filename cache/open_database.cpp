@@ -98,12 +98,11 @@ Database::Database(Database&&) noexcept = default;
 Database& Database::operator=(Database&&) noexcept = default;
 Database::~Database() = default;
 
-std::filesystem::path default_database_path(const char* flashtune_db, const char* xdg_data_home, const char* home) {
+std::optional<std::filesystem::path> default_database_path(const char* flashtune_db, const char* xdg_data_home,
+                                                           const char* home) {
   if (flashtune_db != nullptr && flashtune_db[0] != '\0') return flashtune_db;
   const std::filesystem::path folder = user_folder(xdg_data_home, home, ".local/share");
-  if (folder.empty())
-    throw Error(ErrorKind::kNotFound,
-                "no place for the database: neither HOME nor XDG_DATA_HOME is set; pass --db PATH");
+  if (folder.empty()) return std::nullopt;
   return folder / "flashtune" / "tuning.db";
 }
 

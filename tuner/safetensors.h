@@ -39,7 +39,7 @@ SafetensorsIndex index_safetensors(const std::filesystem::path& path);
 /// Reads one tensor. Throws Error(kInvalidArgument) listing the names the file has when `name` is not among them.
 HostTensor read_tensor(const SafetensorsIndex& index, const std::string& name);
 
-/// Writes a whole file (beside it first, then renamed). Throws Error(kIo) and leaves no partial file behind.
+/// Writes a whole file, by the rules of write_named_output(). Throws Error(kIo).
 void write_safetensors(const std::filesystem::path& path, const std::map<std::string, HostTensor>& tensors,
                        const std::map<std::string, std::string>& metadata = {});
 

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -14,6 +13,7 @@
 #include "cache/cubin_store.h"
 #include "cache/database.h"
 #include "cache/error.h"
+#include "cache/standard_error.h"
 #include "runtime/device/cuda_device.h"
 #include "runtime/dispatch/missed.h"
 
@@ -148,7 +148,7 @@ void copy_text(const std::string& text, char* buffer, std::size_t size) {
   buffer[count] = '\0';
 }
 
-/// An option's path: what is given, nothing for "", else the default.
+/// An option's path: what is given, nothing for "", else the default. A service may have no home, and then no default.
 template <class Default>
 std::optional<std::filesystem::path> path_of(const char* given, Default&& otherwise) {
   if (given == nullptr) return otherwise();
@@ -156,30 +156,17 @@ std::optional<std::filesystem::path> path_of(const char* given, Default&& otherw
   return std::filesystem::path(given);
 }
 
-/// A default place. A service may have no home: then there is none, and nothing is read or kept.
-template <class Place>
-std::optional<std::filesystem::path> place_or_none(Place&& place) {
-  try {
-    return place();
-  } catch (const Error&) {
-    return std::nullopt;
-  }
-}
-
 }  // namespace
 
 EngineOptions resolve_options(const ft_options& given, const std::function<const char*(const char*)>& environment) {
   EngineOptions options;
   options.database = path_of(given.database, [&] {
-    return place_or_none([&] {
-      return default_database_path(environment("FLASHTUNE_DB"), environment("XDG_DATA_HOME"), environment("HOME"));
-    });
+    return default_database_path(environment("FLASHTUNE_DB"), environment("XDG_DATA_HOME"), environment("HOME"));
   });
   const auto none = [] { return std::optional<std::filesystem::path>(); };
   options.shipped_database = path_of(given.shipped_database, none);
-  options.compiler.cubin_folder = path_of(given.cubin_folder, [&] {
-    return place_or_none([&] { return default_cubin_folder(environment("XDG_CACHE_HOME"), environment("HOME")); });
-  });
+  options.compiler.cubin_folder = path_of(
+      given.cubin_folder, [&] { return default_cubin_folder(environment("XDG_CACHE_HOME"), environment("HOME")); });
   options.compiler.template_root = path_of(given.template_root, none);
   if (given.nvrtc != nullptr && *given.nvrtc != '\0') options.compiler.nvrtc_hints.emplace_back(given.nvrtc);
   if (given.nvrtc == nullptr)
@@ -195,7 +182,7 @@ EngineOptions resolve_options(const ft_options& given, const std::function<const
   if (given.warn != nullptr)
     options.warn = [warn = given.warn, data = given.warn_data](const std::string& line) { warn(line.c_str(), data); };
   else
-    options.warn = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
+    options.warn = [](const std::string& line) { write_to_standard_error(line + "\n"); };
   return options;
 }
 

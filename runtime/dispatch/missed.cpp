@@ -1,4 +1,4 @@
-// Lines of problems, renamed into place.
+// Lines of problems, written where they are wanted.
 #include "runtime/dispatch/missed.h"
 
 #include <fmt/format.h>
@@ -8,7 +8,7 @@
 #include <ostream>
 
 #include "cache/codec.h"
-#include "cache/filesystem.h"
+#include "cache/named_output.h"
 
 namespace flashtune {
 std::string missed_text(const DeviceKey& device, const std::vector<Problem>& problems) {
@@ -23,7 +23,7 @@ std::string missed_text(const DeviceKey& device, const std::vector<Problem>& pro
 }
 
 void write_missed(const std::filesystem::path& path, const DeviceKey& device, const std::vector<Problem>& problems) {
-  replace_file(path, "the missed problems", [&](std::ostream& file) { file << missed_text(device, problems); });
+  write_named_output(path, "the missed problems", [&](std::ostream& file) { file << missed_text(device, problems); });
 }
 
 }  // namespace flashtune

@@ -14,7 +14,8 @@ namespace flashtune {
 /// once.
 std::string missed_text(const DeviceKey& device, const std::vector<Problem>& problems);
 
-/// Writes missed_text(). The file is replaced as a whole or left as it was: then Error(kIo) says why.
+/// Writes missed_text(), by the rules of write_named_output(): a file is replaced as a whole or left as it was, and
+/// Error(kIo) says why.
 void write_missed(const std::filesystem::path& path, const DeviceKey& device, const std::vector<Problem>& problems);
 
 }  // namespace flashtune

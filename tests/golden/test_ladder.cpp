@@ -38,8 +38,10 @@ std::string without_errors(const std::string& text) {
 
 TEST_F(LadderOnSim, EveryRungIsProvenAndCounted) {
   const std::vector<std::string> sizes = {"--heads", "1", "--seq-q", "64,100", "--head-dim", "32"};
+  std::filesystem::create_symlink("elsewhere.svg", chart());
   const ProgramResult table = run(sizes);
   ASSERT_EQ(table.exit_code, 0) << table.err << table.out;
+  EXPECT_TRUE(std::filesystem::is_symlink(chart())) << "what it points to was made";
   expect_golden("cli/ladder.txt", without_errors(table.out));
   expect_golden("cli/ladder.svg", contents_of(chart()));
 

@@ -1,5 +1,6 @@
 // The C API and the C++ wrapper on it, on a host device: values across, statuses and sentences back.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <limits>
@@ -10,6 +11,7 @@
 #include "flashtune/flashtune.h"
 #include "flashtune/flashtune.hpp"
 #include "runtime/api/c_api.h"
+#include "tests/support/cache_fixtures.h"
 #include "tests/support/fake_device.h"
 #include "tests/support/run_program.h"
 #include "tuner/missed_file.h"
@@ -18,7 +20,7 @@ namespace flashtune {
 namespace {
 
 /// A handle on an engine whose one kernel notes its parameters.
-class CApi : public testing::Test {
+class CApi : public ::testing::Test {
  protected:
   void SetUp() override {
     auto owned = std::make_unique<FakeDevice>();
@@ -83,6 +85,14 @@ TEST_F(CApi, WritesWhatWasAskedForAndNotMeasured) {
   EXPECT_EQ(ft_write_missed(engine, nullptr, &count), FT_INVALID_ARGUMENT);
   EXPECT_STREQ(ft_last_error(), "path is a null pointer");
   EXPECT_EQ(ft_write_missed(engine, "/nowhere/missed.txt", &count), FT_IO);
+  EXPECT_EQ(ft_write_missed(engine, "", &count), FT_IO);
+  const std::filesystem::path link = folder.path() / "link";
+  std::filesystem::create_symlink("missed.txt", link);
+  std::filesystem::permissions(path, std::filesystem::perms(0600));
+  ASSERT_EQ(ft_write_missed(engine, link.c_str(), nullptr), FT_OK) << ft_last_error();
+  EXPECT_TRUE(std::filesystem::is_symlink(link));
+  EXPECT_EQ(read_missed_file(path).size(), 1u);
+  EXPECT_EQ(std::filesystem::status(path).permissions(), std::filesystem::perms(0600));
 }
 
 TEST_F(CApi, SetsTheStridesOfALayout) {
@@ -308,9 +318,27 @@ TEST(Options, SendWarningsWhereTheyAreTold) {
   given.warn_data = &heard;
   resolved(given, {}).warn("untuned");
   EXPECT_EQ(heard, "untuned");
-  testing::internal::CaptureStderr();
+  ::testing::internal::CaptureStderr();
   resolved(ft_options{}, {}).warn("untuned");
-  EXPECT_EQ(testing::internal::GetCapturedStderr(), "untuned\n");
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(), "untuned\n");
+}
+
+TEST(Options, WarnWithoutHarmWhereStandardErrorIsClosedOrGone) {
+  const auto ends_well = [](const std::function<void()>& spoil) {
+    return testing::ended_well(testing::start_child([&] {
+      const EngineOptions options = resolved(ft_options{}, {});
+      spoil();
+      options.warn("untuned");
+      return true;
+    }));
+  };
+  EXPECT_TRUE(ends_well([] { close(STDERR_FILENO); }));
+  EXPECT_TRUE(ends_well([] {
+    int ends[2];
+    if (pipe(ends) != 0) _exit(2);
+    close(ends[0]);
+    dup2(ends[1], STDERR_FILENO);
+  })) << "a pipe that nobody reads ended the program";
 }
 
 TEST_F(CApi, CppWrapperOwnsTheEngineAndThrows) {

@@ -10,6 +10,7 @@
 #include <csignal>
 #include <cstdio>
 #include <new>
+#include <stdexcept>
 #include <vector>
 
 namespace flashtune {
@@ -100,6 +101,37 @@ TEST(Supervisor, PassesASignalOnAndEndsWithoutARestart) {
   EXPECT_EQ(WEXITSTATUS(status), 1);
   EXPECT_EQ(stopped, 1);
   EXPECT_EQ(ready, 1);
+}
+
+/// A pipe that nobody reads in the place of standard output.
+void break_standard_output() {
+  int ends[2];
+  if (pipe(ends) != 0) _exit(2);
+  close(ends[0]);
+  dup2(ends[1], STDOUT_FILENO);
+}
+
+TEST(Supervisor, CountsAChildWhoseOutputIsLostAsFailed) {
+  EXPECT_EQ(supervise(supervision([](SharedProgress&) {
+              break_standard_output();
+              std::printf("words");
+              return 0;
+            })),
+            1)
+      << "and it was not taken for one that died by SIGPIPE";
+  EXPECT_EQ(supervise(supervision([](SharedProgress&) {
+              break_standard_output();
+              std::printf("words");
+              return 7;
+            })),
+            7);
+}
+
+TEST(Supervisor, EndsAChildWhoseWorkThrows) {
+  const pid_t self = getpid();
+  const int code = supervise(supervision([](SharedProgress&) -> int { throw std::runtime_error("no more"); }));
+  ASSERT_EQ(getpid(), self) << "the child ran its parent's code";
+  EXPECT_EQ(code, 1);
 }
 
 TEST(Supervisor, TakesItsChildAlongWhenItIsKilled) {

@@ -2,7 +2,6 @@
 #include "tuner/cli/common.h"
 
 #include <CLI/CLI.hpp>
-#include <cstdio>
 
 #include "tuner/cli/flags.h"
 
@@ -15,7 +14,8 @@ void add_format_flag(CLI::App& app, CommonFlags& flags, Csv csv) {
 }
 
 void add_db_flag(CLI::App& app, CommonFlags& flags) {
-  app.add_option("--db", flags.db, "the tuning database (default: $FLASHTUNE_DB, else the user's data folder)")
+  app.add_option("--db", flags.db,
+                 "the tuning database (default: $FLASHTUNE_DB where that is not empty, else the user's data folder)")
       ->type_name("PATH");
 }
 
@@ -47,14 +47,17 @@ Database open_existing(const std::string& flag) {
 }
 
 std::optional<std::filesystem::path> optional_database(const std::string& flag) {
-  const std::filesystem::path path = database_path(flag);
-  if (std::filesystem::exists(path)) return path;
+  std::optional<std::filesystem::path> path = database_place(flag);
+  if (path && std::filesystem::exists(*path)) return path;
   if (flag.empty()) return std::nullopt;
-  throw Error(ErrorKind::kNotFound, fmt::format("--db {}: there is no such file", path.string()));
+  throw Error(ErrorKind::kNotFound, fmt::format("--db {}: there is no such file", flag));
 }
 
-void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
-
-void remark(const std::string& text) { fmt::print(stderr, "{}\n", text); }
+void remark_if_kernels_are_not_kept(const CompilerFlags& flags) {
+  if (!compiler_options(flags).cubin_folder)
+    remark(
+        "Compiled kernels are not kept: neither HOME nor XDG_CACHE_HOME is set. --cubin-cache DIR names a place for "
+        "them.");
+}
 
 }  // namespace flashtune

@@ -7,6 +7,7 @@
 #include "cache/database.h"
 #include "tuner/cli/environment.h"
 #include "tuner/cli/output.h"
+#include "tuner/cli/streams.h"
 
 namespace CLI {
 class App;
@@ -27,13 +28,11 @@ Format format_of(const CommonFlags& flags, Csv csv = Csv::kNo);
 /// The database to read. Throws Error(kNotFound) that says how to make one when the file is not there.
 Database open_existing(const std::string& flag);
 
-/// The database's path for commands that go on without one: nothing when the default file is not there; a file that
-/// --db names must be.
+/// The database's path for commands that go on without one: nothing when the default file is not there, or has no
+/// place; a file that --db names must be.
 std::optional<std::filesystem::path> optional_database(const std::string& flag);
 
-/// Prints to stdout; a full disk or a closed pipe shows when the program ends.
-void print(const std::string& text);
-/// A remark for people, on stderr.
-void remark(const std::string& text);
+/// Says so where there is no home to keep them in.
+void remark_if_kernels_are_not_kept(const CompilerFlags& flags);
 
 }  // namespace flashtune

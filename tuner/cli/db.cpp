@@ -8,7 +8,7 @@
 #include <iterator>
 
 #include "cache/exchange.h"
-#include "cache/filesystem.h"
+#include "cache/named_output.h"
 #include "tuner/cli/command.h"
 #include "tuner/cli/common.h"
 #include "tuner/cli/filter_flags.h"
@@ -76,7 +76,7 @@ Work plan_export(const Flags& flags) {
     if (file.empty() || file == "-")
       print(text);
     else
-      replace_file(file, "the records", [&](std::ostream& out) { out << text; });
+      write_named_output(file, "the records", [&](std::ostream& out) { out << text; });
     return kExitDone;
   };
 }

@@ -5,14 +5,22 @@
 
 #include "cache/cubin_store.h"
 #include "cache/database.h"
+#include "cache/error.h"
 
 namespace flashtune {
 
 namespace fs = std::filesystem;
 
-fs::path database_path(const std::string& flag) {
+std::optional<fs::path> database_place(const std::string& flag) {
   if (!flag.empty()) return flag;
   return default_database_path(std::getenv("FLASHTUNE_DB"), std::getenv("XDG_DATA_HOME"), std::getenv("HOME"));
+}
+
+fs::path database_path(const std::string& flag) {
+  if (const auto place = database_place(flag)) return *place;
+  throw Error(
+      ErrorKind::kNotFound,
+      "no place for the database: neither HOME nor XDG_DATA_HOME is set; name one by --db PATH or FLASHTUNE_DB");
 }
 
 std::vector<fs::path> nvrtc_hints() {
@@ -33,7 +41,7 @@ KernelCompiler::Options compiler_options(const CompilerFlags& flags, int max_cud
   options.max_cuda_major = max_cuda_major;
   options.cubin_folder = flags.cubin_cache.empty()
                              ? default_cubin_folder(std::getenv("XDG_CACHE_HOME"), std::getenv("HOME"))
-                             : fs::path(flags.cubin_cache);
+                             : std::optional<fs::path>(flags.cubin_cache);
   if (!flags.template_root.empty()) options.template_root = flags.template_root;
   return options;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,10 +16,13 @@ struct CompilerFlags {
   std::string cubin_cache;
 };
 
-/// `flag`, else $FLASHTUNE_DB, else the user's data folder.
+/// `flag`, else $FLASHTUNE_DB, else the user's data folder; nothing where there is no home.
+std::optional<std::filesystem::path> database_place(const std::string& flag);
+/// The same for those who need one: throws Error(kNotFound) where there is none.
 std::filesystem::path database_path(const std::string& flag);
 
-/// Cubin cache, template root, and every folder in which scripts/setup or a toolkit may have put NVRTC.
+/// Cubin cache (none where there is no home), template root, and every folder in which scripts/setup or a toolkit may
+/// have put NVRTC.
 KernelCompiler::Options compiler_options(const CompilerFlags& flags, int max_cuda_major = 0);
 
 /// $CUDA_HOME, $CUDA_PATH, and the .cuda folder of a checkout that this program was built in.

@@ -72,7 +72,10 @@ Work plan(const Flags& flags) {
     if (target.kind == Target::Kind::kAuto && !found.note.empty()) remark(found.note);
     std::vector<Best> bests;
     if (path) bests = Database::open(*path, Database::Mode::kReadOnly).bests();
-    const std::string database = path ? path->string() : database_path(db_flag).string() + " (not there yet)";
+    const auto place = database_place(db_flag);
+    const std::string database = path    ? path->string()
+                                 : place ? place->string() + " (not there yet)"
+                                         : "none (neither HOME nor XDG_DATA_HOME is set)";
     const Dispatcher dispatcher(found.key(), found.driver(), std::move(bests));
     const Decision decision = dispatcher.decide(problem);
     const auto show = format == Format::kJson ? json_of : text_of;

@@ -4,10 +4,10 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cstdio>
-#include <fstream>
+#include <ostream>
 
 #include "cache/error.h"
+#include "cache/named_output.h"
 #include "tuner/cli/command.h"
 #include "tuner/cli/common.h"
 #include "tuner/cli/flags.h"
@@ -189,11 +189,7 @@ Table table_for_programs(const std::vector<std::vector<LadderStep>>& climbs, boo
 }
 
 void write_chart(const std::string& path, const std::string& svg) {
-  std::ofstream file(path, std::ios::binary);
-  file << svg;
-  file.close();
-  if (!file)
-    throw Error(ErrorKind::kIo, fmt::format("--chart {}: cannot be written; is there such a folder, and room?", path));
+  write_named_output(path, "the chart", [&](std::ostream& out) { out << svg; });
   remark(fmt::format("Chart: {}", path));
 }
 
@@ -244,11 +240,10 @@ int climb(const Request& request) {
     climbs.push_back(ladder.climb(sizes));
     for (const LadderStep& step : climbs.back()) wrong = wrong || !step.verdict.why.empty();
     if (request.format != Format::kTable) continue;
-    print(fmt::format("{}\n{}\n", short_problem(sizes),
-                      render(table_for_people(climbs.back(), counted), Format::kTable)));
-    std::fflush(stdout);
+    print_now(fmt::format("{}\n{}\n", short_problem(sizes),
+                          render(table_for_people(climbs.back(), counted), Format::kTable)));
   }
-  if (request.format == Format::kJson) print(render(table_for_programs(climbs, counted), Format::kJson));
+  if (request.format == Format::kJson) print_now(render(table_for_programs(climbs, counted), Format::kJson));
   if (!request.flags.chart.empty()) write_chart(request.flags.chart, ladder_chart(climbs));
   return wrong ? kExitFailed : kExitDone;
 }

@@ -2,10 +2,14 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <cstdio>
+#include <algorithm>
+#include <csignal>
+#include <string>
+#include <vector>
 
 #include "cache/error.h"
 #include "tuner/cli/command.h"
+#include "tuner/cli/command_line.h"
 #include "tuner/cli/common.h"
 #include "tuner/cli/help.h"
 
@@ -13,9 +17,8 @@ namespace flashtune {
 namespace {
 
 int report(const CLI::App& app, const std::string& what, int code) {
-  std::fflush(stdout);
-  fmt::print(stderr, "{}: {}\n", full_name(app), what);
-  if (code == kExitMisuse) fmt::print(stderr, "Try '{} --help'.\n", full_name(app));
+  remark(fmt::format("{}: {}", full_name(app), what));
+  if (code == kExitMisuse) remark(fmt::format("Try '{} --help'.", full_name(app)));
   return code;
 }
 
@@ -34,7 +37,9 @@ std::string misuse_of(const CLI::App& app, const CLI::ParseError& error) {
     if (left_over.starts_with('-')) return fmt::format("{}: there is no such flag", left_over);
     if (!commands.empty()) return fmt::format("{}: there is no such command; there are {}", left_over, commands);
   }
-  if (!app.remaining().empty()) return fmt::format("{}: nothing is expected here", app.remaining().front());
+  if (!app.remaining().empty())
+    return fmt::format("{}: nothing is expected here",
+                       app.remaining().front().empty() ? "''" : app.remaining().front());
   if (!commands.empty()) return fmt::format("say what to do: {}", commands);
   if (dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr) {
     const std::string what = error.what();
@@ -56,24 +61,30 @@ int run_program(int argc, char** argv) {
   program.set_version_flag("--version", FLASHTUNE_VERSION);
   program.footer(
       "Example:\n  flashtune sweep --heads 32 --kv-heads 8 --seq-q 4096 --head-dim 128 --causal\n\n"
-      "Each command has its own --help. Exit codes: 0 done, 1 failed, 2 misuse of the command line.");
+      "Each command has its own --help. Exit codes: 0 done, 1 failed, 2 misuse of the command line.\n"
+      "Output that cannot be written is a failure; where its reader has read enough (flashtune query | head)\n"
+      "the command ends by SIGPIPE.");
   program.require_subcommand(1);
   std::vector<Command> commands = {add_devices(program), add_sweep(program), add_run(program),
                                    add_ladder(program),  add_query(program), add_explain(program)};
   for (Command& command : add_db(program)) commands.push_back(std::move(command));
 
   try {
-    program.parse(argc, argv);
+    std::vector<std::string> words = words_of(argc, argv);
+    std::reverse(words.begin(), words.end());  // as the parser takes them
+    program.parse(std::move(words));
   } catch (const CLI::CallForHelp&) {
     print(help_text(innermost(program)));
     return kExitDone;
-  } catch (const CLI::Success& success) {  // --version
-    return program.exit(success) == 0 ? kExitDone : kExitFailed;
+  } catch (const CLI::CallForVersion&) {
+    print(FLASHTUNE_VERSION "\n");
+    return kExitDone;
   } catch (const CLI::ParseError& error) {
     return report(innermost(program), misuse_of(innermost(program), error), kExitMisuse);
   }
 
   const CLI::App& chosen = innermost(program);
+  if (const std::string fault = fault_of_values(program); !fault.empty()) return report(chosen, fault, kExitMisuse);
   for (const Command& command : commands) {
     if (command.app != &chosen) continue;
     Work work;
@@ -83,9 +94,7 @@ int run_program(int argc, char** argv) {
       return report(chosen, error.what(), kExitMisuse);
     }
     try {
-      const int code = work();
-      if (std::fflush(stdout) != 0) throw Error(ErrorKind::kIo, "the output could not be written (is the disk full?)");
-      return code;
+      return work();
     } catch (const std::exception& error) {
       return report(chosen, error.what(), kExitFailed);
     }
@@ -93,7 +102,33 @@ int run_program(int argc, char** argv) {
   return kExitMisuse;
 }
 
+/// The end of a program whose output was lost. Where whoever read has read enough ("query | head -1") that is no news:
+/// it ends as other tools do, by the signal, unless its caller ignores that.
+int end_without_output(const OutputLost& lost, int code) {
+  try {
+    finish_output();
+  } catch (const OutputLost&) {
+  }
+  struct sigaction action {};
+  sigaction(SIGPIPE, nullptr, &action);
+  if (code == kExitDone && lost.nobody_reads() && action.sa_handler == SIG_DFL) std::raise(SIGPIPE);
+  remark(fmt::format("flashtune: {}", lost.text()));
+  return code == kExitDone ? kExitFailed : code;
+}
+
+int run_and_finish(int argc, char** argv) {
+  secure_standard_streams();
+  int code = kExitDone;
+  try {
+    code = run_program(argc, argv);
+    finish_output();
+    return code;
+  } catch (const OutputLost& lost) {
+    return end_without_output(lost, code);
+  }
+}
+
 }  // namespace
 }  // namespace flashtune
 
-int main(int argc, char** argv) { return flashtune::run_program(argc, argv); }
+int main(int argc, char** argv) { return flashtune::run_and_finish(argc, argv); }

@@ -14,6 +14,7 @@ namespace flashtune {
 OpenedDevice open_device(const Target& target, const CompilerFlags& compiler, const SimOptions& sim,
                          const std::string& only_simulated) {
   const FoundTarget found = find_target(target);
+  remark_if_kernels_are_not_kept(compiler);
   OpenedDevice opened;
   opened.options.warn = [](const std::string& line) { remark(line); };
   const int arch = found.key().arch;

@@ -7,8 +7,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
+#include "cache/standard_error.h"
+#include "tuner/cli/streams.h"
 #include "tuner/report.h"
 
 namespace flashtune {
@@ -51,8 +52,8 @@ void ProgressDisplay::show(const ProblemStarted& started) {
   count_ = started.count;
   label_ = fmt::format("[{}/{}] {}", started.index + 1, started.count, short_problem(started.problem));
   stage_.clear();
-  fmt::print(stderr, "{}: {} candidates of {} admitted{}\n", label_, started.admitted, started.enumerated,
-             started.known > 0 ? fmt::format(", {} known", started.known) : "");
+  remark(fmt::format("{}: {} candidates of {} admitted{}", label_, started.admitted, started.enumerated,
+                     started.known > 0 ? fmt::format(", {} known", started.known) : ""));
 }
 
 void ProgressDisplay::show(const Progress& progress) {
@@ -61,13 +62,12 @@ void ProgressDisplay::show(const Progress& progress) {
     stage_ = progress.stage;
     stage_begun_ = now;
     drawn_ = {};
-    if (!terminal_) fmt::print(stderr, "  {} ({})\n", stage_, progress.total);
+    if (!terminal_) remark(fmt::format("  {} ({})", stage_, progress.total));
   }
   if (!terminal_ || (bar_shown_ && seconds_between(drawn_, now) < 0.1)) return;  // more is a flicker
   drawn_ = now;
   bar_shown_ = true;
-  fmt::print(stderr, "\r\033[K{}", bar_text(label_, progress, seconds_left(progress), terminal_columns()));
-  std::fflush(stderr);
+  write_to_standard_error("\r\033[K" + bar_text(label_, progress, seconds_left(progress), terminal_columns()));
 }
 
 void ProgressDisplay::finish(const ProblemDone&) {
@@ -76,7 +76,7 @@ void ProgressDisplay::finish(const ProblemDone&) {
 }
 
 void ProgressDisplay::clear() {
-  if (bar_shown_) fmt::print(stderr, "\r\033[K");
+  if (bar_shown_) write_to_standard_error("\r\033[K");
   bar_shown_ = false;
 }
 

@@ -11,11 +11,13 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <exception>
 #include <iterator>
 #include <memory>
 #include <new>
 
 #include "cache/error.h"
+#include "cache/no_sigpipe.h"
 
 namespace flashtune {
 namespace {
@@ -84,20 +86,32 @@ SharedProgress& share_progress() {
   return *new (memory) SharedProgress;
 }
 
+/// Whether all that was printed is written.
+bool flush_all() {
+  const NoSigpipe no_signal;
+  return std::fflush(nullptr) == 0 && std::ferror(stdout) == 0;
+}
+
 [[noreturn]] void be_child(const Supervision& supervision, SharedProgress& progress, pid_t parent,
                            BlockedSignals& signals) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(1);  // it died before we asked to follow it
   for (int signal : kStopSignals) set_handler(signal, SIG_DFL, 0);
   signals.release();
-  const int code = supervision.work(progress);
-  std::fflush(nullptr);
+  int code = 1;
+  try {
+    code = supervision.work(progress);
+    if (!flush_all() && code == 0) code = 1;
+  } catch (const std::exception& error) {
+    supervision.remark(error.what());
+  } catch (...) {  // not into main(), which is the parent's
+  }
   _exit(code);  // the parent's static objects are not ours to destroy
 }
 
 /// Forks; the stop signals reach the child from the moment it is there.
 pid_t start_child(const Supervision& supervision, SharedProgress& progress) {
-  std::fflush(nullptr);  // or the child would print it too
+  flush_all();  // or the child would print it too
   BlockedSignals signals;
   const pid_t parent = getpid();
   const pid_t child = fork();

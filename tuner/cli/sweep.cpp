@@ -4,7 +4,6 @@
 
 #include <CLI/CLI.hpp>
 #include <chrono>
-#include <cstdio>
 
 #include "cache/codec.h"
 #include "runtime/device/cuda_device.h"
@@ -85,10 +84,7 @@ class Printer {
       started->index += before_;
       started->count += before_;
     }
-    if (json_) {
-      fmt::print("{}\n", event_json(event));
-      std::fflush(stdout);
-    }
+    if (json_) print_now(event_json(event) + "\n");
     std::visit([this](const auto& one) { take(one); }, event);
     if (stop_requested()) throw Stopped{};
   }
@@ -108,12 +104,9 @@ class Printer {
   }
   void take(const ProblemDone& problem) {
     if (!json_) display_.finish(problem);
-    if (tables_) {
-      print(ranked_table(problem) + "\n");
-      std::fflush(stdout);
-    }
     done_.push_back(problem);
     ++progress_.problems_done;
+    if (tables_) print_now(ranked_table(problem) + "\n");
   }
 
   bool json_, tables_;
@@ -191,13 +184,21 @@ int work(const SweepRequest& request, SharedProgress& progress) {
   try {
     const FoundTarget found = find_target(request.target);
     if (found.model && request.gpu_only) return kExitDone;
-    if (!found.note.empty() && progress.starts <= 1) remark(found.note);
+    const bool first = progress.starts <= 1;
+    if (!found.note.empty() && first) remark(found.note);
+    if (!request.quiet && first) remark_if_kernels_are_not_kept(request.compiler);
     sweep(request, found, progress, printer);
     say_what_next(request, printer);
+    flush_output();  // a child of the supervisor ends without closing it
     return kExitDone;
   } catch (const Stopped&) {
     printer.clear();
     remark("Stopped. Everything finished is kept; the same command goes on from here.");
+    return kExitFailed;
+  } catch (const OutputLost& lost) {
+    printer.clear();
+    remark(fmt::format("flashtune sweep: {}. Stopped. Everything finished is kept; the same command goes on from here.",
+                       lost.text()));
     return kExitFailed;
   } catch (const MustRestart& restart) {
     printer.clear();
@@ -224,6 +225,7 @@ int perform_sweep(SweepRequest request) {
       return kExitDone;
     }
   }
+  if (!request.gpu_only) database_path(request.db);  // without a place for its answers it ends before it begins
   if (request.problems.empty()) request.problems = load_suite(request.suite).problems;
   if (request.options.budget)
     request.deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(*request.options.budget);

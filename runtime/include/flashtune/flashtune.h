@@ -278,8 +278,9 @@ FT_API ft_status ft_explain(ft_engine* engine, const ft_problem* problem, char* 
 /* Writes the problems that ft_decide(), ft_explain(), ft_workspace_bytes(), ft_prepare() and ft_forward() of this
  * engine met so far and that are not measured on its device (with strides of their own: not as FT_BSHD either), a line
  * each, for `flashtune sweep
- * --missed FILE`: one for each bucket of about equal sizes, the first 1024. The file is replaced as a whole, or left as
- * it was. *count (may be NULL): how many were missed; 0 makes a file without any. */
+ * --missed FILE`: one for each bucket of about equal sizes, the first 1024. A file is replaced as a whole, or left as
+ * it was; a link is followed; a FIFO or device is written into. *count (may be NULL): how many were missed; 0 makes a
+ * file without any. */
 FT_API ft_status ft_write_missed(ft_engine* engine, const char* path, size_t* count);
 
 /* --- device memory, for programs that have no CUDA runtime of their own; not to be called during a capture */
