@@ -14,7 +14,7 @@ namespace flashtune {
 /// The tensors of one call: device addresses. lse may be 0.
 struct Tensors {
   DevicePtr q = 0, k = 0, v = 0, o = 0, lse = 0;
-  float scale = 0;  // the softmax scale; 0 is taken as is, callers default it to 1/sqrt(head_dim)
+  float scale = 0;  // the softmax scale, as kernel_scale() takes it; 0 is 0, callers default it to 1/sqrt(head_dim)
 
   // --- decode
   DevicePtr lengths = 0;     // int32 [batch]: keys of each sequence, the new ones among them; 0: all have seq_kv
@@ -64,7 +64,8 @@ void require_supported(const Problem& problem);
 Plan make_plan(const Candidate& candidate, const Problem& problem, const ArchLimits& limits);
 
 /// The plan's parameters with this call's pointers and scale, for a launch on `device`. `workspace`:
-/// plan.workspace_bytes that were zero before the first launch that used them; 0 where none are needed.
+/// plan.workspace_bytes that were zero before the first launch that used them; 0 where none are needed. Throws
+/// Error(kInvalidArgument) for a scale that kernels cannot compute with.
 AnyParams bind(const Plan& plan, const Tensors& tensors, DevicePtr workspace, const Device& device);
 
 /// The plan of an append with this call's pointers in its parameters, and blocks for the queries where there are any.

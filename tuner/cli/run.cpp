@@ -3,9 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <charconv>
 #include <chrono>
-#include <cmath>
 #include <cstring>
 #include <variant>
 
@@ -97,14 +95,7 @@ Request judge(const Flags& flags) {
       refuse("--config", flags.config, error.what());
     }
   }
-  if (!flags.scale.empty()) {
-    float scale = 0;
-    const char* end = flags.scale.data() + flags.scale.size();
-    const auto result = std::from_chars(flags.scale.data(), end, scale);
-    if (result.ec != std::errc() || result.ptr != end || !std::isfinite(scale))
-      refuse("--scale", flags.scale, "not a number");
-    request.scale = scale;
-  }
+  if (!flags.scale.empty()) request.scale = scale_of_flag("--scale", flags.scale);
   return request;
 }
 
@@ -308,7 +299,7 @@ Command add_run(CLI::App& program) {
       ->type_name("K=V,...");
   app->add_flag("--untuned", flags->untuned, "the built-in default instead of the tuned config");
   app->add_flag("--check", flags->check, "compare with double precision; exit code 1 when the output is wrong");
-  app->add_option("--scale", flags->scale, "softmax scale (default: 1/sqrt(head-dim))")->type_name("X");
+  app->add_option("--scale", flags->scale, "softmax scale, to 2.3586e38 (default: 1/sqrt(head-dim))")->type_name("X");
   app->add_option("--rope", flags->rope,
                   "append: rotate the new rows of K, and their queries: none (default), half_split, interleaved")
       ->type_name("NAME");

@@ -122,7 +122,8 @@ typedef struct ft_tensors {
   const void* v;
   void* o;
   float* lse;  /* may be NULL */
-  float scale; /* of the scores; 0 means 1 / sqrt(head_dim) */
+  float scale; /* of the scores, of either sign and up to 2.3586e38, as fp32 must hold it times log2(e); 0 means
+                  1 / sqrt(head_dim) */
 
   /* Decode only; 0 and NULL else. */
   const int32_t* lengths;    /* [batch] on the device: the keys of each sequence; NULL: all have seq_kv */
