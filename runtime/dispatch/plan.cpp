@@ -206,6 +206,14 @@ void bind_attention(Params& params, const Tensors& tensors) {
     params.scale_log2 = scale.rounded;
 }
 
+/// The problem without the keys at its front that no row sees, which a window leaves of more keys than queries: a tile
+/// of keys that begins before them would take their values times 0, which is NaN where they are no finite numbers.
+/// Of decode only the device knows which these are.
+Problem of_seen_keys(Problem p) {
+  if (p.op == Op::kPrefill) p.seq_kv -= first_key_in_reach(p, p.seq_kv);
+  return p;
+}
+
 TensorMap map_of(const Device& device, TensorBox box, DevicePtr base) {
   box.base = base;
   return device.tensor_map(box);
@@ -297,19 +305,27 @@ Plan make_plan(const Candidate& candidate, const Problem& problem, const ArchLim
                 fmt::format("{} cannot run {} of head-dim {} on sm_{}: {}", candidate_to_text(candidate),
                             name_of(problem.op), problem.head_dim, limits.arch, text_of(rejection)));
   const Resources resources = resources_of(candidate, traits, limits);
-  return std::visit(
+  const Problem seen = of_seen_keys(problem);
+  Plan plan = std::visit(
       [&](const auto& config) {
-        if constexpr (requires { plan_of(config, problem, resources, limits); })
-          return plan_of(config, problem, resources, limits);
+        if constexpr (requires { plan_of(config, seen, resources, limits); })
+          return plan_of(config, seen, resources, limits);
         else
-          return plan_of(config, problem, resources);
+          return plan_of(config, seen, resources);
       },
       candidate.config);
+  const auto skipped =
+      static_cast<std::size_t>(problem.seq_kv - seen.seq_kv) * static_cast<std::size_t>(size_of(problem.dtype));
+  plan.k_skipped = skipped * static_cast<std::size_t>(problem.k.row);
+  plan.v_skipped = skipped * static_cast<std::size_t>(problem.v.row);
+  return plan;
 }
 
 AnyParams bind(const Plan& plan, const Tensors& tensors, DevicePtr workspace, const Device& device) {
   AnyParams any = plan.params;
-  std::visit([&](auto& params) { bind_family(params, plan, tensors, workspace, device); }, any);
+  Tensors seen = tensors;
+  seen.k += plan.k_skipped, seen.v += plan.v_skipped;
+  std::visit([&](auto& params) { bind_family(params, plan, seen, workspace, device); }, any);
   return any;
 }
 

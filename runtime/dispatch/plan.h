@@ -53,8 +53,9 @@ struct Plan {
   bool early = false;           // begins before earlier launches have ended, and waits for them itself
   unsigned combine_blocks = 0;  // > 0: a second kernel of the candidate follows, with as many threads and shared memory
   std::size_t workspace_bytes = 0;
-  std::size_t workspace_head = 0;        // bytes at its front that are zero before and after each launch
-  AnyParams params;                      // pointers filled by bind()
+  std::size_t workspace_head = 0;            // bytes at its front that are zero before and after each launch
+  std::size_t k_skipped = 0, v_skipped = 0;  // bytes at the front of K and V that the launch is not told of
+  AnyParams params;                          // pointers filled by bind()
   TensorBox q_box, k_box, v_box, o_box;  // for the copy engine, where the family uses it; addresses filled by bind()
 };
 
