@@ -242,6 +242,8 @@ void add_time(Record& record, const Timing& timing, const Problem& problem, bool
 int run(const Request& request) {
   std::optional<QkvInput> given;  // a bad file is heard of before a device is opened
   if (!request.problem) given = load_input(request.flags.input, request.flags.problem);
+  if (given)
+    for (const Overflow& overflow : given->overflows) remark("warning: " + text_of(overflow));
   OpenedDevice opened = open_device(request.target, request.flags.compiler, request.sim, request.only_simulated);
   opened.options.database = optional_database(request.flags.common.db);
   const QkvInput data = given ? std::move(*given) : generate_input(*request.problem);
