@@ -7,8 +7,10 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "cache/keys.h"
+#include "tuner/distance.h"
 #include "tuner/kv_cache.h"
 #include "tuner/parallel.h"
 
@@ -77,11 +79,14 @@ double append_bytes(const Problem& p, Rope rope) {
 }
 
 AppendData::AppendData(Device& device, const Problem& problem, Rope rope)
+    : AppendData(device, problem, rope, make_inputs(rows_of(problem), InputKind::kNormal, kSeed)) {}
+
+AppendData::AppendData(Device& device, const Problem& problem, Rope rope, HostTensors new_rows)
     : problem_(problem),
       rows_(rows_of(problem)),
       rope_(rope),
       lengths_(different_lengths(problem)),
-      new_(make_inputs(rows_, InputKind::kNormal, kSeed)) {
+      new_(std::move(new_rows)) {
   const Problem& p = problem_;
   int blocks = p.batch, rows = p.seq_kv;
   if (p.page_size > 0) {
@@ -120,11 +125,11 @@ void AppendData::check_row(const char* what, std::vector<char>& got, std::size_t
   std::vector<bool> turned(static_cast<std::size_t>(problem_.head_dim));
   for (const Rotated& one : rotated(rope, tensors_.rotary_dim, rope_tables_, position, problem_.dtype, element)) {
     turned[static_cast<std::size_t>(one.dim)] = true;
-    const double error = std::abs(value(one.dim) - one.value);
-    if (!(error <= one.bound))
+    const double error = distance(value(one.dim), one.value, problem_.dtype);
+    if (is_past(error, one.bound))
       check.why = fmt::format("{} at position {}, dim {}: {:.7g} where {:.7g} is right", what, position, one.dim,
                               value(one.dim), one.value);
-    if (!(error <= check.max_error)) check.max_error = error, check.bound = one.bound;
+    if (error > check.max_error) check.max_error = error, check.bound = one.bound;
   }
   for (int dim = 0; dim < problem_.head_dim; ++dim)
     if (const auto d = static_cast<std::size_t>(dim);

@@ -23,6 +23,8 @@ class AppendData {
   /// `problem` is of op append. Sequences of different lengths, a cache of poison, pages in no order; with an embedding
   /// also queries, which go to a tensor of their own.
   AppendData(Device& device, const Problem& problem, Rope rope);
+  /// The same of given rows: Q, K and V with the problem's sizes, seq_q of each, contiguous by its layout.
+  AppendData(Device& device, const Problem& problem, Rope rope, HostTensors new_rows);
 
   const AppendTensors& tensors() const { return tensors_; }
 

@@ -1,4 +1,4 @@
-// Judging one output on the host. Every comparison is written so that a NaN fails it.
+// Judging one output on the host. Every comparison is written so that a NaN fails it unless one is right.
 #include "tuner/output_check.h"
 
 #include <fmt/format.h>
@@ -9,6 +9,7 @@
 #include <cmath>
 #include <limits>
 
+#include "tuner/distance.h"
 #include "tuner/fence.h"
 #include "tuner/parallel.h"
 
@@ -66,6 +67,7 @@ struct Scan {
   const OutputView& accepted;
   const ErrorBounds& bounds;
   const Lengths& lengths;
+  const NonfiniteInputs& nonfinite;
 
   RowIndex row_at(std::size_t i) const {
     const auto rows = static_cast<std::size_t>(problem.seq_q), heads = static_cast<std::size_t>(problem.heads);
@@ -111,14 +113,33 @@ constexpr BitsOf<kDtype> kInfinity = kDtype == Dtype::kFp32   ? static_cast<Bits
                                      : kDtype == Dtype::kBf16 ? static_cast<BitsOf<kDtype>>(0x7f80u)
                                                               : static_cast<BitsOf<kDtype>>(0x7c00u);
 
-RowState judge_lse(const Scan& scan, std::size_t i, int keys) {
+/// The same, element by element, of rows in which something may be infinite or NaN. The row's scale is of what is not.
+template <Dtype kDtype>
+bool odd_row_differs(const Scan& scan, const RowIndex& at, int keys, const BitsOf<kDtype>* row,
+                     const BitsOf<kDtype>* right) {
+  const int dim = scan.problem.head_dim_v;
+  double scale = 0;
+  for (int c = 0; c < dim; ++c)
+    if (const double x = std::abs(to_float<kDtype>(right[c])); std::isfinite(x)) scale = std::max(scale, x);
+  const double tolerance = 2 * scan.bounds.output(keys, scale);
+  for (int c = 0; c < dim; ++c) {
+    const float a = to_float<kDtype>(row[c]), b = to_float<kDtype>(right[c]);
+    if ((std::isnan(a) || std::isnan(b)) && scan.nonfinite.may_be_nan(at, c)) continue;
+    if (is_past(distance(a, b, kDtype), tolerance)) return true;
+  }
+  return false;
+}
+
+RowState judge_lse(const Scan& scan, std::size_t i, const RowIndex& at, int keys) {
   const float value = scan.output.lse[i];
   if (std::bit_cast<std::uint32_t>(value) == kPoison) return RowState::kLseUnwritten;
-  if (std::isnan(value)) return RowState::kLseNan;
   if (keys == 0) return std::isinf(value) && value < 0 ? RowState::kGood : RowState::kMaskedLse;
-  if (scan.accepted.lse == nullptr) return RowState::kGood;
+  const bool may_be_nan = scan.nonfinite.row_may_be_nan(at);
+  if (std::isnan(value)) return may_be_nan ? RowState::kGood : RowState::kLseNan;
+  if (scan.accepted.lse == nullptr || may_be_nan) return RowState::kGood;
   const double right = scan.accepted.lse[i];
-  return std::abs(value - right) <= 2 * scan.bounds.lse(keys, right) ? RowState::kGood : RowState::kLseDiffers;
+  return is_past(distance(value, right, Dtype::kFp32), 2 * scan.bounds.lse(keys, right)) ? RowState::kLseDiffers
+                                                                                         : RowState::kGood;
 }
 
 template <Dtype kDtype>
@@ -133,17 +154,25 @@ RowState judge_row_of(const Scan& scan, std::size_t i) {
   const Bits largest = largest_magnitude<kDtype>(row, dim);
   if (largest > kInfinity<kDtype>) {  // some NaN
     const auto poisoned = std::count(row, row + dim, kPoisonElement<kDtype>);
-    return poisoned == dim ? RowState::kUnwritten : poisoned > 0 ? RowState::kPartlyUnwritten : RowState::kNan;
+    if (poisoned > 0) return poisoned == dim ? RowState::kUnwritten : RowState::kPartlyUnwritten;
+    for (int c = 0; c < dim; ++c) {
+      const float x = to_float<kDtype>(row[c]);
+      if (std::isnan(x) && !scan.nonfinite.may_be_nan(at, c)) return RowState::kNan;
+      if (keys == 0 && !std::isnan(x) && x != 0) return RowState::kMaskedOutput;
+    }
+  } else if (keys == 0 && largest != 0) {
+    return RowState::kMaskedOutput;
   }
-  if (keys == 0 && largest != 0) return RowState::kMaskedOutput;
   if (scan.output.lse != nullptr) {
-    const RowState lse = judge_lse(scan, i, keys);
+    const RowState lse = judge_lse(scan, i, at, keys);
     if (lse != RowState::kGood) return lse;
   }
   if (scan.accepted.o == nullptr || keys == 0) return RowState::kGood;
   const Bits* right = static_cast<const Bits*>(scan.accepted.o) + offset;
-  const double scale = to_float<kDtype>(largest_magnitude<kDtype>(right, dim));
-  const double tolerance = 2 * scan.bounds.output(keys, scale);
+  const Bits scale = largest_magnitude<kDtype>(right, dim);
+  if (largest >= kInfinity<kDtype> || scale >= kInfinity<kDtype>)
+    return odd_row_differs<kDtype>(scan, at, keys, row, right) ? RowState::kDiffers : RowState::kGood;
+  const double tolerance = 2 * scan.bounds.output(keys, to_float<kDtype>(scale));
   return row_differs<kDtype>(row, right, dim, tolerance) ? RowState::kDiffers : RowState::kGood;
 }
 
@@ -218,12 +247,12 @@ double ErrorBounds::output(int keys, double row_scale) const {
 
 double ErrorBounds::lse(int keys, double value) const {
   if (keys == 0) return 0;
-  return 2 * near(keys).lse + kLseSlack * (1 + std::abs(value));
+  return 2 * near(keys).lse + kLseSlack * (1 + (std::isfinite(value) ? std::abs(value) : 0));
 }
 
 OutputFault scan_output(const Problem& problem, const OutputView& output, const OutputView& accepted,
-                        const ErrorBounds& bounds, const Lengths& lengths) {
-  const Scan scan{problem, output, accepted, bounds, lengths};
+                        const ErrorBounds& bounds, const Lengths& lengths, const NonfiniteInputs& nonfinite) {
+  const Scan scan{problem, output, accepted, bounds, lengths, nonfinite};
   const std::size_t rows = row_count(problem);
   std::atomic<std::size_t> first{rows};
   parallel_for(rows, 1024, 0, [&](std::size_t begin, std::size_t end) {
@@ -264,41 +293,67 @@ std::string gap_fault(const Problem& p, const void* o) {
   return {};
 }
 
+namespace {
+
+/// As C++ prints numbers, but for the sign of a NaN.
+std::string number_text(double x, int digits) {
+  return std::isnan(x) ? std::string("NaN") : fmt::format("{:.{}g}", x, digits);
+}
+
+/// "1.5 where 2 is right (error 0.5, bound 0.01)"; of what is infinitely far off, that it is not right alone.
+std::string error_text(double value, double right, int digits, double error, double bound) {
+  const std::string text = fmt::format("{} where {} is right", number_text(value, digits), number_text(right, digits));
+  return std::isinf(error) ? text : text + fmt::format(" (error {:.3g}, bound {:.3g})", error, bound);
+}
+
+/// The error of a log-sum-exp. Of a row that is NaN it says nothing: NaN, or -inf as if no key had been there.
+double lse_error(double value, const ReferenceRow& row) {
+  if (std::isnan(row.lse) && std::isinf(value) && value < 0) return 0;
+  return distance(value, row.lse, Dtype::kFp32);
+}
+
+}  // namespace
+
 OracleResult compare_with_oracle(const Problem& p, const OutputView& output, const std::vector<ReferenceRow>& rows,
                                  const ErrorBounds& bounds) {
   OracleResult worst;
   double worst_ratio = -1;
   const auto take = [&](double error, double bound, const auto& describe_it) {
-    const bool wrong = !(error <= bound);
-    const double ratio = std::isnan(error) ? HUGE_VAL : bound > 0 ? error / bound : wrong ? HUGE_VAL : 0;
+    const bool wrong = is_past(error, bound);
+    const double ratio = bound > 0 ? error / bound : wrong ? HUGE_VAL : 0;
     if (ratio <= worst_ratio) return;
     worst_ratio = ratio;
     worst.error = error, worst.bound = bound;
     if (wrong) worst.why = describe_it();
   };
   for (const ReferenceRow& row : rows) {
+    if (row.undefined) {
+      ++worst.undefined;
+      continue;
+    }
     const RowIndex& at = row.index;
     const int keys = row.keys;
     double scale = 0;
-    for (double x : row.o) scale = std::max(scale, std::abs(x));
-    const double bound = bounds.output(keys, scale);
+    for (double x : row.o)
+      if (std::isfinite(x)) scale = std::max(scale, std::abs(x));
+    const double bound = bounds.output(keys, scale) + row.slack;
     const std::size_t first = offset_of(p.o, at.batch, at.row, at.head);
     for (std::size_t c = 0; c < row.o.size(); ++c) {
       const double value = element_at(output.o, first + c, p.dtype);
-      take(std::abs(value - row.o[c]), bound, [&] {
-        return fmt::format(
-            "row {} of batch {} head {}, dim {}: {:.6g} where {:.6g} is right (error {:.3g}, bound {:.3g})", at.row,
-            at.batch, at.head, c, value, row.o[c], std::abs(value - row.o[c]), bound);
+      if (std::isnan(value) && !row.or_nan.empty() && row.or_nan[c]) continue;
+      const double error = distance(value, row.o[c], p.dtype);
+      take(error, bound, [&] {
+        return fmt::format("row {} of batch {} head {}, dim {}: {}", at.row, at.batch, at.head, c,
+                           error_text(value, row.o[c], 6, error, bound));
       });
     }
     if (output.lse == nullptr || keys == 0) continue;
     const double value = output.lse[lse_at(p, at)];
-    const double lse_bound = bounds.lse(keys, row.lse), error = std::abs(value - row.lse);
-    if (error <= lse_bound) continue;  // within it, only O's error is of interest to people
+    const double lse_bound = bounds.lse(keys, row.lse) + row.score_slack, error = lse_error(value, row);
+    if (!is_past(error, lse_bound)) continue;  // within it, only O's error is of interest to people
     take(error, lse_bound, [&] {
-      return fmt::format(
-          "log-sum-exp of row {} of batch {} head {}: {:.7g} where {:.7g} is right (error {:.3g}, bound {:.3g})",
-          at.row, at.batch, at.head, value, row.lse, error, lse_bound);
+      return fmt::format("log-sum-exp of row {} of batch {} head {}: {}", at.row, at.batch, at.head,
+                         error_text(value, row.lse, 7, error, lse_bound));
     });
   }
   return worst;

@@ -47,18 +47,21 @@ struct OutputFault {
   std::string why;
 };
 
-/// Every row: written, a number, 0 and -inf when fully masked; and, where `accepted.o` is not nullptr, within twice the
-/// bounds of the accepted output. In parallel; the first faulty rows (by batch, head, row) are described.
+/// Every row: written, no NaN but where the inputs allow one, 0 and -inf when fully masked; and, where `accepted.o` is
+/// not nullptr, within twice the bounds of the accepted output. In parallel; the first faulty rows (by batch, head,
+/// row) are described.
 OutputFault scan_output(const Problem& problem, const OutputView& output, const OutputView& accepted,
-                        const ErrorBounds& bounds, const Lengths& lengths = {});
+                        const ErrorBounds& bounds, const Lengths& lengths = {}, const NonfiniteInputs& nonfinite = {});
 
 /// Elements of O's span that belong to no row (strided layouts) must still be poison; empty when they are.
 std::string gap_fault(const Problem& problem, const void* o);
 
-/// The largest error of the sampled rows relative to its bound.
+/// The largest error of the sampled rows relative to its bound. NaN is right where the oracle's is, and where its row
+/// allows one; an infinity, where the same one is.
 struct OracleResult {
   double error = 0, bound = 0;
-  std::string why;  // empty when every error is within its bound
+  std::string why;    // empty when every error is within its bound
+  int undefined = 0;  // rows that have no right answer and were not judged
 };
 OracleResult compare_with_oracle(const Problem& problem, const OutputView& output,
                                  const std::vector<ReferenceRow>& rows, const ErrorBounds& bounds);

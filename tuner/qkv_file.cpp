@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <cstring>
 #include <limits>
 
@@ -41,13 +42,19 @@ Dtype dtype_of(const std::string& token, std::optional<Dtype> wanted) {
   return *wanted;
 }
 
-Elements elements_of(const HostTensor& tensor, Dtype dtype) {
+/// The tensor in `dtype`, and what of it that type does not hold.
+Elements elements_of(const HostTensor& tensor, Dtype dtype, Overflow& overflow) {
   const Dtype own = dtype_of_token(tensor.dtype);
   Elements elements(dtype, tensor.bytes.size() / static_cast<std::size_t>(size_of(own)));
   if (own == dtype) {
     if (elements.bytes() > 0) std::memcpy(elements.data(), tensor.bytes.data(), elements.bytes());
-  } else {
-    for (std::size_t i = 0; i < elements.size(); ++i) elements.set(i, element_at(tensor.bytes.data(), i, own));
+    return elements;
+  }
+  overflow.of = elements.size(), overflow.dtype = dtype;
+  for (std::size_t i = 0; i < elements.size(); ++i) {
+    const float value = element_at(tensor.bytes.data(), i, own);
+    elements.set(i, value);
+    if (std::isfinite(value) && std::isinf(elements[i]) && overflow.count++ == 0) overflow.first = value;
   }
   return elements;
 }
@@ -101,8 +108,19 @@ QkvInput read_qkv(const std::filesystem::path& path, Layout layout, std::optiona
   if (fault != ProblemFault::kNone)
     refuse(fmt::format("q {}, k {}, v {}: {}", text_of_shape(q.shape), text_of_shape(k.shape), text_of_shape(v.shape),
                        text_of(fault)));
-  const auto elements = [&](const char* name) { return elements_of(read_tensor(index, name), p.dtype); };
-  return {p, {elements("q"), elements("k"), elements("v")}};
+  QkvInput input{p, {}, {}};
+  const auto read = [&](const char* name, Elements& to) {
+    Overflow overflow{.tensor = name};
+    to = elements_of(read_tensor(index, name), p.dtype, overflow);
+    if (overflow.count > 0) input.overflows.push_back(overflow);
+  };
+  read("q", input.inputs.q), read("k", input.inputs.k), read("v", input.inputs.v);
+  return input;
+}
+
+std::string text_of(const Overflow& o) {
+  return fmt::format("{}: {} of {} numbers, the first {:g}, are past the largest of {}, {:.5g}: they became infinite",
+                     o.tensor, o.count, o.of, o.first, name_of(o.dtype), o.dtype == Dtype::kFp16 ? 65504.0 : 3.3895e38);
 }
 
 void write_output(const std::filesystem::path& path, const Problem& p, const Elements& o,

@@ -3,17 +3,29 @@
 
 #include <filesystem>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "tuner/inputs.h"
 
 namespace flashtune {
 
+/// Numbers of a tensor that the type they were rounded to does not hold: they became infinite.
+struct Overflow {
+  std::string tensor;
+  std::size_t count = 0, of = 0;  // elements, of all
+  float first = 0;                // the first of them
+  Dtype dtype = Dtype::kBf16;
+};
+/// "q: 3 of 64 numbers, the first 1e+06, are past the largest of fp16, 65504: they became infinite".
+std::string text_of(const Overflow& overflow);
+
 /// A problem and the inputs it was read with. The mask and everything else that a file does not say are the caller's to
 /// add (they change no stride).
 struct QkvInput {
   Problem problem;
   HostTensors inputs;
+  std::vector<Overflow> overflows;  // of the tensors in which there were any
 };
 
 /// The type of a tensor in a file. Throws Error(kInvalidArgument) where it is none of F16, BF16 and F32.

@@ -5,17 +5,20 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numbers>
 #include <numeric>
 #include <random>
 #include <tuple>
 
+#include "tuner/distance.h"
 #include "tuner/parallel.h"
 #include "tuner/tensor_core.h"
 
 namespace flashtune {
 namespace {
 
-/// Rows of one (batch, head) of a tensor as floats, contiguous: exact, as all types are subsets of float.
+/// Rows of one (batch, head) of a tensor as floats, contiguous: exact, as all types are subsets of float. Infinities
+/// are what the problem's precision makes of them.
 struct FloatRows {
   std::vector<float> values;
   int dim = 0;
@@ -23,12 +26,13 @@ struct FloatRows {
   const float* row(int i) const { return values.data() + static_cast<std::size_t>(i) * width(); }
 };
 
-FloatRows gather(const Elements& tensor, const Strides& strides, int batch, int head, int rows, int dim, int threads) {
+FloatRows gather(const Elements& tensor, const Strides& strides, int batch, int head, int rows, int dim,
+                 Precision precision, int threads) {
   FloatRows out{std::vector<float>(static_cast<std::size_t>(rows) * static_cast<std::size_t>(dim)), dim};
   parallel_for(static_cast<std::size_t>(rows), 1024, threads, [&](std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i) {
       const std::size_t from = offset_of(strides, batch, static_cast<int>(i), head), to = i * out.width();
-      for (std::size_t c = 0; c < out.width(); ++c) out.values[to + c] = tensor[from + c];
+      for (std::size_t c = 0; c < out.width(); ++c) out.values[to + c] = as_multiplied(tensor[from + c], precision);
     }
   });
   return out;
@@ -45,9 +49,17 @@ Real dot(const float* a, const float* b, int dim) {
   return ((lane[0] + lane[4]) + (lane[1] + lane[5])) + ((lane[2] + lane[6]) + (lane[3] + lane[7]));
 }
 
+/// K and V of a head, and what is special about them.
+struct KeysAndValues {
+  FloatRows k, v;
+  double largest_key;                      // magnitude of a finite element of K
+  std::vector<std::pair<int, int>> odd_v;  // key and dim of what is no finite number in V and may come into some row
+};
+
 /// What one row needs: its query and what it sees.
 struct RowTask {
   const float* q;
+  const KeysAndValues& kv;
   const FloatRows& k;
   const FloatRows& v;
   KeyRange keys;
@@ -82,20 +94,105 @@ std::vector<Real> scores(const RowTask& t) {
   return s;
 }
 
-/// Turns scores into weights that sum to one, in place; returns the log-sum-exp.
+/// Turns scores into weights that sum to one, in place; returns the log-sum-exp. A score that is NaN or inf makes NaN
+/// of all; scores of -inf alone are like none.
 template <class Real>
 Real softmax(std::vector<Real>& s) {
-  const Real largest = *std::max_element(s.begin(), s.end());
+  constexpr Real kInfinity = std::numeric_limits<Real>::infinity();
+  Real largest = -kInfinity;
+  for (const Real x : s)
+    if (x > largest || std::isnan(x)) largest = x;  // a NaN stays
+  if (largest == -kInfinity) {
+    std::fill(s.begin(), s.end(), Real{0});
+    return -kInfinity;
+  }
   Real sum = 0;
   for (Real& x : s) sum += x = std::exp(x - largest);
   for (Real& x : s) x /= sum;
   return largest + std::log(sum);
 }
 
-RowResult<double> exact_row(const RowTask& t) {
-  std::vector<double> p = scores<double>(t);
-  const double lse = softmax(p);
-  return {weigh(p, t), lse};
+/// How well fp32 knows a row's scores.
+struct Certainty {
+  bool undefined = false;
+  double score_slack = 0, slack = 0;
+};
+
+/// What fp32 sums of products are off by, relative to the sum of their magnitudes; and how far scores may be off before
+/// it matters beside other errors.
+constexpr double kSumError = 0x1p-21, kNegligible = 0x1p-8;
+
+/// The largest distance between two of `keys` in a dim of V.
+double spread_of(const FloatRows& v, const std::vector<int>& keys) {
+  double widest = 0;
+  for (std::size_t c = 0; c < v.width(); ++c) {
+    double least = HUGE_VAL, most = -HUGE_VAL;
+    for (const int key : keys)
+      if (const double x = v.row(key)[c]; std::isfinite(x)) least = std::min(least, x), most = std::max(most, x);
+    widest = std::max(widest, most - least);
+  }
+  return widest;
+}
+
+Certainty certainty_of(const RowTask& t, const std::vector<double>& scores) {
+  const auto magnitude = [](float x) { return std::isfinite(x) ? std::abs(static_cast<double>(x)) : 0.0; };
+  const double scale = std::abs(static_cast<double>(t.scale));
+  const double limit = std::numeric_limits<float>::max() / std::max(1.0, scale * std::numbers::log2e);
+  double largest_query = 0;
+  for (int c = 0; c < t.k.dim; ++c) largest_query = std::max(largest_query, magnitude(t.q[c]));
+  const double most = largest_query * t.kv.largest_key * t.k.dim;  // that a sum of products can be
+  if (most <= limit && kSumError * most * scale <= kNegligible) return {};
+
+  Certainty known;
+  const double unit = t.precision == Precision::kTf32 ? 0x1p-10 : kSumError;
+  std::vector<double> off(scores.size());  // what each score may be off by
+  double surely = -HUGE_VAL;               // the maximum is at least
+  double largest_sum = 0, largest_off = 0;
+  for (std::size_t j = 0; j < scores.size(); ++j) {
+    const float* k = t.k.row(t.keys.begin + static_cast<int>(j));
+    double sum = 0;
+    for (int c = 0; c < t.k.dim; ++c) sum += magnitude(t.q[c]) * magnitude(k[c]);
+    if (sum > limit) known.undefined = true;
+    largest_sum = std::max(largest_sum, sum);
+    off[j] = unit * sum * scale;
+    surely = std::max(surely, scores[j] - off[j]);
+  }
+  if (kSumError * largest_sum * scale <= kNegligible) return known;
+  constexpr double kNothing = 17;  // below the maximum a weight is less than 2^-24
+  std::vector<int> contenders;
+  for (std::size_t j = 0; j < scores.size(); ++j) {
+    if (!(scores[j] + off[j] >= surely - kNothing)) continue;
+    contenders.push_back(t.keys.begin + static_cast<int>(j));
+    largest_off = std::max(largest_off, off[j]);
+  }
+  known.score_slack = largest_off;
+  known.slack = std::min(1.0, std::expm1(2 * largest_off)) * spread_of(t.v, contenders);
+  return known;
+}
+
+/// The dims in which NaN is right, too. A weight is rounded to 0 by a kernel where it is less than the least number of
+/// its type beside the largest.
+std::vector<bool> nan_dims(const RowTask& t, const std::vector<double>& weights) {
+  std::vector<bool> dims;
+  if (t.kv.odd_v.empty()) return dims;
+  const double largest = weights.empty() ? 0 : *std::max_element(weights.begin(), weights.end());
+  const double least = largest * (t.dtype == Dtype::kFp16 ? 0x1p-23 : 0x1p-120);
+  for (const auto& [key, dim] : t.kv.odd_v) {
+    const bool seen = key >= t.keys.begin && key < t.keys.end;
+    if (seen && weights[static_cast<std::size_t>(key - t.keys.begin)] > least) continue;
+    if (dims.empty()) dims.resize(t.v.width());
+    dims[static_cast<std::size_t>(dim)] = true;
+  }
+  return dims;
+}
+
+/// `s`, whose exponent is not limited, with as many digits as the type has.
+float with_digits_of(float s, Dtype dtype) {
+  const float rounded = rounded_to(s, dtype);
+  if (!std::isinf(rounded) || !std::isfinite(s)) return rounded;
+  int exponent = 0;
+  const float mantissa = std::frexp(s, &exponent);
+  return std::ldexp(rounded_to(mantissa, dtype), exponent);
 }
 
 /// The same in fp32, each sum one element after the other: where elements are not rounded, how sums are made is all the
@@ -135,7 +232,8 @@ std::vector<float> tensor_core_weigh(const std::vector<float>& p, const RowTask&
   return o;
 }
 
-/// S rounded to the dtype, softmax in fp32, P and O rounded: what a framework without a fused kernel computes.
+/// S rounded to the dtype's digits, softmax in fp32, P and O rounded: what a framework without a fused kernel computes,
+/// but for its overflows.
 RowResult<float> unfused_row(const RowTask& t) {
   const bool on_tensor_cores = t.precision != Precision::kIeee;
   const auto round = [&](float& x) { x = rounded_to(x, t.dtype); };
@@ -144,7 +242,7 @@ RowResult<float> unfused_row(const RowTask& t) {
                                                    : scores<float>(t);
   std::vector<float> unrounded = p;
   const float lse = softmax(unrounded);
-  std::for_each(p.begin(), p.end(), round);
+  for (float& x : p) x = with_digits_of(x, t.dtype);
   softmax(p);
   std::for_each(p.begin(), p.end(), round);
   RowResult<float> result{on_tensor_cores ? tensor_core_weigh(p, t) : weigh(p, t), lse};
@@ -156,19 +254,40 @@ ReferenceRow reference_row(const RowIndex& index, const RowTask& t) {
   ReferenceRow out;
   out.index = index;
   out.keys = t.keys.count();
-  if (t.keys.count() == 0) {
-    out.o.assign(static_cast<std::size_t>(t.v.dim), 0.0);
-    out.lse = -std::numeric_limits<double>::infinity();
-    return out;
-  }
-  RowResult<double> exact = exact_row(t);
+  std::vector<double> p = scores<double>(t);
+  const Certainty known = certainty_of(t, p);
+  out.undefined = known.undefined, out.score_slack = known.score_slack, out.slack = known.slack;
+  out.lse = softmax(p);
+  out.o = weigh(p, t);
+  out.or_nan = nan_dims(t, p);
+  if (out.keys == 0 || out.undefined) return out;
   const RowResult<float> unfused = unfused_row(t);
-  for (std::size_t c = 0; c < exact.o.size(); ++c)
-    out.unfused_error = std::max(out.unfused_error, std::abs(static_cast<double>(unfused.o[c]) - exact.o[c]));
-  out.unfused_lse_error = std::abs(static_cast<double>(unfused.lse) - exact.lse);
-  out.o = std::move(exact.o);
-  out.lse = exact.lse;
+  // An infinity or NaN has no error that another row could be allowed.
+  const auto take = [&](double& largest, double value, double right) {
+    const double error = distance(value, right, t.dtype);
+    if (std::isfinite(error)) largest = std::max(largest, error);
+  };
+  for (std::size_t c = 0; c < out.o.size(); ++c) take(out.unfused_error, unfused.o[c], out.o[c]);
+  take(out.unfused_lse_error, unfused.lse, out.lse);
   return out;
+}
+
+KeysAndValues keys_and_values(const Problem& p, const HostTensors& inputs, int batch, int kv_head, int length,
+                              int threads) {
+  const Precision precision = computed_precision(p);
+  KeysAndValues kv{gather(inputs.k, p.k, batch, kv_head, p.seq_kv, p.head_dim, precision, threads),
+                   gather(inputs.v, p.v, batch, kv_head, p.seq_kv, p.head_dim_v, precision, threads),
+                   0,
+                   {}};
+  const auto end = kv.k.values.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(length) * kv.k.width());
+  std::for_each(kv.k.values.begin(), end, [&](float x) {
+    if (std::isfinite(x)) kv.largest_key = std::max<double>(kv.largest_key, std::abs(x));
+  });
+  const KeyRange in_tiles = keys_in_tiles(p, length);
+  for (int key = in_tiles.begin; key < in_tiles.end; ++key)
+    for (int c = 0; c < kv.v.dim; ++c)
+      if (!std::isfinite(kv.v.row(key)[c])) kv.odd_v.emplace_back(key, c);
+  return kv;
 }
 
 /// The rows on either side of the tile edges of any legal Br (multiples of 16 up to 256), near the start, middle and
@@ -242,6 +361,7 @@ std::vector<RowIndex> sample_rows(const Problem& p, int count, std::uint64_t see
 std::vector<ReferenceRow> reference_rows(const Problem& p, const HostTensors& inputs, float scale,
                                          const std::vector<RowIndex>& rows, int threads, const Lengths& lengths) {
   const int group = p.heads / p.kv_heads;
+  const Precision precision = computed_precision(p);
   const auto kv_of = [&](std::size_t i) { return std::make_pair(rows[i].batch, rows[i].head / group); };
   std::vector<std::size_t> order(rows.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
@@ -251,17 +371,17 @@ std::vector<ReferenceRow> reference_rows(const Problem& p, const HostTensors& in
   for (std::size_t first = 0, last = 0; first < order.size(); first = last) {
     const auto [batch, kv_head] = kv_of(order[first]);
     while (last < order.size() && kv_of(order[last]) == std::make_pair(batch, kv_head)) ++last;
-    const FloatRows k = gather(inputs.k, p.k, batch, kv_head, p.seq_kv, p.head_dim, threads);
-    const FloatRows v = gather(inputs.v, p.v, batch, kv_head, p.seq_kv, p.head_dim_v, threads);
+    const int length = length_of(p, lengths, batch);
+    const KeysAndValues kv = keys_and_values(p, inputs, batch, kv_head, length, threads);
     const std::size_t grain = 1 + 65536 / (static_cast<std::size_t>(p.seq_kv) + 1) / 8;
     parallel_for(last - first, grain, threads, [&](std::size_t begin, std::size_t end) {
       std::vector<float> q(static_cast<std::size_t>(p.head_dim));
       for (std::size_t i = first + begin; i < first + end; ++i) {
         const RowIndex& row = rows[order[i]];
         const std::size_t q_at = offset_of(p.q, row.batch, row.row, row.head);
-        for (std::size_t c = 0; c < q.size(); ++c) q[c] = inputs.q[q_at + c];
-        out[order[i]] = reference_row(row, {q.data(), k, v, visible_keys(p, row.row, length_of(p, lengths, row.batch)),
-                                            scale, p.dtype, computed_precision(p)});
+        for (std::size_t c = 0; c < q.size(); ++c) q[c] = as_multiplied(inputs.q[q_at + c], precision);
+        out[order[i]] =
+            reference_row(row, {q.data(), kv, kv.k, kv.v, visible_keys(p, row.row, length), scale, p.dtype, precision});
       }
     });
   }

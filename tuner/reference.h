@@ -5,23 +5,25 @@
 #include <cstdint>
 #include <vector>
 
-#include "tuner/inputs.h"
+#include "tuner/nonfinite.h"
 
 namespace flashtune {
-
-/// One query row of the output.
-struct RowIndex {
-  int batch = 0, head = 0, row = 0;
-  bool operator==(const RowIndex&) const = default;
-};
 
 struct ReferenceRow {
   RowIndex index;
   int keys = 0;                  // that it sees
   std::vector<double> o;         // head_dim_v values
   double lse = 0;                // natural logarithm; -inf for a fully masked row
-  double unfused_error = 0;      // largest |unfused - o| of the row
+  double unfused_error = 0;      // largest |unfused - o| of the row's finite elements
   double unfused_lse_error = 0;  // in fp32 from scores that were never rounded: what a fused kernel keeps too
+
+  /// Some sum of products may be past what fp32 holds, scaled or not: there is no right answer.
+  bool undefined = false;
+  /// Of scores so large that fp32 does not tell them apart: how far these may be off, and O by that.
+  double score_slack = 0, slack = 0;
+  /// The dims in which NaN is right, too: a value that is no finite number meets a weight of 0, or one that a kernel
+  /// may round to 0. Empty: none.
+  std::vector<bool> or_nan;
 };
 
 /// Rows on every tile edge of every legal Br (first, last, and both sides of multiples), spread over batch and heads,

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 
 #include "flashtune/shared/problem.h"
 
@@ -17,6 +18,14 @@ inline float rounded_to_tf32(float x) {
 
 /// What tensor cores see of an fp32 number.
 inline float cut_to_tf32(float x) { return std::bit_cast<float>(std::bit_cast<std::uint32_t>(x) & ~0x1fffu); }
+
+/// An element of fp32 as a kernel of this precision takes it. The largest ones are infinite once they are rounded; and
+/// of an infinity split in two, what is left beside it is NaN.
+inline float as_multiplied(float x, Precision precision) {
+  if (precision == Precision::kIeee || !std::isinf(rounded_to_tf32(x))) return x;
+  const float infinity = std::numeric_limits<float>::infinity();
+  return precision == Precision::kTf32 ? std::copysign(infinity, x) : std::numeric_limits<float>::quiet_NaN();
+}
 
 /// A sum of products in steps of eight, each step exact and then cut, not rounded, to fp32: so do the tensor cores of
 /// sm_80 and sm_90 (Fasi et al. 2021, "Numerical behavior of NVIDIA tensor cores", and our fixtures of an H200).

@@ -7,6 +7,7 @@
 
 #include "cache/error.h"
 #include "flashtune/shared/unfused.h"
+#include "runtime/dispatch/softmax_scale.h"
 
 namespace flashtune {
 namespace {
@@ -159,6 +160,7 @@ void Unfused::gemm_nn(const MatrixBatch& a, const MatrixBatch& b, const MatrixBa
 void Unfused::scale_and_mask(const MatrixBatch& from, const MatrixBatch& to, float scale, bool causal,
                              Stream stream) const {
   check_pair(from, to);
+  (void)kernel_scale(scale);
   const ScaleMaskParams params{
       reinterpret_cast<const float*>(from.at), reinterpret_cast<float*>(to.at), from.rows, from.cols, 0, causal, scale};
   launch(*scale_mask_, 1ll * from.batch * from.rows, kUnfusedThreads, 0, &params, stream);
@@ -182,6 +184,7 @@ void Unfused::softmax_columns(const MatrixBatch& from, const MatrixBatch& to, St
 void Unfused::attention(const MatrixBatch& q, const MatrixBatch& k, const MatrixBatch& v, const MatrixBatch& o,
                         const MatrixBatch& scores, float scale, bool causal, Stream stream) const {
   // All of it is judged before the first launch.
+  (void)kernel_scale(scale);
   check_matrix("q", q), check_matrix("k", k), check_matrix("v", v);
   check_shape("k", k, q.batch, k.rows, q.cols, "q of " + shape_text(q));
   check_shape("v", v, q.batch, k.rows, v.cols, "k of " + shape_text(k));

@@ -5,10 +5,10 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <utility>
 
 #include "cache/error.h"
+#include "runtime/dispatch/softmax_scale.h"
 
 namespace flashtune {
 namespace {
@@ -91,7 +91,7 @@ void check_tensors(const Problem& p, const Tensors& t) {
   check_pointer("o", t.o, kAlignment);
   if (t.lse != 0) check_pointer("lse", t.lse, sizeof(float));
   if (p.op == Op::kDecode) check_cache(p, t);
-  if (!std::isfinite(t.scale)) refuse(fmt::format("the softmax scale is {}, not a finite number", t.scale));
+  (void)kernel_scale(t.scale);
   if (!elements_are_distinct(p.o, p.batch, p.seq_q, p.heads, p.head_dim_v)) refuse_shared("o", p.o);
 }
 

@@ -6,7 +6,7 @@
 namespace flashtune {
 
 /// Throws Error(kInvalidArgument) that names the tensor: null or misaligned pointers, an output whose strides make
-/// elements share memory, a softmax scale that is no finite number. K and V may be null where there are no keys. Of
+/// elements share memory, a softmax scale that kernel_scale() refuses. K and V may be null where there are no keys. Of
 /// decode, also a cache that is too small for seq_kv.
 void check_tensors(const Problem& problem, const Tensors& tensors);
 

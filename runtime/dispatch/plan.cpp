@@ -8,17 +8,15 @@
 #include <bit>
 #include <cmath>
 #include <limits>
-#include <numbers>
 
 #include "cache/codec.h"
 #include "cache/error.h"
+#include "runtime/dispatch/softmax_scale.h"
 #include "runtime/dispatch/tensor_boxes.h"
 #include "runtime/dispatch/wgmma_plan.h"
 
 namespace flashtune {
 namespace {
-
-constexpr float kLog2E = 1.44269504088896340736f;
 
 /// A window wider than all keys admits no more, and kernels add it to positions.
 int window_of(const Problem& p) {
@@ -201,17 +199,19 @@ void bind_attention(Params& params, const Tensors& tensors) {
   params.v = reinterpret_cast<const void*>(tensors.v);
   params.o = reinterpret_cast<void*>(tensors.o);
   params.lse = reinterpret_cast<float*>(tensors.lse);
-  params.scale_log2 = tensors.scale * kLog2E;
+  const KernelScale scale = kernel_scale(tensors.scale);
+  if constexpr (requires { params.scale_rest; })
+    params.scale_log2 = scale.cut, params.scale_rest = scale.rest;
+  else
+    params.scale_log2 = scale.rounded;
 }
 
-/// The scale times log2(e) in two parts: rounded to one fp32, all weights of a row would be off to the same side.
-template <class Params>
-void bind_exact_scale(Params& params, float softmax_scale) {
-  const double scale = std::abs(static_cast<double>(softmax_scale)) * std::numbers::log2e;
-  auto cut = static_cast<float>(scale);
-  if (cut > scale) cut = std::nextafter(cut, 0.f);
-  params.scale_log2 = std::copysign(cut, softmax_scale);
-  params.scale_rest = std::max(static_cast<float>(scale - cut), std::numeric_limits<float>::min());
+/// The problem without the keys at its front that no row sees, which a window leaves of more keys than queries: a tile
+/// of keys that begins before them would take their values times 0, which is NaN where they are no finite numbers.
+/// Of decode only the device knows which these are.
+Problem of_seen_keys(Problem p) {
+  if (p.op == Op::kPrefill) p.seq_kv -= first_key_in_reach(p, p.seq_kv);
+  return p;
 }
 
 TensorMap map_of(const Device& device, TensorBox box, DevicePtr base) {
@@ -229,7 +229,6 @@ void bind_family(PrefillParams& params, const Plan&, const Tensors& tensors, Dev
 void bind_family(PrefillScalarParams& params, const Plan& plan, const Tensors& tensors, DevicePtr workspace,
                  const Device&) {
   bind_attention(params, tensors);
-  bind_exact_scale(params, tensors.scale);
   params.row_state = plan.workspace_bytes > 0 ? reinterpret_cast<float*>(workspace + plan.workspace_head) : nullptr;
 }
 
@@ -241,7 +240,7 @@ void bind_family(PrefillWgmmaParams& params, const Plan& plan, const Tensors& te
   params.v_map = map_of(device, plan.v_box, box_base(params.seq_kv, tensors.v, tensors.q));
   params.o = reinterpret_cast<void*>(tensors.o);
   params.lse = reinterpret_cast<float*>(tensors.lse);
-  params.scale_log2 = tensors.scale * kLog2E;
+  params.scale_log2 = kernel_scale(tensors.scale).rounded;
   if (params.next_tile != nullptr) move_by(params.next_tile, workspace);
 }
 
@@ -252,7 +251,6 @@ void bind_family(AppendParams&, const Plan&, const Tensors&, DevicePtr, const De
 void bind_family(DecodeParams& params, const Plan& plan, const Tensors& tensors, DevicePtr workspace,
                  const Device& device) {
   bind_attention(params, tensors);
-  bind_exact_scale(params, tensors.scale);
   params.lengths = reinterpret_cast<const int*>(tensors.lengths);
   params.page_table = reinterpret_cast<const int*>(tensors.page_table);
   params.num_pages = tensors.num_pages;
@@ -307,19 +305,27 @@ Plan make_plan(const Candidate& candidate, const Problem& problem, const ArchLim
                 fmt::format("{} cannot run {} of head-dim {} on sm_{}: {}", candidate_to_text(candidate),
                             name_of(problem.op), problem.head_dim, limits.arch, text_of(rejection)));
   const Resources resources = resources_of(candidate, traits, limits);
-  return std::visit(
+  const Problem seen = of_seen_keys(problem);
+  Plan plan = std::visit(
       [&](const auto& config) {
-        if constexpr (requires { plan_of(config, problem, resources, limits); })
-          return plan_of(config, problem, resources, limits);
+        if constexpr (requires { plan_of(config, seen, resources, limits); })
+          return plan_of(config, seen, resources, limits);
         else
-          return plan_of(config, problem, resources);
+          return plan_of(config, seen, resources);
       },
       candidate.config);
+  const auto skipped =
+      static_cast<std::size_t>(problem.seq_kv - seen.seq_kv) * static_cast<std::size_t>(size_of(problem.dtype));
+  plan.k_skipped = skipped * static_cast<std::size_t>(problem.k.row);
+  plan.v_skipped = skipped * static_cast<std::size_t>(problem.v.row);
+  return plan;
 }
 
 AnyParams bind(const Plan& plan, const Tensors& tensors, DevicePtr workspace, const Device& device) {
   AnyParams any = plan.params;
-  std::visit([&](auto& params) { bind_family(params, plan, tensors, workspace, device); }, any);
+  Tensors seen = tensors;
+  seen.k += plan.k_skipped, seen.v += plan.v_skipped;
+  std::visit([&](auto& params) { bind_family(params, plan, seen, workspace, device); }, any);
   return any;
 }
 

@@ -14,7 +14,7 @@ namespace flashtune {
 /// The tensors of one call: device addresses. lse may be 0.
 struct Tensors {
   DevicePtr q = 0, k = 0, v = 0, o = 0, lse = 0;
-  float scale = 0;  // the softmax scale; 0 is taken as is, callers default it to 1/sqrt(head_dim)
+  float scale = 0;  // the softmax scale, as kernel_scale() takes it; 0 is 0, callers default it to 1/sqrt(head_dim)
 
   // --- decode
   DevicePtr lengths = 0;     // int32 [batch]: keys of each sequence, the new ones among them; 0: all have seq_kv
@@ -53,8 +53,9 @@ struct Plan {
   bool early = false;           // begins before earlier launches have ended, and waits for them itself
   unsigned combine_blocks = 0;  // > 0: a second kernel of the candidate follows, with as many threads and shared memory
   std::size_t workspace_bytes = 0;
-  std::size_t workspace_head = 0;        // bytes at its front that are zero before and after each launch
-  AnyParams params;                      // pointers filled by bind()
+  std::size_t workspace_head = 0;            // bytes at its front that are zero before and after each launch
+  std::size_t k_skipped = 0, v_skipped = 0;  // bytes at the front of K and V that the launch is not told of
+  AnyParams params;                          // pointers filled by bind()
   TensorBox q_box, k_box, v_box, o_box;  // for the copy engine, where the family uses it; addresses filled by bind()
 };
 
@@ -64,7 +65,8 @@ void require_supported(const Problem& problem);
 Plan make_plan(const Candidate& candidate, const Problem& problem, const ArchLimits& limits);
 
 /// The plan's parameters with this call's pointers and scale, for a launch on `device`. `workspace`:
-/// plan.workspace_bytes that were zero before the first launch that used them; 0 where none are needed.
+/// plan.workspace_bytes that were zero before the first launch that used them; 0 where none are needed. Throws
+/// Error(kInvalidArgument) for a scale that kernels cannot compute with.
 AnyParams bind(const Plan& plan, const Tensors& tensors, DevicePtr workspace, const Device& device);
 
 /// The plan of an append with this call's pointers in its parameters, and blocks for the queries where there are any.

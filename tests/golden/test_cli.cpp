@@ -3,10 +3,14 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <limits>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "tests/support/golden.h"
 #include "tests/support/run_program.h"
+#include "tuner/safetensors.h"
 
 namespace flashtune {
 namespace {
@@ -144,6 +148,9 @@ TEST_F(CommandLine, UnknownNamesAreMisuseAndListTheKnownOnes) {
           with_problem({"run", "--config", "br=big"}),
           with_problem({"run", "--config", "br=64", "--untuned"}),
           with_problem({"run", "--scale", "half"}),
+          with_problem({"run", "--scale", "3e38"}),
+          with_problem({"run", "--scale", "1e39"}),
+          {"run", "--op", "decode", "--heads", "8", "--seq-kv", "64", "--head-dim", "64", "--scale", "nan"},
           {"query", "--outcome", "measured"},
           {"query", "--best", "--trials"},
           {"query", "--trials", "--outcome", "sad"},
@@ -199,6 +206,63 @@ TEST_F(CommandLine, TheSimulatedDeviceComputesIsCheckedAndCounts) {
   EXPECT_EQ(record.count("median_us"), 0u) << "no time of a CPU may look like a GPU's";
   // 2 heads x 2 tiles of 64 rows: 2 and 4 tiles of 32 keys; 4 warps of 16 x 32 x 64, twice: 32 mma each.
   EXPECT_EQ(record.at("mma"), 2 * (2 + 4) * 4 * 32);
+}
+
+/// A file of Q, K and V of fp32, [1, 4, 1, 8] each, with one element of each set.
+class InputFile : public CommandLine {
+ protected:
+  std::string with(float q, float k, float v) const {
+    std::map<std::string, HostTensor> tensors;
+    for (const auto& [name, value] : {std::pair("q", q), {"k", k}, {"v", v}}) {
+      std::vector<float> values(32, 0.5f);
+      values[8 + 3] = value;  // of row 1, dim 3
+      const auto* bytes = reinterpret_cast<const std::byte*>(values.data());
+      tensors[name] = {"F32", {1, 4, 1, 8}, {bytes, bytes + sizeof(float) * values.size()}};
+    }
+    const std::filesystem::path path = home_.path() / "input.safetensors";
+    write_safetensors(path, tensors);
+    return path;
+  }
+  ProgramResult check(const std::string& file, const Arguments& more) const {
+    Arguments line = {"run", "--device", "sim", "--input", file, "--check", "--format", "json"};
+    line.insert(line.end(), more.begin(), more.end());
+    return run(line);
+  }
+  static std::string verdict(const ProgramResult& result) {
+    return result.out.empty() ? result.err : nlohmann::json::parse(result.out).at("check").get<std::string>();
+  }
+};
+
+TEST_F(InputFile, WithNansAndInfinitiesIsComputedAndFoundRight) {
+  constexpr float kInf = std::numeric_limits<float>::infinity(), kNan = std::numeric_limits<float>::quiet_NaN();
+  for (const auto& [q, k, v] : std::vector<std::tuple<float, float, float>>{{1, 1, kInf},
+                                                                            {1, 1, -kInf},
+                                                                            {1, 1, kNan},
+                                                                            {1, -kInf, 1},
+                                                                            {1, kInf, 1},
+                                                                            {1, kNan, 1},
+                                                                            {kInf, 1, 1},
+                                                                            {kNan, 1, 1}})
+    for (const Arguments& more : std::vector<Arguments>{{"--causal"}, {"--dtype", "bf16", "--causal"}}) {
+      const ProgramResult result = check(with(q, k, v), more);
+      EXPECT_EQ(result.exit_code, 0) << result.err;
+      EXPECT_EQ(verdict(result), "right") << q << " " << k << " " << v;
+    }
+}
+
+TEST_F(InputFile, WhoseNumbersATypeDoesNotHoldIsWarnedOf) {
+  const ProgramResult result = check(with(1, 1, 1e6f), {"--dtype", "fp16"});
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_EQ(verdict(result), "right") << "V is infinite, and so is O";
+  EXPECT_EQ(result.err.substr(0, result.err.find('\n')),
+            "warning: v: 1 of 32 numbers, the first 1e+06, are past the largest of fp16, 65504: they became infinite");
+  EXPECT_EQ(check(with(1, 1, 1e6f), {}).err.find("warning: v"), std::string::npos);
+}
+
+TEST_F(InputFile, WhoseScoresFp32DoesNotHoldIsNotJudged) {
+  const ProgramResult result = check(with(1e30f, 1e30f, 1), {"--precision", "ieee"});
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_EQ(verdict(result), "right where there is a right answer: 1 of 4 rows have scores that fp32 does not hold");
 }
 
 TEST_F(CommandLine, WhatAnAppendCannotTakeIsMisuse) {

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include <functional>
 
 #include "cache/codec.h"
@@ -254,6 +256,38 @@ TEST(AppendData, FindsNothingWrongWithARightAppend) {
           p = with_layout(p, layout);  // the queries too
           EXPECT_EQ(found_with(p, rope, [](AppendTensors&) {}), "") << problem_to_text(p) << " " << name_of(rope);
         }
+}
+
+TEST(AppendData, FindsNothingWrongWithWhatRightlyIsNoFiniteNumber) {
+  constexpr float kInf = std::numeric_limits<float>::infinity(), kNan = std::numeric_limits<float>::quiet_NaN();
+  SimDevice device(kArch);
+  for (const Dtype dtype : {Dtype::kFp16, Dtype::kBf16, Dtype::kFp32}) {
+    const Problem p = with_layout(append_problem(dtype, 3, 4, 2, 2, 70, 64), Layout::kBshd);
+    Problem rows = p;
+    rows.op = Op::kPrefill, rows.seq_kv = p.seq_q;
+    HostTensors in = make_inputs(with_layout(rows, Layout::kBshd), InputKind::kNormal, 1);
+    for (Elements* tensor : {&in.q, &in.k, &in.v}) {
+      std::size_t at = 0;
+      // The last two: past fp16 once they are rotated.
+      for (const float value : {kInf, -kInf, kNan, kInf, kInf, 65504.f, 65504.f}) tensor->set(5 * at++, value);
+      tensor->set(32, kInf), tensor->set(37, -kInf), tensor->set(57, -65504.f);
+    }
+    const SimKernel kernel = kernel_for(device, p);
+    for (const Rope rope : {Rope::kNone, Rope::kHalfSplit, Rope::kInterleaved}) {
+      AppendData data(device, p, rope, in);
+      const DeviceBuffer workspace = uploaded(device, std::vector<char>(kAppendWorkspace, 0));
+      AppendTensors tensors = data.tensors();
+      launcher(device, kernel, p)(tensors, workspace.get());
+      EXPECT_EQ(data.check().why, "") << name_of(dtype) << " " << name_of(rope);
+    }
+    // And finds a finite number where none is right.
+    AppendData data(device, p, Rope::kHalfSplit, in);
+    const DeviceBuffer workspace = uploaded(device, std::vector<char>(kAppendWorkspace, 0));
+    AppendTensors tensors = data.tensors();
+    tensors.rope = Rope::kInterleaved;
+    launcher(device, kernel, p)(tensors, workspace.get());
+    EXPECT_NE(data.check().why, "");
+  }
 }
 
 TEST(AppendData, FindsWhatIsMissingWrongOrTooMuch) {

@@ -210,6 +210,14 @@ TEST_F(SimUnfused, SaysWhichSizesDoNotFit) {
               unfused.attention(a, a, a, {at + 16384, 4, 10, 16}, {at, 4, 10, 10}, 1, false);
             }),
             fmt::format("scores at {0:#x} overlaps q at {0:#x}", at));
+  for (const float scale : {3e38f, std::numeric_limits<float>::quiet_NaN()}) {
+    EXPECT_NE(message([&] { unfused.scale_and_mask(c, c, scale, false); }).find("at most 2.3586e+38"),
+              std::string::npos);
+    EXPECT_NE(message([&] {
+                unfused.attention(a, a, a, {at + 16384, 4, 10, 16}, c, scale, false);
+              }).find("the softmax scale is"),
+              std::string::npos);
+  }
 }
 
 // --- bugs that must be found

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <map>
@@ -153,6 +154,22 @@ TEST_F(CApi, TakesAScaleOfZeroAsTheUsualOne) {
   const ft_tensors t = tensors();
   ASSERT_EQ(ft_forward(engine, &problem, &t, nullptr, nullptr), FT_OK);
   EXPECT_FLOAT_EQ(params.scale_log2, 1.44269504f / 8);
+}
+
+TEST_F(CApi, TakesAScaleOfWhichFp32HoldsTheProductWithLog2EAndRefusesAnyOther) {
+  ft_tensors t = tensors();
+  for (const float scale : {-0.5f, 1e-42f, 2.3586e38f}) {
+    t.scale = scale;
+    EXPECT_EQ(ft_forward(engine, &problem, &t, nullptr, nullptr), FT_OK) << ft_last_error();
+    EXPECT_FLOAT_EQ(params.scale_log2, scale * 1.44269504f);
+  }
+  launches = 0;
+  for (const float scale : {3e38f, -3e38f, INFINITY, NAN}) {
+    t.scale = scale;
+    EXPECT_EQ(ft_forward(engine, &problem, &t, nullptr, nullptr), FT_INVALID_ARGUMENT) << scale;
+    EXPECT_NE(std::string(ft_last_error()).find("at most 2.3586e+38"), std::string::npos) << ft_last_error();
+  }
+  EXPECT_EQ(launches, 0);
 }
 
 TEST_F(CApi, RefusesMisalignedTensorsWithASentence) {

@@ -17,6 +17,27 @@ TEST(IntFlag, TakesWholeNumbersThatFit) {
     EXPECT_THROW(int_of_flag("--n", text), Error) << text;
 }
 
+TEST(ScaleFlag, TakesWhatKernelsCanComputeWith) {
+  EXPECT_EQ(scale_of_flag("--scale", "-0.125"), -0.125f);
+  EXPECT_EQ(scale_of_flag("--scale", "0"), 0.f);
+  EXPECT_EQ(scale_of_flag("--scale", "1e-45"), 1e-45f);
+  EXPECT_EQ(scale_of_flag("--scale", "2.3586e38"), 2.3586e38f);
+  const auto refusal = [](const char* text) {
+    try {
+      scale_of_flag("--scale", text);
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  for (const char* text : {"", "half", "1.5x", "0x1p3", " 1", "--2"})
+    EXPECT_EQ(refusal(text), fmt::format("--scale {}: not a number", text));
+  for (const char* text : {"3e38", "-3e38", "inf", "-inf", "nan", "3.4e38"})
+    EXPECT_NE(refusal(text).find("at most 2.3586e+38"), std::string::npos) << refusal(text);
+  for (const char* text : {"1e39", "-1e999", "1e-50"})
+    EXPECT_NE(refusal(text).find("fp32 does not hold it"), std::string::npos) << refusal(text);
+}
+
 TEST(TimeFlag, TakesSecondsMinutesAndHours) {
   EXPECT_EQ(seconds_of_flag("--budget", "90s"), 90);
   EXPECT_EQ(seconds_of_flag("--budget", "10m"), 600);

@@ -75,7 +75,7 @@ TEST(Plan, RefusesMoreBlocksThanOneLaunchHas) {
 
 TEST(Plan, CarriesSizesStridesAndWindowToTheKernel) {
   Problem problem = problem_of(2, 4, 100);
-  problem.kv_heads = 2, problem.window = 17;
+  problem.kv_heads = 2, problem.window = 417;
   problem = with_layout(problem, Layout::kBhsd);
   const auto params = std::get<PrefillParams>(make_plan(candidate_of(64), problem, kLimits).params);
   EXPECT_EQ(params.batch, 2);
@@ -83,7 +83,7 @@ TEST(Plan, CarriesSizesStridesAndWindowToTheKernel) {
   EXPECT_EQ(params.kv_heads, 2);
   EXPECT_EQ(params.seq_q, 100);
   EXPECT_EQ(params.seq_kv, 512);
-  EXPECT_EQ(params.window, 17);
+  EXPECT_EQ(params.window, 417);
   EXPECT_EQ(params.q_strides, problem.q);
   EXPECT_EQ(params.k_strides, problem.k);
   EXPECT_EQ(params.v_strides, problem.v);
@@ -95,6 +95,29 @@ TEST(Plan, CarriesNoWindowThatAPositionCouldOverflowWith) {
   for (const int window : {612, 613, std::numeric_limits<int>::max()}) {
     problem.window = window;
     EXPECT_EQ(std::get<PrefillParams>(make_plan(candidate_of(64), problem, kLimits).params).window, 612) << window;
+  }
+}
+
+TEST(Plan, LeavesOutTheKeysAtTheFrontThatNoRowSees) {
+  const FakeDevice device;
+  Problem problem = problem_of(2, 4, 100);
+  problem.kv_heads = 2, problem.window = 17;
+  for (const Layout layout : {Layout::kBhsd, Layout::kBshd}) {
+    problem = with_layout(problem, layout);
+    const auto bound = [&](int window) {
+      problem.window = window;
+      return std::get<PrefillParams>(
+          bind(make_plan(candidate_of(64), problem, kLimits), {0x10, 0x10000, 0x20000, 0x40, 0, 1.f}, 0, device));
+    };
+    const PrefillParams some = bound(17);
+    EXPECT_EQ(some.seq_kv, 116) << "row 0 stands at 412 and sees keys from 396 on";
+    EXPECT_EQ(some.k_strides, problem.k) << "and the keys lie where they lay";
+    EXPECT_EQ(reinterpret_cast<DevicePtr>(some.k), 0x10000u + 2u * 396 * static_cast<unsigned>(problem.k.row));
+    EXPECT_EQ(reinterpret_cast<DevicePtr>(some.v), 0x20000u + 2u * 396 * static_cast<unsigned>(problem.v.row));
+    for (const int window : {0, 413, 10000}) {
+      EXPECT_EQ(bound(window).seq_kv, 512);
+      EXPECT_EQ(reinterpret_cast<DevicePtr>(bound(window).k), 0x10000u);
+    }
   }
 }
 

@@ -186,6 +186,150 @@ TEST(Reference, TheOrderOfRowsAndTheNumberOfThreadsChangeNothing) {
   }
 }
 
+// --- numbers that are not finite, and scores that are large
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN(), kInf = std::numeric_limits<float>::infinity();
+
+/// Three keys whose scores are given, and values of which key j has j + 1 in dim 0 and `odd` of key 1 in dim 1.
+struct ThreeKeys {
+  Problem p = problem_of(1, 1, 1, 1, 3, 8);
+  std::vector<float> scores = {0, 0, 0};
+  float odd = 1;
+  float scale = 1;
+
+  ReferenceRow row() const {
+    HostTensors in;
+    in.q = elements_of({1, 0, 0, 0, 0, 0, 0, 0}, p.dtype);
+    in.k = elements_of(std::vector<float>(24, 0), p.dtype), in.v = elements_of(std::vector<float>(24, 0), p.dtype);
+    for (std::size_t key = 0; key < 3; ++key) {
+      in.k.set(key * 8, scores[key]);
+      in.v.set(key * 8, static_cast<float>(key + 1)), in.v.set(key * 8 + 1, key == 1 ? odd : 0);
+    }
+    return reference_rows(p, in, scale, {{0, 0, 0}}).at(0);
+  }
+};
+
+TEST(Reference, AScoreThatIsNanOrInfinityMakesNanOfItsRow) {
+  for (const float score : {kNan, kInf}) {
+    ThreeKeys keys;
+    keys.scores = {score, 0, 0};
+    const ReferenceRow row = keys.row();
+    EXPECT_TRUE(std::isnan(row.o[0]) && std::isnan(row.o[7]) && std::isnan(row.lse));
+    EXPECT_FALSE(row.undefined);
+    EXPECT_EQ(row.unfused_error, 0);
+  }
+}
+
+TEST(Reference, AScoreOfMinusInfinityIsAKeyLess) {
+  ThreeKeys keys;
+  keys.scores = {-kInf, 0, 0};
+  EXPECT_NEAR(keys.row().o[0], 2.5, 1e-12);
+  EXPECT_NEAR(keys.row().lse, std::log(2), 1e-12);
+  keys.scores = {-kInf, -kInf, -kInf};
+  EXPECT_EQ(keys.row().o[0], 0);
+  EXPECT_EQ(keys.row().lse, -std::numeric_limits<double>::infinity());
+  keys.scores = {-kInf, kNan, -kInf};
+  EXPECT_TRUE(std::isnan(keys.row().o[0]));
+}
+
+TEST(Reference, OfSplitNumbersAnInfinityIsNan) {
+  ThreeKeys keys;
+  keys.p.dtype = Dtype::kFp32;
+  keys.scores = {-kInf, 0, 0};
+  for (const float largest : {kInf, std::numeric_limits<float>::max()}) {
+    keys.odd = largest;
+    keys.p.precision = Precision::kIeee;
+    EXPECT_EQ(std::isinf(keys.row().o[1]), std::isinf(largest));
+    keys.p.precision = Precision::kTf32;
+    EXPECT_TRUE(std::isinf(keys.row().o[1])) << "rounded up, as the largest are";
+  }
+  keys.p.precision = Precision::kTf32x3;
+  EXPECT_TRUE(std::isnan(keys.row().o[0])) << "for K";
+  keys.scores[0] = 0;
+  EXPECT_FALSE(std::isnan(keys.row().o[0]));
+  EXPECT_TRUE(std::isnan(keys.row().o[1])) << "for V";
+}
+
+TEST(Reference, AnInfiniteValueIsInItsDimUnlessItsWeightMayBeRoundedToZero) {
+  for (const float odd : {kInf, -kInf, kNan}) {
+    ThreeKeys keys;
+    keys.odd = odd;
+    EXPECT_TRUE(keys.row().o[1] == odd || (std::isnan(odd) && std::isnan(keys.row().o[1])));
+    EXPECT_NEAR(keys.row().o[0], 2, 1e-12);
+    EXPECT_TRUE(keys.row().or_nan.empty()) << "it is seen, and by much";
+    keys.scores = {50, 0, 0};
+    ASSERT_EQ(keys.row().or_nan.size(), 8u);
+    EXPECT_TRUE(keys.row().or_nan[1]);
+    EXPECT_FALSE(keys.row().or_nan[0]);
+    keys.p.dtype = Dtype::kBf16;
+    EXPECT_TRUE(keys.row().or_nan.empty()) << "bf16 holds e^-50";
+  }
+}
+
+TEST(Reference, AValueThatANeighbourSeesMayMakeNanAndOneThatNobodySeesMayNot) {
+  Problem p = problem_of(1, 1, 1, 2, 6, 8);
+  p.causal = true, p.window = 2;  // row 0 sees keys 3 and 4, row 1 keys 4 and 5
+  for (int key = 0; key < 6; ++key) {
+    HostTensors in = make_inputs(p, InputKind::kNormal, 1);
+    in.v.set(static_cast<std::size_t>(key * 8 + 2), kNan);
+    const auto rows = reference_rows(p, in, 1, all_rows(p));
+    for (int row = 0; row < 2; ++row) {
+      const ReferenceRow& r = rows[static_cast<std::size_t>(row)];
+      EXPECT_EQ(std::isnan(r.o[2]), key == 3 + row || key == 4 + row);
+      EXPECT_EQ(!r.or_nan.empty(), (row == 0 && key == 5) || (row == 1 && key == 3)) << row << " " << key;
+    }
+  }
+}
+
+TEST(Reference, LargeScoresHaveRightAnswersToTheEndOfFp32) {
+  for (const Dtype dtype : {Dtype::kFp16, Dtype::kBf16, Dtype::kFp32})
+    for (const float scale : {0x1p14f, 0x1p24f, 0x1p112f}) {
+      ThreeKeys keys;
+      keys.p.dtype = dtype;
+      keys.scale = scale;
+      keys.scores = {-0x1p14f, 0x1p14f, 0x1.cp13f};
+      const ReferenceRow row = keys.row();
+      EXPECT_FALSE(row.undefined) << scale;
+      EXPECT_EQ(row.o[0], 2);
+      EXPECT_EQ(row.lse, 0x1p14 * scale);
+      EXPECT_EQ(row.unfused_error, 0) << "the digits of a type tell these apart, whatever its range";
+      EXPECT_EQ(row.slack, 0) << "there is only one key that matters";
+    }
+}
+
+TEST(Reference, ScoresPastFp32AreUndefined) {
+  ThreeKeys keys;
+  keys.p.dtype = Dtype::kFp32;
+  for (const float score : {2e38f, -2e38f}) {
+    keys.scores = {0, score, 0};
+    keys.scale = 1;
+    EXPECT_FALSE(keys.row().undefined) << "2e38 times log2(e) is less than 3.4e38";
+    keys.scale = 1.5f;
+    EXPECT_TRUE(keys.row().undefined);
+    keys.scale = 1e-3f;
+    EXPECT_FALSE(keys.row().undefined);
+  }
+  // Finite together, but not on the way there.
+  Problem p = problem_of(1, 1, 1, 1, 1, 8);
+  p.dtype = Dtype::kFp32;
+  HostTensors in = make_inputs(p, InputKind::kNormal, 1);
+  in.q = elements_of({1, 1, 1, 0, 0, 0, 0, 0}, p.dtype);
+  in.k = elements_of({3e38f, 3e38f, -3e38f, 0, 0, 0, 0, 0}, p.dtype);
+  EXPECT_TRUE(reference_rows(p, in, 1e-3f, {{0, 0, 0}}).at(0).undefined);
+}
+
+TEST(Reference, ScoresThatFp32DoesNotTellApartMayWeighAnything) {
+  ThreeKeys keys;
+  keys.p.dtype = Dtype::kFp32;
+  keys.scores = {-1e9f, 1e9f, 1e9f + 64};  // one unit in the last place
+  EXPECT_GE(keys.row().slack, 1.0) << "between 2 and 3";
+  EXPECT_LT(keys.row().slack, 1.5) << "but not 1";
+  keys.scores = {-1e9f, 1e9f, 1.1e9f};
+  EXPECT_EQ(keys.row().slack, 0);
+  keys.scores = {0, 30, 29};
+  EXPECT_EQ(keys.row().slack, 0) << "and of usual scores nothing more is allowed than before";
+}
+
 TEST(SampleRows, HoldTileEdgesAndAreDeterministic) {
   const Problem p = problem_of(4, 8, 8, 1000, 1000, 64);
   const std::vector<RowIndex> rows = sample_rows(p, 256, 7);

@@ -3,7 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "cache/error.h"
 #include "tests/support/run_program.h"
@@ -92,6 +95,49 @@ TEST_F(RunData, NamesTheFileWhoseShapesDisagree) {
   } catch (const Error& error) {
     EXPECT_EQ(std::string(error.what()).find(path.string()), 0u) << error.what();
   }
+}
+
+/// Numbers of fp32, the first ones as given and the rest 1.
+HostTensor of_fp32(const std::vector<float>& first) {
+  HostTensor result{"F32", {1, 3, 1, 8}, {}};
+  std::vector<float> values(24, 1.f);
+  std::copy(first.begin(), first.end(), values.begin());
+  result.bytes.resize(sizeof(float) * values.size());
+  std::memcpy(result.bytes.data(), values.data(), result.bytes.size());
+  return result;
+}
+
+TEST_F(RunData, CountsTheNumbersThatAnotherTypeDoesNotHold) {
+  constexpr float kInf = std::numeric_limits<float>::infinity(), kLargest = std::numeric_limits<float>::max();
+  const auto path = write({{"q", of_fp32({65504, -65519, kInf, -kInf, 1e-30f, NAN})},
+                           {"k", of_fp32({1, -65520, 1e6f, kInf})},
+                           {"v", of_fp32({kLargest, 3.39e38f})}});
+  ProblemFlags flags;
+  flags.dtype = "fp16";
+  const QkvInput half = load_input(path, flags);
+  ASSERT_EQ(half.overflows.size(), 2u);
+  EXPECT_EQ(text_of(half.overflows[0]),
+            "k: 2 of 24 numbers, the first -65520, are past the largest of fp16, 65504: they became infinite");
+  EXPECT_EQ(half.inputs.k[1], -kInf);
+  EXPECT_EQ(half.overflows[1].tensor, "v");
+  flags.dtype = "bf16";
+  const QkvInput bf16 = load_input(path, flags);
+  ASSERT_EQ(bf16.overflows.size(), 1u);
+  EXPECT_EQ(
+      text_of(bf16.overflows[0]),
+      "v: 1 of 24 numbers, the first 3.40282e+38, are past the largest of bf16, 3.3895e+38: they became infinite");
+  flags.dtype = "";
+  EXPECT_TRUE(load_input(path, flags).overflows.empty());
+}
+
+TEST_F(RunData, MakesEveryNanTheUsualOne) {
+  HostTensor q = of_fp32({1, 2});
+  std::memset(q.bytes.data() + 4, 0xff, 4);  // as poison is
+  const QkvInput input = load_input(write({{"q", q}, {"k", of_fp32({})}, {"v", of_fp32({})}}), {});
+  Elements poison(Dtype::kFp32, 1);
+  EXPECT_TRUE(std::isnan(input.inputs.q[1]));
+  EXPECT_NE(std::memcmp(input.inputs.q.data() + 4, poison.data(), 4), 0);
+  EXPECT_EQ(input.inputs.q[0], 1);
 }
 
 TEST_F(RunData, SizesAreNotGivenTwice) {

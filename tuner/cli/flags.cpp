@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "runtime/dispatch/softmax_scale.h"
 #include "tuner/cost_model.h"
 
 namespace flashtune {
@@ -24,6 +25,20 @@ double seconds_of_flag(std::string_view flag, std::string_view text) {
   if (unit == 0 || error != std::errc() || end != digits.data() + digits.size() || !(value > 0) || value > 1e6)
     refuse(flag, text, "not a time; write for example 90s, 10m or 1h");
   return value * unit;
+}
+
+float scale_of_flag(std::string_view flag, std::string_view text) {
+  float value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error == std::errc::result_out_of_range && end == text.data() + text.size())
+    refuse(flag, text, "fp32 does not hold it; write 0 or a magnitude from 1.4e-45 to 2.3586e38");
+  if (error != std::errc() || end != text.data() + text.size()) refuse(flag, text, "not a number");
+  try {
+    (void)kernel_scale(value);
+  } catch (const Error& fault) {
+    refuse(flag, text, fault.what());
+  }
+  return value;
 }
 
 std::vector<std::string> parts_of_flag(std::string_view flag, std::string_view text) {
@@ -54,7 +69,7 @@ int arch_of_flag(std::string_view flag, std::string_view text) {
 }
 
 std::string date_of_flag(std::string_view flag, std::string_view text) {
-  const std::string date = std::string(text) + (text.size() == 10 ? "T00:00:00Z" : "");
+  std::string date = std::string(text) + (text.size() == 10 ? "T00:00:00Z" : "");
   if (!is_utc_time(date)) refuse(flag, text, "not a date; write for example 2026-11-20 or 2026-11-20T08:30:00Z (UTC)");
   return date;
 }

@@ -29,6 +29,9 @@ int int_of_flag(std::string_view flag, std::string_view text);
 /// "90s", "10m", "1h" (or "1.5h"), in seconds.
 double seconds_of_flag(std::string_view flag, std::string_view text);
 
+/// A softmax scale that kernels can compute with.
+float scale_of_flag(std::string_view flag, std::string_view text);
+
 /// "a,b,c" in parts; an empty part is an error.
 std::vector<std::string> parts_of_flag(std::string_view flag, std::string_view text);
 

@@ -3,9 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <charconv>
 #include <chrono>
-#include <cmath>
 #include <cstring>
 #include <variant>
 
@@ -97,14 +95,7 @@ Request judge(const Flags& flags) {
       refuse("--config", flags.config, error.what());
     }
   }
-  if (!flags.scale.empty()) {
-    float scale = 0;
-    const char* end = flags.scale.data() + flags.scale.size();
-    const auto result = std::from_chars(flags.scale.data(), end, scale);
-    if (result.ec != std::errc() || result.ptr != end || !std::isfinite(scale))
-      refuse("--scale", flags.scale, "not a number");
-    request.scale = scale;
-  }
+  if (!flags.scale.empty()) request.scale = scale_of_flag("--scale", flags.scale);
   return request;
 }
 
@@ -214,18 +205,31 @@ Returned compute(Device& device, const QkvInput& data, float scale,
   return download(data.problem, tensors);
 }
 
+/// What --check found.
+struct Checked {
+  double error = 0, bound = 0;
+  bool wrong = false;
+  std::string says;
+};
+
 /// Against double precision, on sampled rows; and every row is looked at for what needs no oracle.
-OracleResult check(const QkvInput& data, float scale, const Returned& returned) {
-  const auto rows = reference_rows(without_pages(data.problem), data.inputs, scale, sample_rows(data.problem, 256, 1));
+Checked check(const QkvInput& data, float scale, const Returned& returned) {
+  const Problem flat = without_pages(data.problem);
+  const auto rows = reference_rows(flat, data.inputs, scale, sample_rows(data.problem, 256, 1));
   const ErrorBounds bounds(data.problem, rows);
   const OutputView view{returned.o.data(), returned.lse.data()};
-  OracleResult result = compare_with_oracle(data.problem, view, rows, bounds);
-  const OutputFault fault = scan_output(data.problem, view, {}, bounds);
-  if (!returned.breach.empty())
-    result.why = returned.breach;
-  else if (fault.found)
-    result.why = fault.why;
-  return result;
+  const OracleResult result = compare_with_oracle(data.problem, view, rows, bounds);
+  const OutputFault fault = scan_output(data.problem, view, {}, bounds, {}, NonfiniteInputs(flat, data.inputs, scale));
+  const std::string why = !returned.breach.empty() ? returned.breach : fault.found ? fault.why : result.why;
+  Checked checked{result.error, result.bound, !why.empty(), "right"};
+  if (checked.wrong)
+    checked.says = "WRONG: " + why;
+  else if (result.undefined > 0)
+    checked.says = fmt::format(
+        "{}: {} of {} rows have scores that fp32 does not hold",
+        result.undefined == static_cast<int>(rows.size()) ? "not judged" : "right where there is a right answer",
+        result.undefined, rows.size());
+  return checked;
 }
 
 /// Cold: the launches go round sets of tensors that together exceed the L2.
@@ -251,6 +255,8 @@ void add_time(Record& record, const Timing& timing, const Problem& problem, bool
 int run(const Request& request) {
   std::optional<QkvInput> given;  // a bad file is heard of before a device is opened
   if (!request.problem) given = load_input(request.flags.input, request.flags.problem);
+  if (given)
+    for (const Overflow& overflow : given->overflows) remark("warning: " + text_of(overflow));
   OpenedDevice opened = open_device(request.target, request.flags.compiler, request.sim, request.only_simulated);
   opened.options.database = optional_database(request.flags.common.db);
   const QkvInput data = given ? std::move(*given) : generate_input(*request.problem);
@@ -280,17 +286,14 @@ int run(const Request& request) {
         {json ? "simulated_in_s" : "simulated in", json ? Cell(host.count()) : Cell(human_time(host.count() * 1e6))});
   else
     add_time(record, measure(device, problem, scale, launch), problem, json);
-  std::string wrong;
+  Checked checked;
   if (request.flags.check) {
-    const OracleResult result = check(data, scale, returned);
-    wrong = result.why;
-    record.insert(record.end(), {{"max_error", result.error},
-                                 {"bound", result.bound},
-                                 {"check", std::string(wrong.empty() ? "right" : "WRONG: " + wrong)}});
+    checked = check(data, scale, returned);
+    record.insert(record.end(), {{"max_error", checked.error}, {"bound", checked.bound}, {"check", checked.says}});
   }
   if (request.flags.counters) add_counters(record, opened.sim->take_counters());
   print(render(record, request.format));
-  return wrong.empty() ? kExitDone : kExitFailed;
+  return checked.wrong ? kExitFailed : kExitDone;
 }
 
 }  // namespace
@@ -308,7 +311,7 @@ Command add_run(CLI::App& program) {
       ->type_name("K=V,...");
   app->add_flag("--untuned", flags->untuned, "the built-in default instead of the tuned config");
   app->add_flag("--check", flags->check, "compare with double precision; exit code 1 when the output is wrong");
-  app->add_option("--scale", flags->scale, "softmax scale (default: 1/sqrt(head-dim))")->type_name("X");
+  app->add_option("--scale", flags->scale, "softmax scale, to 2.3586e38 (default: 1/sqrt(head-dim))")->type_name("X");
   app->add_option("--rope", flags->rope,
                   "append: rotate the new rows of K, and their queries: none (default), half_split, interleaved")
       ->type_name("NAME");

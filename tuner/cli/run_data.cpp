@@ -1,6 +1,7 @@
 // Makes or reads the tensors of flashtune run.
 #include "tuner/cli/run_data.h"
 
+#include <cmath>
 #include <cstring>
 #include <limits>
 
@@ -51,7 +52,15 @@ QkvInput read_packed(const std::filesystem::path& path, Problem problem) {
   };
   return {problem,
           {view(0, problem.heads, problem.q), view(problem.heads, problem.kv_heads, problem.k),
-           view(problem.heads + problem.kv_heads, problem.kv_heads, problem.v)}};
+           view(problem.heads + problem.kv_heads, problem.kv_heads, problem.v)},
+          {}};
+}
+
+/// Every NaN the usual one: another would pass through the simulated device as it is, and the poison in an output that
+/// nobody wrote is one.
+void make_usual_nans(Elements& elements) {
+  for (std::size_t i = 0; i < elements.size(); ++i)
+    if (std::isnan(elements[i])) elements.set(i, std::numeric_limits<float>::quiet_NaN());
 }
 
 QkvInput read(const std::filesystem::path& path, const ProblemFlags& flags) {
@@ -62,6 +71,7 @@ QkvInput read(const std::filesystem::path& path, const ProblemFlags& flags) {
   input.problem.op = mask.op;
   input.problem.causal = mask.causal;
   input.problem.window = mask.window;
+  for (Elements* elements : {&input.inputs.q, &input.inputs.k, &input.inputs.v}) make_usual_nans(*elements);
   if (!flags.precision.empty()) {
     input.problem.precision = mask.precision;
     if (const ProblemFault fault = fault_of(input.problem); fault != ProblemFault::kNone)
@@ -99,7 +109,7 @@ QkvInput load_input(const std::filesystem::path& path, const ProblemFlags& flags
 }
 
 QkvInput generate_input(const Problem& problem) {
-  return {problem, make_inputs(without_pages(problem), InputKind::kNormal, 1)};
+  return {problem, make_inputs(without_pages(problem), InputKind::kNormal, 1), {}};
 }
 
 }  // namespace flashtune

@@ -8,6 +8,16 @@
  *   [batch, heads, seq_q], natural logarithm.
  * - Masks are aligned bottom-right: query row i stands at position i + seq_kv - seq_q, in decode, by its sequence's
  *   length, at i + length - seq_q. A fully masked row gives O = 0 and a log-sum-exp of -inf.
+ * - NaN and infinities: keys past a sequence's length, pages that are not its own and, in prefill, keys that no row
+ * sees never matter, whatever lies there. A NaN in Q or K makes NaN of the row that it is of, or of the rows that see
+ * the key, in all of O, and of no other; so does a score of +inf. Their log-sum-exp is NaN or -inf. A score of -inf is
+ * a weight of 0, and a row that has no other is like a fully masked one. A NaN or infinity in V comes into its dim of
+ *   the rows that see its key, an infinity as itself or, where its weight is rounded to 0, as NaN. Rows that do not see
+ *   the key, fully masked ones too, are NaN in that dim where their kernel's tile holds it for a neighbour that does,
+ *   since 0 times it is NaN, as in PyTorch's math backend; in decode also where it is less than 256 keys before their
+ *   window. FT_TF32X3 splits each number, which makes NaN of infinities in Q, K and V; there and with FT_TF32 numbers
+ *   of 3.402e38 and more count as infinite. Scores and the sums that they are made of, before and after the scale times
+ *   log2(e), must stay within fp32; what is past it has no right answer.
  * - Decode (FT_DECODE): seq_q new rows of each sequence, 1 to 16, against a cache. seq_kv is the most keys that a
  *   sequence may have; how many it has, the new ones among them, is read on the device, so that a step never waits for
  *   the host. A length or page that cannot be is skipped there and noted in the workspace: see ft_options.debug_checks.
@@ -122,7 +132,8 @@ typedef struct ft_tensors {
   const void* v;
   void* o;
   float* lse;  /* may be NULL */
-  float scale; /* of the scores; 0 means 1 / sqrt(head_dim) */
+  float scale; /* of the scores, of either sign and up to 2.3586e38, as fp32 must hold it times log2(e); 0 means
+                  1 / sqrt(head_dim) */
 
   /* Decode only; 0 and NULL else. */
   const int32_t* lengths;    /* [batch] on the device: the keys of each sequence; NULL: all have seq_kv */
@@ -260,7 +271,7 @@ FT_API ft_status ft_forward(ft_engine* engine, const ft_problem* problem, const 
 
 /* Writes the new rows of K and V of each sequence into its cache, on `stream`, before the ft_forward() of a decode that
  * reads them: new row i of a sequence becomes its key number length - seq_q + i. K is rotated on the way where that is
- * asked for, and so is Q: computed in fp32, rounded once.
+ * asked for, and so is Q: computed in fp32, rounded once. What is not rotated is copied bit by bit.
  *
  * problem: the decode's. workspace: the decode's, or any of 256 bytes that were zero once. A length that is negative,
  * more than seq_kv, or less than seq_q and not 0 writes nothing for its sequence, a page that is none nothing of its
