@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "cache/error.h"
+#include "cache/plain_text.h"
 #include "tuner/cli/command.h"
 #include "tuner/cli/common.h"
 #include "tuner/cli/help.h"
@@ -14,7 +15,7 @@ namespace {
 
 int report(const CLI::App& app, const std::string& what, int code) {
   std::fflush(stdout);
-  fmt::print(stderr, "{}: {}\n", full_name(app), what);
+  fmt::print(stderr, "{}: {}\n", full_name(app), printable_lines(what));  // it may quote a file
   if (code == kExitMisuse) fmt::print(stderr, "Try '{} --help'.\n", full_name(app));
   return code;
 }
