@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
+#include "cache/plain_text.h"
 #include "tuner/cli/flags.h"
 
 namespace flashtune {
@@ -53,8 +54,16 @@ std::optional<std::filesystem::path> optional_database(const std::string& flag) 
   throw Error(ErrorKind::kNotFound, fmt::format("--db {}: there is no such file", path.string()));
 }
 
+void remark_skipped(const Database& db) {
+  if (!db.skipped().any()) return;
+  remark(remark_on(db.skipped(), db.path().string()));
+  if (const auto left_out = db.left_out(); left_out && !left_out->backup.empty())
+    remark(fmt::format("{} of them could not be taken over from the old schema: {} keeps them", left_out->rows.total(),
+                       left_out->backup.string()));
+}
+
 void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 
-void remark(const std::string& text) { fmt::print(stderr, "{}\n", text); }
+void remark(const std::string& text) { fmt::print(stderr, "{}\n", printable_lines(text)); }
 
 }  // namespace flashtune

@@ -31,6 +31,9 @@ Database open_existing(const std::string& flag);
 /// --db names must be.
 std::optional<std::filesystem::path> optional_database(const std::string& flag);
 
+/// Says, if so, how many rows were passed over because they are damaged or of a newer flashtune.
+void remark_skipped(const Database& db);
+
 /// Prints to stdout; a full disk or a closed pipe shows when the program ends.
 void print(const std::string& text);
 /// A remark for people, on stderr.

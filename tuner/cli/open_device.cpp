@@ -15,7 +15,7 @@ OpenedDevice open_device(const Target& target, const CompilerFlags& compiler, co
                          const std::string& only_simulated) {
   const FoundTarget found = find_target(target);
   OpenedDevice opened;
-  opened.options.warn = [](const std::string& line) { remark(line); };
+  opened.options.warn = opened.options.warn_of_rows = [](const std::string& line) { remark(line); };
   const int arch = found.key().arch;
   if (found.gpu) {
     if (!only_simulated.empty())
