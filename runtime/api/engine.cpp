@@ -92,9 +92,6 @@ KernelCompiler::Options for_driver(KernelCompiler::Options options, const Device
 }  // namespace
 
 struct EngineImpl::Impl {
-  Impl(std::unique_ptr<Device> opened, EngineOptions engine_options)
-      : Impl(std::move(opened), engine_options, all_rows(engine_options)) {}
-
   Impl(std::unique_ptr<Device> opened, EngineOptions engine_options, KnownRows known)
       : device(std::move(opened)),
         options(std::move(engine_options)),
@@ -275,8 +272,10 @@ struct EngineImpl::Impl {
   SnapshotMap<KernelKey, Kernel> kernels;
 };
 
-EngineImpl::EngineImpl(std::unique_ptr<Device> device, EngineOptions options)
-    : impl_(std::make_unique<Impl>(std::move(device), std::move(options))) {}
+EngineImpl::EngineImpl(std::unique_ptr<Device> device, EngineOptions options) {
+  KnownRows known = all_rows(options);
+  impl_ = std::make_unique<Impl>(std::move(device), std::move(options), std::move(known));
+}
 EngineImpl::~EngineImpl() = default;
 
 Device& EngineImpl::device() { return *impl_->device; }
