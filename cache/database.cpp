@@ -8,24 +8,11 @@
 
 #include "cache/codec.h"
 #include "cache/database_impl.h"
-#include "cache/keys.h"
+#include "cache/plain_text.h"
 #include "cache/rows.h"
 
 namespace flashtune {
 namespace {
-
-/// " WHERE a = ?1 AND ..." with its values.
-struct Where {
-  std::string sql;
-  SqlRow values;
-  void add(const char* condition, SqlValue value) {
-    values.push_back(std::move(value));
-    sql += fmt::format("{}{} ?{}", sql.empty() ? " WHERE " : " AND ", condition, values.size());
-  }
-};
-
-enum class Table { kTrials, kBests };
-constexpr const char* name_of(Table table) { return table == Table::kTrials ? "trials" : "bests"; }
 
 Where where_of(const RecordFilter& filter, Table table) {
   Where where;
@@ -39,44 +26,6 @@ Where where_of(const RecordFilter& filter, Table table) {
   if (filter.outcome && table == Table::kTrials) where.add("outcome =", std::string(name_of(*filter.outcome)));
   if (filter.outcome && table == Table::kBests) where.add("0 =", std::int64_t{1});
   return where;
-}
-
-/// Decodes all rows of a query; one that does not decode is damage, and is named.
-template <class Decode>
-auto decode_all(const Sqlite& db, Table table, const std::string& columns, const Where& where, Decode decode) {
-  std::vector<decltype(decode(SqlRow{}))> records;
-  for (const SqlRow& row :
-       db.query(fmt::format("SELECT {} FROM {}{} ORDER BY id", columns, name_of(table), where.sql), where.values)) {
-    try {
-      records.push_back(decode(row));
-    } catch (const Error& e) {
-      throw Error(ErrorKind::kIo,
-                  fmt::format("row {} of {} in {} is damaged ({}); flashtune db check lists all such rows",
-                              std::get<std::int64_t>(row.front()), name_of(table), db.path().string(), e.what()));
-    }
-  }
-  return records;
-}
-
-/// What is wrong with the rows of one table: text that does not decode, or a column that does not say what the record
-/// says.
-template <class Decode>
-void check_rows(const Sqlite& db, Table table, const std::string& columns, Decode decode,
-                std::vector<std::string>& problems) {
-  for (const SqlRow& id : db.query(fmt::format("SELECT id FROM {} ORDER BY id", name_of(table)))) {
-    const std::string label = fmt::format("row {} of {}", std::get<std::int64_t>(id.front()), name_of(table));
-    const std::string by_id = fmt::format(" FROM {} WHERE id = ?1", name_of(table));
-    try {
-      const StoredRow expected = row_of(decode(db.query(fmt::format("SELECT {}{}", columns, by_id), id).at(0)));
-      const SqlRow stored = db.query(fmt::format("SELECT {}{}", fmt::join(expected.columns, ", "), by_id), id).at(0);
-      for (std::size_t i = 0; i < stored.size(); ++i)
-        if (stored[i] != expected.values[i])
-          problems.push_back(
-              fmt::format("{}: column {} does not say what the rest of the row says", label, expected.columns[i]));
-    } catch (const Error& e) {
-      problems.push_back(fmt::format("{}: {}", label, e.what()));
-    }
-  }
 }
 
 std::int64_t bytes_on_disk(const Sqlite& db) {
@@ -93,41 +42,37 @@ bool RecordFilter::empty() const {
   return !arch && !device_name && !op && !dtype && !head_dim && !outcome && !older_than && !driver_not;
 }
 
-Trial Database::begin_attempt(const TrialKey& key) {
-  Trial first;
-  first.key = key;
-  first.attempts = 1;
-  first.when = utc_now();
-  const StoredRow row = row_of(first);
-  std::string marks;
-  for (std::size_t i = 0; i < row.values.size(); ++i) marks += fmt::format("{}?{}", i == 0 ? "" : ", ", i + 1);
-  // One statement, so that two processes that begin the same trial count two attempts.
-  const std::string sql = fmt::format(
-      "INSERT INTO trials({}) VALUES({}) ON CONFLICT(key) DO UPDATE SET "
-      "attempts = CASE outcome WHEN excluded.outcome THEN attempts + 1 ELSE 1 END, "
-      "outcome = excluded.outcome, recorded_at = excluded.recorded_at RETURNING {}",
-      fmt::join(row.columns, ", "), marks, trial_columns());
-  const std::lock_guard lock(impl_->mutex);
-  return trial_of(impl_->db.query(sql, row.values).at(0));
+// --- reading: what is no record is passed over
+
+template <class Record>
+std::vector<Record> Database::Impl::select(Table table, const std::string& columns, const Where& where,
+                                           Judged<Record> (*judge)(const SqlRow&)) {
+  const std::string sql = fmt::format("SELECT {} FROM {}{} ORDER BY id", columns, name_of(table), where.sql);
+  const std::lock_guard lock(mutex);
+  std::vector<Record> records;
+  db.each(sql, where.values, [&](SqlRow&& row) {
+    if (auto record = record_of<Record>(table, row, judge(row))) records.push_back(std::move(*record));
+  });
+  return records;
 }
 
-void Database::finish(const Trial& trial) {
-  const std::lock_guard lock(impl_->mutex);
-  store(impl_->db, trial);
+std::vector<Trial> Database::Impl::trials(const Where& where) {
+  return select<Trial>(Table::kTrials, trial_columns(), where, trial_of);
+}
+std::vector<Best> Database::Impl::bests(const Where& where) {
+  return select<Best>(Table::kBests, best_columns(), where, best_of);
 }
 
 std::optional<Trial> Database::find(const TrialKey& key) const {
   Where where;
   where.add("key =", stored_key(key));
-  const std::lock_guard lock(impl_->mutex);
-  std::vector<Trial> found = decode_all(impl_->db, Table::kTrials, trial_columns(), where, trial_of);
+  std::vector<Trial> found = impl_->trials(where);
   if (found.empty()) return std::nullopt;
   return std::move(found.front());
 }
 
 std::vector<Trial> Database::trials(const RecordFilter& filter) const {
-  const std::lock_guard lock(impl_->mutex);
-  return decode_all(impl_->db, Table::kTrials, trial_columns(), where_of(filter, Table::kTrials), trial_of);
+  return impl_->trials(where_of(filter, Table::kTrials));
 }
 
 std::vector<Trial> Database::trials_of(const DeviceKey& device, const Problem& problem) const {
@@ -136,21 +81,71 @@ std::vector<Trial> Database::trials_of(const DeviceKey& device, const Problem& p
   where.add("device_name =", device.name);
   where.add("sm_count =", std::int64_t{device.sm_count});
   where.add("arch =", std::int64_t{device.arch});
-  const std::lock_guard lock(impl_->mutex);
-  return decode_all(impl_->db, Table::kTrials, trial_columns(), where, trial_of);
-}
-
-void Database::put_best(const Best& best) {
-  if (best.grade != Grade::kMeasured && best.grade != Grade::kModelled)
-    throw Error(ErrorKind::kInvalidArgument,
-                fmt::format("a best answer is stored as measured or modelled, not as {}", name_of(best.grade)));
-  const std::lock_guard lock(impl_->mutex);
-  store(impl_->db, best);
+  return impl_->trials(where);
 }
 
 std::vector<Best> Database::bests(const RecordFilter& filter) const {
+  return impl_->bests(where_of(filter, Table::kBests));
+}
+
+std::optional<Best> Database::find_best(const DeviceKey& device, const Problem& problem, Grade grade) const {
+  Where where;
+  where.add("device_name =", device.name);
+  where.add("sm_count =", std::int64_t{device.sm_count});
+  where.add("arch =", std::int64_t{device.arch});
+  where.add("bucket =", stored_bucket(problem));
+  where.add("grade =", std::string(name_of(grade)));
+  std::vector<Best> found = impl_->bests(where);
+  if (found.empty()) return std::nullopt;
+  return std::move(found.front());
+}
+
+SkippedRows Database::Impl::left_by_migration() const {
+  SkippedRows rows;
+  for (const LeftRow& row : migrated.left) ++(row.fault.kind == RowFault::Kind::kNewer ? rows.newer : rows.damaged);
+  return rows;
+}
+
+SkippedRows Database::skipped() const {
   const std::lock_guard lock(impl_->mutex);
-  return decode_all(impl_->db, Table::kBests, best_columns(), where_of(filter, Table::kBests), best_of);
+  SkippedRows all = {static_cast<int>(impl_->damaged.size()), static_cast<int>(impl_->newer.size())};
+  return all += impl_->left_by_migration();
+}
+
+std::optional<Database::LeftOut> Database::left_out() const {
+  if (impl_->migrated.left.empty()) return std::nullopt;
+  return LeftOut{impl_->left_by_migration(), impl_->migrated.backup};
+}
+
+// --- writing
+
+Trial Database::begin_attempt(const TrialKey& key) {
+  Trial first;
+  first.key = key;
+  first.attempts = 1;
+  first.when = utc_now();
+  const std::lock_guard lock(impl_->mutex);
+  try {
+    Judged<Trial> begun = trial_of(store_attempt(impl_->db, first));
+    if (auto* trial = std::get_if<Trial>(&begun)) return std::move(*trial);
+  } catch (const SqliteBusy&) {
+    throw;
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::kInvalidArgument) throw;
+  }
+  // The row of this key is damaged, perhaps so that SQLite would not change a part of it: nothing in it counts.
+  store(impl_->db, first);
+  return find(key).value_or(first);
+}
+
+void Database::finish(const Trial& trial) {
+  const std::lock_guard lock(impl_->mutex);
+  store(impl_->db, trial);
+}
+
+void Database::put_best(const Best& best) {
+  const std::lock_guard lock(impl_->mutex);
+  store(impl_->db, best);
 }
 
 std::int64_t Database::prune(const RecordFilter& filter) {
@@ -173,6 +168,8 @@ std::int64_t Database::prune(const RecordFilter& filter) {
   return deleted;
 }
 
+const std::filesystem::path& Database::path() const { return impl_->path; }
+
 DatabaseInfo Database::info() const {
   const std::lock_guard lock(impl_->mutex);
   const Sqlite& db = impl_->db;
@@ -184,27 +181,32 @@ DatabaseInfo Database::info() const {
   info.bytes = bytes_on_disk(db);
   info.read_only = impl_->read_only;
   for (const SqlRow& row : db.query("SELECT device_name, sm_count, arch FROM trials UNION "
-                                    "SELECT device_name, sm_count, arch FROM bests ORDER BY 1, 2, 3"))
-    info.devices.push_back({std::get<std::string>(row[0]), static_cast<int>(std::get<std::int64_t>(row[1])),
-                            static_cast<int>(std::get<std::int64_t>(row[2]))});
+                                    "SELECT device_name, sm_count, arch FROM bests ORDER BY 1, 2, 3")) {
+    const auto* name = std::get_if<std::string>(&row[0]);
+    const auto* sms = std::get_if<std::int64_t>(&row[1]);
+    const auto* arch = std::get_if<std::int64_t>(&row[2]);
+    // Not those of rows that can be no records.
+    if (name != nullptr && is_plain(*name) && sms != nullptr && *sms == static_cast<int>(*sms) && arch != nullptr &&
+        *arch == static_cast<int>(*arch))
+      info.devices.push_back({*name, static_cast<int>(*sms), static_cast<int>(*arch)});
+  }
   return info;
 }
 
-std::vector<std::string> Database::check() const {
-  const std::lock_guard lock(impl_->mutex);
-  std::vector<std::string> problems;
-  try {
-    for (const SqlRow& row : impl_->db.query("PRAGMA integrity_check"))
-      if (const auto& line = std::get<std::string>(row.front()); line != "ok") problems.push_back("SQLite: " + line);
-    check_rows(impl_->db, Table::kTrials, trial_columns(), trial_of, problems);
-    check_rows(impl_->db, Table::kBests, best_columns(), best_of, problems);
-  } catch (const Error& e) {
-    problems.emplace_back(e.what());  // pages so damaged that a query cannot end
-  }
-  return problems;
+// --- transactions: the outermost takes the write lock at once, inner ones are savepoints
+
+bool Database::begin_reading() const {
+  std::unique_lock lock(impl_->mutex);
+  const bool outermost = !impl_->db.in_transaction();
+  if (outermost) impl_->db.script("BEGIN");
+  lock.release();  // held until end_reading()
+  return outermost;
 }
 
-// --- transactions: the outermost takes the write lock at once, inner ones are savepoints
+void Database::end_reading(bool outermost) const {
+  const std::unique_lock lock(impl_->mutex, std::adopt_lock);
+  if (outermost && impl_->db.in_transaction()) impl_->db.script("ROLLBACK");  // there is nothing to keep
+}
 
 void Database::begin() {
   std::unique_lock lock(impl_->mutex);

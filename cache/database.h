@@ -2,15 +2,19 @@
 // that a process killed at any moment loses nothing it was told is stored. Thread-safe; a transaction holds other
 // threads off. Several processes may share a file on a local disk; on a network file system give each its own and
 // merge() them.
+//
+// A row that is damaged, or of a newer flashtune, stops nobody: whoever reads passes it over, and skipped() counts it.
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "cache/records.h"
+#include "cache/skipped_rows.h"
 
 namespace flashtune {
 
@@ -37,14 +41,36 @@ struct DatabaseInfo {
   std::vector<DeviceKey> devices;
 };
 
+/// Something that check() found.
+struct Damage {
+  enum class Kind {
+    kDamagedRow,
+    kNewerRow,  // whole, as far as can be told, but for words that this flashtune does not know
+    kFile,      // what SQLite says of the file: no row of its own
+  };
+  Kind kind = Kind::kDamagedRow;
+  std::string table;    // "trials" or "bests"; "" for the file
+  std::int64_t id = 0;  // of the row
+  std::string why;      // for people
+};
+
+/// What repair() did.
+struct Repair {
+  int rows_moved = 0;
+  int newer_rows = 0;             // which stay where they are
+  bool rebuilt = false;           // the indexes, because SQLite found fault with the file
+  std::vector<std::string> left;  // what SQLite still says of the file
+};
+
 class Database {
  public:
   enum class Mode { kReadWrite, kReadOnly };
 
   /// Opens, creating the file and its folders in kReadWrite. An older schema is migrated inside a transaction after a
-  /// backup copy beside the file; a newer one, a file that is no database, and a folder that cannot be written throw
-  /// Error(kIo) that says what to do. kReadOnly needs the file (Error(kNotFound)), creates nothing, opens it immutable
-  /// in a folder that cannot be written, and reads an older schema through a migrated copy in memory.
+  /// backup copy beside the file; a newer one, one that no flashtune makes, a file that is no database, and a folder
+  /// that cannot be written throw Error(kIo) that says what to do. kReadOnly needs the file (Error(kNotFound)), creates
+  /// nothing, opens it immutable in a folder that cannot be written, and reads an older schema through a migrated copy
+  /// in memory.
   static Database open(const std::filesystem::path& path, Mode mode = Mode::kReadWrite);
   static Database in_memory();
 
@@ -58,6 +84,7 @@ class Database {
   Trial begin_attempt(const TrialKey& key);
   /// Stores the trial's end (by its key); replaces what was known of the same key.
   void finish(const Trial& trial);
+  /// Nothing where the row is damaged, too: then what is measured anew replaces it.
   std::optional<Trial> find(const TrialKey& key) const;
   std::vector<Trial> trials(const RecordFilter& filter = {}) const;
   /// All trials of one problem on one device.
@@ -67,15 +94,34 @@ class Database {
   // so a modelled answer never replaces a measured one. Error(kInvalidArgument) for another grade.
   void put_best(const Best& best);
   std::vector<Best> bests(const RecordFilter& filter = {}) const;
+  /// The one of a device, a problem's bucket and a grade.
+  std::optional<Best> find_best(const DeviceKey& device, const Problem& problem, Grade grade) const;
+
+  /// The rows that this object passed over so far, each counted once: in reads, and in migrating an older file.
+  SkippedRows skipped() const;
+  /// Of those, the ones that a migration left out, and the copy of the old file that keeps them ("" where the file
+  /// itself is as it was).
+  struct LeftOut {
+    SkippedRows rows;
+    std::filesystem::path backup;
+  };
+  std::optional<LeftOut> left_out() const;
 
   /// Deletes what the filter selects and reclaims the space; returns the number of rows. Refuses an empty filter
   /// (Error(kInvalidArgument)).
   std::int64_t prune(const RecordFilter& filter);
 
+  const std::filesystem::path& path() const;
   DatabaseInfo info() const;
-  /// SQLite's integrity check and our own (every text decodes, every key hashes to itself); one line per problem, none
-  /// if sound.
-  std::vector<std::string> check() const;
+  /// SQLite's integrity check, then every row that is no record; none if sound. All of it at one moment, whoever writes
+  /// meanwhile.
+  std::vector<Damage> check() const;
+
+  /// Takes damaged rows out of the tables in one transaction; rows of a newer flashtune stay. `keep` is given them
+  /// first, as lines of JSON with every column as it is, and stores them: when it throws, nothing was changed. It is
+  /// not called when there are none. Where SQLite finds fault with the file, the tables are written anew; of two rows
+  /// that only a broken index let share a key, the newer one stays.
+  Repair repair(const std::function<void(const std::string& lines)>& keep);
 
   /// Runs `body` in one transaction; rolls back when it throws.
   template <class Body>
@@ -90,9 +136,24 @@ class Database {
     commit();
   }
 
+  /// Runs `body`, which only reads, on one view of the database, whoever writes meanwhile.
+  template <class Body>
+  void reading(Body&& body) const {
+    const bool outermost = begin_reading();
+    try {
+      body();
+    } catch (...) {
+      end_reading(outermost);
+      throw;
+    }
+    end_reading(outermost);
+  }
+
  private:
   struct Impl;
   explicit Database(std::unique_ptr<Impl> impl);
+  bool begin_reading() const;
+  void end_reading(bool outermost) const;
   void begin();
   void commit();
   void rollback();

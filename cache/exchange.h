@@ -1,8 +1,9 @@
-// Records as JSON files: export, import, merge. Importing is all or nothing.
+// Records as JSON files: export, import, merge. Import and merge take the same records: those that a reader would take
+// (record_fault.h).
 #pragma once
 
-#include <filesystem>
 #include <string>
+#include <vector>
 
 #include "cache/database.h"
 
@@ -11,19 +12,42 @@ namespace flashtune {
 /// kBests: the answers without the trials behind them, which nobody needs who only dispatches.
 enum class Exported { kAll, kBests };
 
-/// {"format":"flashtune","version":N,"trials":[...],"bests":[...]}
+/// {"format":"flashtune","version":N,"trials":[...],"bests":[...]}: all at one moment. Rows that are no records are
+/// left out; db.skipped() counts them.
 std::string export_json(const Database& db, const RecordFilter& filter = {}, Exported what = Exported::kAll);
 
 struct ImportCount {
   int trials_added = 0, trials_replaced = 0, trials_kept = 0;
   int bests_added = 0, bests_replaced = 0, bests_kept = 0;
+  SkippedRows skipped;    // of what was to be taken in
+  std::string first_why;  // of the first that was skipped, with its place
 };
 
-/// Newer `when` wins on equal keys; a trial in flight never replaces a finished one, nor a modelled best a measured
-/// one. Garbage, a truncated text or another version throws Error(kIo) saying where and why, and changes nothing.
-ImportCount import_json(Database& db, const std::string& text);
+/// What import does about a record that is not sound.
+enum class Unsound { kRefuse, kSkip };
 
-/// All records of another database file, by the same rule.
+/// Records to take in, each judged.
+struct Records {
+  std::vector<Trial> trials;
+  std::vector<Best> bests;
+  SkippedRows skipped;
+  std::string first_why;
+};
+
+/// Those of an export. The whole text is judged: garbage, a truncated text, another version or (with kRefuse) a record
+/// that is not sound throws Error(kIo) saying where and why. Records with words of a newer flashtune are skipped and
+/// counted.
+Records records_of_export(const std::string& text, Unsound unsound = Unsound::kRefuse);
+
+/// Newer `when` wins on equal keys; a trial in flight never replaces a finished one, nor a modelled best a measured
+/// one. The records are written in transactions of a tenth of a second at most, so that others write meanwhile. Where
+/// one cannot be written or the process is killed, what was committed stays, and the same call goes on from there.
+ImportCount take_in(Database& db, Records records);
+
+/// Both: a text that is refused changes nothing.
+ImportCount import_json(Database& db, const std::string& text, Unsound unsound = Unsound::kRefuse);
+
+/// All records of another database file, by the same rule. Rows that are no records are skipped and counted.
 ImportCount merge(Database& into, const Database& from);
 
 }  // namespace flashtune

@@ -3,19 +3,27 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
+#include <algorithm>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <type_traits>
 
 #include "cache/codec.h"
+#include "cache/plain_text.h"
+#include "cache/record_fault.h"
 
 namespace flashtune {
 namespace {
 
 [[noreturn]] void refuse(const std::string& where, const std::string& why) {
   throw Error(ErrorKind::kInvalidArgument, fmt::format("{}: {}", where, why));
+}
+
+/// The same of a word, which may be one of a newer flashtune.
+[[noreturn]] void refuse_word(const std::string& where, const std::string& word, const std::string& why) {
+  if (is_word(word)) throw UnknownWord(fmt::format("{}: {}", where, why));
+  refuse(where, why);
 }
 
 /// One JSON object being read: every key is asked for once, and done() refuses the rest.
@@ -52,7 +60,6 @@ class Object {
     const Json& value = at(key);
     if (!value.is_number()) refuse(path(key), fmt::format("expected a number, found {}", value.type_name()));
     field = value.get<double>();
-    if (!std::isfinite(field) || field < 0) refuse(path(key), fmt::format("{} is not a time", value.dump()));
   }
   template <class Enum>
   requires std::is_enum_v<Enum>
@@ -60,16 +67,34 @@ class Object {
     std::string token;
     read(key, token);
     const std::optional<Enum> value = enum_from_name<Enum>(token);
-    if (!value) refuse(path(key), fmt::format("'{}' is not one of {}", token, enum_names<Enum>()));
-    field = *value;
+    if (value)
+      field = *value;
+    else
+      refuse_word(path(key), token, fmt::format("'{}' is not one of {}", printable(token), enum_names<Enum>()));
   }
 
   void done() const {
     for (const auto& item : json_.items())
-      if (asked_.count(item.key()) == 0) refuse(where_, fmt::format("unknown key '{}'", item.key()));
+      if (asked_.count(item.key()) == 0) refuse(where_, unknown_key(item.key()));
+  }
+  /// The same for an object in which newer ones may have more keys than we, beside all of ours.
+  void done_but_for_words() const {
+    const bool has_ours = std::all_of(asked_.begin(), asked_.end(), [&](const auto& key) { return has(key.c_str()); });
+    for (const auto& item : json_.items()) {
+      if (asked_.count(item.key()) != 0) continue;
+      if (!has_ours) refuse(where_, unknown_key(item.key()));
+      refuse_word(where_, item.key(), unknown_key(item.key()));
+    }
+  }
+  /// Asks for a key that may be missing.
+  bool offers(const char* key) {
+    asked_.insert(key);
+    return has(key);
   }
 
  private:
+  static std::string unknown_key(const std::string& key) { return fmt::format("unknown key '{}'", printable(key)); }
+
   /// Every whole number in a record counts something: none is negative.
   long long whole(const char* key, long long most) {
     const Json& value = at(key);
@@ -205,13 +230,12 @@ Strides strides_from_json(const Json& json, const std::string& where) {
   return strides;
 }
 
-void require_time(const std::string& when, const std::string& where) {
-  if (!when.empty() && !is_utc_time(when))
-    refuse(where, fmt::format("'{}' is not a time like 2026-01-31T23:59:59Z", when));
-}
-
-void require_median(const Timing& timing, const std::string& where) {
-  if (timing.median_us <= 0) refuse(where, "an answer with a time needs a timing.median_us above 0");
+/// What the record's own rules say (record_fault.h).
+template <class Record>
+Record sound(Record record, const std::string& where) {
+  if (const auto fault = fault_of(record))
+    refuse(fault->field.empty() ? where : fmt::format("{}.{}", where, fault->field), fault->why);
+  return record;
 }
 
 }  // namespace
@@ -272,8 +296,6 @@ DeviceKey device_from_json(const Json& json, const std::string& where) {
   Object object(json, where);
   visit_device(device, reader_of(object));
   object.done();
-  if (device.name.empty() || device.sm_count == 0 || device.arch == 0)
-    refuse(where, "a device needs a name, an SM count and an architecture");
   return device;
 }
 
@@ -291,10 +313,10 @@ Problem problem_from_json(const Json& json, const std::string& where) {
                   [&](const char* key, Strides& s) { s = strides_from_json(strides.at(key), strides.path(key)); });
     strides.done();
   } else {
-    problem = with_layout(problem, layout);
+    problem = laid_out(problem, layout);
   }
-  object.done();
   if (const ProblemFault fault = fault_of(problem); fault != ProblemFault::kNone) refuse(where, text_of(fault));
+  object.done_but_for_words();
   return problem;
 }
 
@@ -306,10 +328,10 @@ Candidate candidate_from_json(const Json& json, const std::string& where) {
   object.done();
   Candidate candidate{default_constructed(family)};
   const auto read = [&](const char* key, auto& field) {
-    if (fields.has(key)) fields.read(key, field);
+    if (fields.offers(key)) fields.read(key, field);
   };
   std::visit([&](auto& config) { visit_fields(config, read); }, candidate.config);
-  fields.done();
+  fields.done_but_for_words();
   return candidate;
 }
 
@@ -328,9 +350,7 @@ Trial trial_from_json(const Json& json, const std::string& where) {
   trial.timing = timing_from_json(object.at("timing"), object.path("timing"));
   visit_evidence(trial, reader_of(object));
   object.done();
-  require_time(trial.when, object.path("when"));
-  if (trial.outcome == Outcome::kMeasured || trial.outcome == Outcome::kModelled) require_median(trial.timing, where);
-  return trial;
+  return sound(std::move(trial), where);
 }
 
 Best best_from_json(const Json& json, const std::string& where) {
@@ -346,11 +366,7 @@ Best best_from_json(const Json& json, const std::string& where) {
   object.read("policy", best.policy);
   visit_evidence(best, reader_of(object));
   object.done();
-  require_time(best.when, object.path("when"));
-  require_median(best.timing, where);
-  if (best.grade != Grade::kMeasured && best.grade != Grade::kModelled)
-    refuse(object.path("grade"), fmt::format("'{}' is found by a lookup and never stored", name_of(best.grade)));
-  return best;
+  return sound(std::move(best), where);
 }
 
 }  // namespace flashtune

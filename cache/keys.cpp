@@ -37,9 +37,14 @@ std::string digest_of(std::string_view bytes) {
 }
 
 std::string trial_key_text(const TrialKey& key) {
-  return fmt::format("{} | {} | {} | cubin {} | {}", escaped(device_to_text(key.device)),
-                     candidate_to_text(key.candidate), problem_to_text(key.problem), escaped(key.cubin_digest),
-                     escaped(key.policy));
+  return trial_key_text(key.device, candidate_to_text(key.candidate), problem_to_text(key.problem), key.cubin_digest,
+                        key.policy);
+}
+
+std::string trial_key_text(const DeviceKey& device, std::string_view candidate, std::string_view problem,
+                           std::string_view cubin_digest, std::string_view policy) {
+  return fmt::format("{} | {} | {} | cubin {} | {}", escaped(device_to_text(device)), candidate, problem,
+                     escaped(cubin_digest), escaped(policy));
 }
 
 std::optional<double> distance(const Problem& a, const Problem& b) {

@@ -95,6 +95,9 @@ constexpr std::uint64_t bucket_hash(const Problem& p) {
 
 /// Text of everything that identifies a trial; two trials are the same exactly when these are.
 std::string trial_key_text(const TrialKey& key);
+/// The same of a candidate and a problem as texts, which may be of a newer flashtune.
+std::string trial_key_text(const DeviceKey& device, std::string_view candidate, std::string_view problem,
+                           std::string_view cubin_digest, std::string_view policy);
 
 /// Distance of two problems that some config could serve alike, in log2 space over batch * heads, lengths, group and
 /// window, and a quarter step more where the layouts differ; nothing when they differ in what a kernel is compiled for.

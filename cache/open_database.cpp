@@ -26,7 +26,7 @@ void set_journal(const Sqlite& db) {
   const bool network = is_on_network(db.path());
   const std::string wanted = network ? "delete" : "wal";
   // Changing it takes every lock at once and SQLite gives up early when another process does the same, so ask again.
-  for (int tries = 0; std::get<std::string>(db.query("PRAGMA journal_mode").at(0).at(0)) != wanted; ++tries) {
+  for (int tries = 0; db.query("PRAGMA journal_mode").at(0).at(0) != SqlValue(wanted); ++tries) {
     try {
       db.query("PRAGMA journal_mode = " + wanted);
       break;
@@ -38,7 +38,7 @@ void set_journal(const Sqlite& db) {
   db.script(network ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
 }
 
-Sqlite open_to_write(const std::filesystem::path& path) {
+Opened open_to_write(const std::filesystem::path& path) {
   create_folder(std::filesystem::absolute(path).parent_path(), "the database", kNameAnother);
   Sqlite db = Sqlite::open(path, Sqlite::Access::kReadWrite);
   if (db.read_only())
@@ -46,8 +46,9 @@ Sqlite open_to_write(const std::filesystem::path& path) {
                 fmt::format("{} is write-protected; make it writable, or {}", path.string(), kNameAnother));
   const int version = schema_version_of(db);  // before anything is written: a foreign or newer file stays as it is
   set_journal(db);
-  if (version != kSchemaVersion) migrate_file(db);
-  return db;
+  Migrated migrated;
+  if (version != kSchemaVersion) migrated = migrate_file(db);
+  return {std::move(db), std::move(migrated)};
 }
 
 /// A folder that cannot be written has no room for the files that SQLite keeps beside a log, so the file must be taken
@@ -60,14 +61,14 @@ Sqlite::Access read_access(const std::filesystem::path& path) {
   return writable || has_log ? Sqlite::Access::kReadOnly : Sqlite::Access::kImmutable;
 }
 
-Sqlite open_to_read(const std::filesystem::path& path) {
+Opened open_to_read(const std::filesystem::path& path) {
   Sqlite db = Sqlite::open(path, read_access(path));
-  if (schema_version_of(db) == kSchemaVersion) return db;
+  if (schema_version_of(db) == kSchemaVersion) return {std::move(db), {}};
   Sqlite copy = Sqlite::in_memory();
   db.copy_to(copy);
-  migrate(copy);
+  Migrated migrated = migrate(copy);
   copy.script("PRAGMA query_only = ON");
-  return copy;
+  return {std::move(copy), std::move(migrated)};
 }
 
 }  // namespace
@@ -90,7 +91,7 @@ Database Database::open(const std::filesystem::path& path, Mode mode) {
 Database Database::in_memory() {
   Sqlite db = Sqlite::in_memory();
   migrate(db);
-  return Database(std::make_unique<Impl>(std::move(db), ":memory:", false));
+  return Database(std::make_unique<Impl>(Opened{std::move(db), {}}, ":memory:", false));
 }
 
 Database::Database(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

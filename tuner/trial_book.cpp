@@ -88,14 +88,9 @@ Best TrialBook::put_best(const Trial& winner, Grade grade, double default_us) {
 }
 
 std::optional<Best> TrialBook::answer(Grade grade) const {
-  RecordFilter filter;
-  filter.device_name = about_.device.name;
-  filter.arch = about_.device.arch;
-  filter.dtype = about_.problem.dtype;
-  filter.head_dim = about_.problem.head_dim;
-  for (const Best& best : db_.bests(filter))
-    if (best.device == about_.device && best.problem == about_.problem && best.grade == grade) return best;
-  return std::nullopt;
+  std::optional<Best> best = db_.find_best(about_.device, about_.problem, grade);
+  if (best && !(best->problem == about_.problem)) best.reset();  // another of the bucket
+  return best;
 }
 
 std::optional<Best> TrialBook::stored_best(Grade grade) const {

@@ -137,6 +137,8 @@ std::string explanation(const EngineImpl& engine, const Problem& problem) {
   std::string text;
   for (const Consideration& line : engine.explain(problem))
     text += fmt::format("{} {:<12}  {}\n", line.chosen ? '*' : ' ', name_of(line.grade), line.why);
+  if (const SkippedRows skipped = engine.skipped_rows(); skipped.any())
+    text += fmt::format("  {} rows of the databases were passed over ({})\n", skipped.total(), text_of(skipped));
   return text;
 }
 

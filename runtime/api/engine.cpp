@@ -59,17 +59,29 @@ std::uint64_t hash_of(const KernelKey& key) {
   return hash;
 }
 
-std::vector<Best> rows_of(const std::optional<std::filesystem::path>& path) {
+/// The rows of the databases, and a line on each that has some that are none.
+struct KnownRows {
+  std::vector<Best> rows;
+  SkippedRows skipped;
+  std::vector<std::string> remarks;
+};
+
+void read_rows(const std::optional<std::filesystem::path>& path, KnownRows& known) {
   std::error_code unreadable;  // then opening it says why
-  if (!path || (!std::filesystem::exists(*path, unreadable) && !unreadable)) return {};
-  return Database::open(*path, Database::Mode::kReadOnly).bests();
+  if (!path || (!std::filesystem::exists(*path, unreadable) && !unreadable)) return;
+  const Database db = Database::open(*path, Database::Mode::kReadOnly);
+  for (Best& row : db.bests()) known.rows.push_back(std::move(row));
+  if (!db.skipped().any()) return;
+  known.skipped += db.skipped();
+  known.remarks.push_back("flashtune: " + remark_on(db.skipped(), path->string()));
 }
 
 /// The user's rows first: of two that answer alike, the earlier one wins.
-std::vector<Best> all_rows(const EngineOptions& options) {
-  std::vector<Best> rows = rows_of(options.database);
-  for (Best& row : rows_of(options.shipped_database)) rows.push_back(std::move(row));
-  return rows;
+KnownRows all_rows(const EngineOptions& options) {
+  KnownRows known;
+  read_rows(options.database, known);
+  read_rows(options.shipped_database, known);
+  return known;
 }
 
 KernelCompiler::Options for_driver(KernelCompiler::Options options, const DeviceInfo& device) {
@@ -80,11 +92,15 @@ KernelCompiler::Options for_driver(KernelCompiler::Options options, const Device
 }  // namespace
 
 struct EngineImpl::Impl {
-  Impl(std::unique_ptr<Device> opened, EngineOptions engine_options)
+  Impl(std::unique_ptr<Device> opened, EngineOptions engine_options, KnownRows known)
       : device(std::move(opened)),
         options(std::move(engine_options)),
         limits(limits_of(device->info().key)),
-        dispatcher(device->info().key, device->info().driver, all_rows(options)) {
+        skipped(known.skipped),
+        dispatcher(device->info().key, device->info().driver, std::move(known.rows)) {
+    const auto& say = options.warn_of_rows ? options.warn_of_rows : options.warn;
+    for (const std::string& line : known.remarks)
+      if (say) say(line);
     if (!options.compile) compiler.emplace(for_driver(options.compiler, device->info()));
     if (options.warn && !dispatcher.tuned())
       options.warn(fmt::format(
@@ -249,19 +265,23 @@ struct EngineImpl::Impl {
   std::unique_ptr<Device> device;  // first, so that kernels unload before it goes
   EngineOptions options;
   ArchLimits limits;
+  SkippedRows skipped;
   Dispatcher dispatcher;
   std::optional<KernelCompiler> compiler;
   std::mutex loading;
   SnapshotMap<KernelKey, Kernel> kernels;
 };
 
-EngineImpl::EngineImpl(std::unique_ptr<Device> device, EngineOptions options)
-    : impl_(std::make_unique<Impl>(std::move(device), std::move(options))) {}
+EngineImpl::EngineImpl(std::unique_ptr<Device> device, EngineOptions options) {
+  KnownRows known = all_rows(options);
+  impl_ = std::make_unique<Impl>(std::move(device), std::move(options), std::move(known));
+}
 EngineImpl::~EngineImpl() = default;
 
 Device& EngineImpl::device() { return *impl_->device; }
 const Dispatcher& EngineImpl::dispatcher() const { return impl_->dispatcher; }
 const ArchLimits& EngineImpl::limits() const { return impl_->limits; }
+SkippedRows EngineImpl::skipped_rows() const { return impl_->skipped; }
 
 // Whoever launches has a plan made, which judges the problem; who only asks has none.
 Decision EngineImpl::decide(const Problem& problem) const {

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "cache/skipped_rows.h"
 #include "runtime/device/device.h"
 #include "runtime/dispatch/dispatcher.h"
 #include "runtime/dispatch/plan.h"
@@ -23,6 +24,8 @@ struct EngineOptions {
   KernelCompiler::Options compiler;
   std::function<void(const std::string&)>
       warn;  // one line, once, when a GPU is untuned, naming the command that fixes it
+  /// One line for each database that has rows which are damaged or of a newer flashtune. Left out: `warn` gets it.
+  std::function<void(const std::string&)> warn_of_rows;
   /// > 0: of decode, so many keys (rounded up to a kernel's tile) for each split, whatever the batch, and one kernel
   /// for all batches and lengths: a sequence's result does not depend on its batch mates, bit for bit.
   int pinned_chunk = 0;
@@ -41,6 +44,8 @@ class EngineImpl {
   Device& device();
   const Dispatcher& dispatcher() const;
   const ArchLimits& limits() const;
+  /// Rows of the databases that were passed over when the engine was made.
+  SkippedRows skipped_rows() const;
   /// What forward() takes: the dispatcher's decision, pinned where the options say so. And what append() takes.
   Decision decide(const Problem& problem) const;
   /// How it came to that; not for the hot path.

@@ -6,14 +6,12 @@
 #include <limits>
 #include <thread>
 
-#include "cache/sqlite.h"
 #include "tests/support/cache_fixtures.h"
 
 namespace flashtune {
 namespace {
 
 using testing::caught;
-using testing::contains;
 using testing::sample_best;
 using testing::sample_key;
 using testing::sample_trial;
@@ -35,7 +33,7 @@ TEST(Database, KeepsWhatWasStoredWhenOpenedAgain) {
   EXPECT_EQ(without_id(db.find(sample_key()).value()), sample_trial());
   EXPECT_EQ(db.bests(), std::vector<Best>{sample_best()});
   EXPECT_EQ(db.find(sample_key(64)), std::nullopt);
-  EXPECT_EQ(db.check(), std::vector<std::string>{});
+  EXPECT_TRUE(db.check().empty());
 }
 
 TEST(Database, CountsAttemptsUntilTheTrialEnds) {
@@ -117,6 +115,34 @@ TEST(Database, HoldsOneBestForEachBucketDeviceAndGrade) {
   EXPECT_EQ(db.bests().size(), 4u);
 }
 
+TEST(Database, FindsTheBestOfABucketDeviceAndGrade) {
+  Database db = Database::in_memory();
+  db.put_best(sample_best(4096));
+  EXPECT_EQ(db.find_best(sample_key().device, testing::sample_problem(4001), Grade::kMeasured), sample_best(4096));
+  EXPECT_EQ(db.find_best(sample_key().device, testing::sample_problem(5000), Grade::kMeasured), std::nullopt);
+  EXPECT_EQ(db.find_best(sample_key().device, testing::sample_problem(4096), Grade::kModelled), std::nullopt);
+  DeviceKey other = sample_key().device;
+  other.sm_count = 1;
+  EXPECT_EQ(db.find_best(other, testing::sample_problem(4096), Grade::kMeasured), std::nullopt);
+}
+
+TEST(Database, StoresNoRecordThatNoReaderWouldTake) {
+  Database db = Database::in_memory();
+  Trial escape = sample_trial(), negative = sample_trial(), unmeasured = sample_trial();
+  escape.driver = "580\x1b[2J";
+  negative.timing.warm_us = -1;
+  unmeasured.timing.median_us = 0;
+  for (const Trial& trial : {escape, negative, unmeasured})
+    EXPECT_EQ(caught([&] { db.finish(trial); }).kind(), ErrorKind::kInvalidArgument);
+  Best infinite = sample_best();
+  infinite.default_us = std::numeric_limits<double>::infinity();
+  EXPECT_EQ(caught([&] { db.put_best(infinite); }).kind(), ErrorKind::kInvalidArgument);
+  TrialKey key = sample_key();
+  key.device.name = "two\nlines";
+  EXPECT_EQ(caught([&] { db.begin_attempt(key); }).kind(), ErrorKind::kInvalidArgument);
+  EXPECT_TRUE(db.trials().empty() && db.bests().empty());
+}
+
 TEST(Database, RefusesABestOfAGradeThatOnlyALookupGives) {
   Database db = Database::in_memory();
   Best best = sample_best();
@@ -162,50 +188,6 @@ TEST(Database, ServesThreads) {
   RecordFilter wrong;
   wrong.outcome = Outcome::kWrong;
   EXPECT_EQ(db.trials(wrong).size(), 100u);
-}
-
-TEST(Database, CheckFindsRowsThatDoNotSayWhatTheyShould) {
-  const TempFolder folder;
-  {
-    Database db = Database::open(folder / "tuning.db");
-    for (int br : {16, 32, 64, 128}) db.finish(sample_trial(br));
-    db.put_best(sample_best());
-  }
-  const Sqlite raw = Sqlite::open(folder / "tuning.db", Sqlite::Access::kReadWrite);
-  raw.script("UPDATE trials SET candidate = 'prefill_mma wraps=4' WHERE id = 1");
-  raw.script("UPDATE trials SET dtype = 'fp16' WHERE id = 2");
-  raw.script("UPDATE trials SET policy = 'warm' WHERE id = 3");
-  raw.script("UPDATE bests SET bucket = 'none'");
-  const std::vector<std::string> problems = Database::open(folder / "tuning.db").check();
-  ASSERT_EQ(problems.size(), 4u);
-  EXPECT_TRUE(contains(problems[0], "row 1 of trials") && contains(problems[0], "'wraps'")) << problems[0];
-  EXPECT_TRUE(contains(problems[1], "row 2 of trials") && contains(problems[1], "column dtype")) << problems[1];
-  EXPECT_TRUE(contains(problems[2], "row 3 of trials") && contains(problems[2], "column key")) << problems[2];
-  EXPECT_TRUE(contains(problems[3], "row 1 of bests") && contains(problems[3], "column bucket")) << problems[3];
-}
-
-TEST(Database, NamesTheRowThatDoesNotDecode) {
-  const TempFolder folder;
-  Database db = Database::open(folder / "tuning.db");
-  db.finish(sample_trial());
-  Sqlite::open(folder / "tuning.db", Sqlite::Access::kReadWrite).script("UPDATE trials SET outcome = 'splendid'");
-  const Error e = caught([&] { db.trials(); });
-  EXPECT_EQ(e.kind(), ErrorKind::kIo);
-  EXPECT_TRUE(contains(e.what(), "row 1 of trials") && contains(e.what(), "'splendid'")) << e.what();
-}
-
-TEST(Database, CheckReportsDamagedPages) {
-  const TempFolder folder;
-  const std::filesystem::path path = folder / "tuning.db";
-  {
-    Database db = Database::open(path);
-    for (int i = 0; i < 200; ++i) db.finish(sample_trial(i));
-  }
-  std::string bytes = testing::read_file(path);
-  ASSERT_GT(bytes.size(), 40000u);
-  for (std::size_t i = 20000; i < 30000; ++i) bytes[i] = 'Z';
-  testing::write_file(path, bytes);
-  EXPECT_FALSE(Database::open(path).check().empty());
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "cache/database.h"
 #include "cache/error.h"
 #include "cache/keys.h"
+#include "cache/sqlite.h"
 #include "tests/support/fake_device.h"
 
 namespace flashtune {
@@ -332,6 +333,23 @@ TEST_F(EngineTest, CompilesAKernelOnceForThreadsThatWantItTogether) {
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(specs.size(), 1u);
   EXPECT_EQ(device->loads, 1);
+}
+
+TEST_F(EngineTest, PassesOverADamagedRowSaysSoOnceAndTakesTheNextGrade) {
+  Best modelled = row_of(problem_of(1024));
+  modelled.grade = Grade::kModelled;
+  EngineOptions options;
+  options.database = database_with(row_of(problem_of(1024)));
+  Database::open(*options.database).put_best(modelled);
+  Sqlite::open(*options.database, Sqlite::Access::kReadWrite)
+      .script("UPDATE bests SET candidate = 'prefill_mma br=32,nope=1' WHERE id = 1");
+  warnings.clear();
+  open(options);
+  EXPECT_EQ(engine->skipped_rows(), (SkippedRows{1, 0}));
+  EXPECT_EQ(engine->decide(problem_of(1024)).grade, Grade::kModelled);
+  ASSERT_EQ(warnings.size(), 2u) << "and that the device is untuned";
+  EXPECT_NE(warnings[0].find("1 row was passed over (1 damaged)"), std::string::npos) << warnings[0];
+  EXPECT_NE(warnings[0].find(options.database->string()), std::string::npos) << warnings[0];
 }
 
 }  // namespace

@@ -198,7 +198,6 @@ TEST(Exchange, SaysWhereAndWhyARecordCannotBe) {
   const Damage damages[] = {
       {[](Json& j) { j["trials"][3].erase("policy"); }, "trials[3]", "'policy' is missing"},
       {[](Json& j) { j["trials"][1]["colour"] = 1; }, "trials[1]", "unknown key 'colour'"},
-      {[](Json& j) { j["trials"][0]["outcome"] = "splendid"; }, "trials[0].outcome", "in_flight, measured"},
       {[](Json& j) { j["trials"][0]["attempts"] = -1; }, "trials[0].attempts", "-1"},
       {[](Json& j) { j["trials"][0]["attempts"] = 5000000000; }, "trials[0].attempts", "5000000000"},
       {[](Json& j) { j["trials"][0]["attempts"] = 18446744073709551615u; }, "trials[0].attempts",
@@ -208,8 +207,24 @@ TEST(Exchange, SaysWhereAndWhyARecordCannotBe) {
       {[](Json& j) { j["trials"][0]["timing"]["median_us"] = 0; }, "trials[0]", "above 0"},
       {[](Json& j) { j["trials"][0]["timing"]["warm_us"] = -3; }, "trials[0].timing.warm_us", "not a time"},
       {[](Json& j) { j["trials"][0]["when"] = "yesterday"; }, "trials[0].when", "yesterday"},
-      {[](Json& j) { j["trials"][0]["candidate"]["config"]["wraps"] = 4; }, "trials[0].candidate.config", "'wraps'"},
-      {[](Json& j) { j["trials"][0]["candidate"]["family"] = "magic"; }, "trials[0].candidate.family", "prefill_mma"},
+      {[](Json& j) { j["trials"][0]["outcome"] = "Splendid!"; }, "trials[0].outcome", "in_flight, measured"},
+      {[](Json& j) {
+         Json& config = j["trials"][0]["candidate"]["config"];
+         config["wraps"] = config["warps"];
+         config.erase("warps");
+       },
+       "trials[0].candidate.config", "'wraps'"},
+      {[](Json& j) { j["trials"][0]["driver"] = "580\x1b[31m"; }, "trials[0].driver", "\\x1b"},
+      {[](Json& j) { j["trials"][0]["device"]["name"] = "one\nline"; }, "trials[0].device.name", "\\n"},
+      {[](Json& j) {
+         j["bests"][0]["policy"] =
+             "\xc2\x9b"
+             "2J";
+       },
+       "bests[0].policy", "\\xc2\\x9b"},
+      {[](Json& j) { j["trials"][0]["device"]["sm_count"] = 2000000000; }, "trials[0].device.sm_count", "2000000000"},
+      {[](Json& j) { j["trials"][0]["candidate"]["config"]["br"] = 2000000000; }, "trials[0].candidate.config.br",
+       "2000000000"},
       {[](Json& j) { j["trials"][0]["candidate"]["config"]["order"] = 0; }, "trials[0].candidate.config.order", "text"},
       {[](Json& j) { j["trials"][0]["problem"]["head_dim"] = 7; }, "trials[0].problem", "head-dim"},
       {[](Json& j) { j["trials"][0]["problem"]["causal"] = 1; }, "trials[0].problem.causal", "true or false"},
@@ -226,6 +241,41 @@ TEST(Exchange, SaysWhereAndWhyARecordCannotBe) {
     EXPECT_TRUE(contains(why, std::string(damage.where) + ":")) << why;
     EXPECT_TRUE(contains(why, damage.why)) << why;
   }
+}
+
+TEST(Exchange, SkipsAndCountsRecordsWithWordsOfANewerFlashtune) {
+  const Json good = Json::parse(export_json(full_database()));
+  const std::function<void(Json&)> words[] = {
+      [](Json& j) { j["trials"][0]["outcome"] = "splendid"; },
+      [](Json& j) { j["trials"][0]["candidate"]["family"] = "prefill_magic"; },
+      [](Json& j) { j["trials"][0]["candidate"]["config"]["wands"] = 4; },
+      [](Json& j) { j["trials"][0]["candidate"]["config"]["order"] = "zigzag"; },
+      [](Json& j) { j["trials"][0]["problem"]["dtype"] = "fp8"; },
+      [](Json& j) { j["trials"][0]["problem"]["softcap"] = 30; },
+      [](Json& j) { j["trials"][0]["problem"]["layout"] = "thd"; },
+  };
+  for (const auto& apply : words) {
+    Json newer = good;
+    apply(newer);
+    Database db = Database::in_memory();
+    const ImportCount count = import_json(db, newer.dump());
+    EXPECT_EQ(count.skipped, (SkippedRows{0, 1})) << count.first_why;
+    EXPECT_EQ(count.trials_added, 6);
+    EXPECT_EQ(count.bests_added, 5);
+    EXPECT_TRUE(contains(count.first_why, "trials[0]")) << count.first_why;
+  }
+}
+
+TEST(Exchange, TakesInTheSoundRecordsBesideADamagedOneWhenAskedTo) {
+  Json json = Json::parse(export_json(full_database()));
+  json["trials"][2]["timing"]["warm_us"] = -3;
+  json["bests"][0]["grade"] = 7;
+  Database db = Database::in_memory();
+  const ImportCount count = import_json(db, json.dump(), Unsound::kSkip);
+  EXPECT_EQ(count.skipped, (SkippedRows{2, 0}));
+  EXPECT_EQ(count.trials_added, 6);
+  EXPECT_EQ(count.bests_added, 4);
+  EXPECT_TRUE(contains(count.first_why, "trials[2].timing.warm_us: -3")) << count.first_why;
 }
 
 TEST(Exchange, TakesAConfigWithoutAFieldToHaveItsDefault) {

@@ -10,6 +10,8 @@
 
 #include "cache/codec.h"
 #include "cache/error.h"
+#include "cache/sqlite.h"
+#include "tests/support/run_program.h"
 #include "tests/support/sweep_fixture.h"
 
 namespace flashtune {
@@ -236,6 +238,30 @@ TEST(SweepDeathTest, ALaunchPastTheLimitStoresTimedOutAndEndsTheProcess) {
   EXPECT_EQ(bench.launched.count(bench.default_config(problem)), 0u);
   EXPECT_TRUE(bench.done().best);
   remove();
+}
+
+TEST_F(Sweep, GoesOnWhereARowIsDamagedAndMeasuresThatOneAnew) {
+  const ScratchFolder folder;
+  const std::filesystem::path path = folder.path() / "tuning.db";
+  Database file = Database::open(path);
+  bench.us_of[config(2)] = 40;
+  bench.sweep(file, quick());
+  const Best first = *bench.done().best;
+  const Sqlite raw = Sqlite::open(path, Sqlite::Access::kReadWrite);
+  raw.script(
+      "UPDATE trials SET outcome = 'in_flight', attempts = 9223372036854775807 WHERE id = 2;"
+      "UPDATE trials SET median_us = -1 WHERE id = 3;"
+      "UPDATE bests SET candidate = 'prefill_mma br=32,nope=1'");
+  const auto launched_of = [&](std::int64_t id) {
+    const SqlRow row = raw.query("SELECT candidate FROM trials WHERE id = ?1", {id}).at(0);
+    return bench.launched.contains(short_config(candidate_from_text(std::get<std::string>(row.at(0)))));
+  };
+  bench.sweep(file, quick());
+  EXPECT_TRUE(launched_of(2) && launched_of(3));
+  ASSERT_TRUE(bench.done().best);
+  EXPECT_EQ(bench.done().best->candidate, first.candidate);
+  EXPECT_TRUE(file.check().empty()) << "what was measured anew took the place of what was damaged";
+  EXPECT_EQ(file.bests().size(), 1u);
 }
 
 }  // namespace

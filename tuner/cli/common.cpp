@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "cache/plain_text.h"
 #include "tuner/cli/flags.h"
 
 namespace flashtune {
@@ -58,6 +59,14 @@ void remark_if_kernels_are_not_kept(const CompilerFlags& flags) {
     remark(
         "Compiled kernels are not kept: neither HOME nor XDG_CACHE_HOME is set. --cubin-cache DIR names a place for "
         "them.");
+}
+
+void remark_skipped(const Database& db) {
+  if (!db.skipped().any()) return;
+  remark(remark_on(db.skipped(), db.path().string()));
+  if (const auto left_out = db.left_out(); left_out && !left_out->backup.empty())
+    remark(fmt::format("{} of them could not be taken over from the old schema: {} keeps them", left_out->rows.total(),
+                       left_out->backup.string()));
 }
 
 }  // namespace flashtune

@@ -34,5 +34,7 @@ std::optional<std::filesystem::path> optional_database(const std::string& flag);
 
 /// Says so where there is no home to keep them in.
 void remark_if_kernels_are_not_kept(const CompilerFlags& flags);
+/// Says, if so, how many rows were passed over because they are damaged or of a newer flashtune.
+void remark_skipped(const Database& db);
 
 }  // namespace flashtune

@@ -3,12 +3,15 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
 #include <iterator>
 
 #include "cache/exchange.h"
+#include "cache/filesystem.h"
 #include "cache/named_output.h"
+#include "cache/plain_text.h"
 #include "tuner/cli/command.h"
 #include "tuner/cli/common.h"
 #include "tuner/cli/filter_flags.h"
@@ -20,8 +23,8 @@ namespace {
 struct Flags {
   CommonFlags common;
   FilterFlags filter;
-  std::string file;
-  bool best = false;
+  std::string file, into;
+  bool best = false, repair = false, skip_damaged = false;
 };
 
 std::string read_file(const std::string& path) {
@@ -43,10 +46,24 @@ Record record_of(const DatabaseInfo& info, Format format) {
 }
 
 Record record_of(const ImportCount& count) {
-  return {
-      {"trials_added", std::int64_t{count.trials_added}},     {"trials_replaced", std::int64_t{count.trials_replaced}},
-      {"trials_kept", std::int64_t{count.trials_kept}},       {"bests_added", std::int64_t{count.bests_added}},
-      {"bests_replaced", std::int64_t{count.bests_replaced}}, {"bests_kept", std::int64_t{count.bests_kept}}};
+  return {{"trials_added", std::int64_t{count.trials_added}},
+          {"trials_replaced", std::int64_t{count.trials_replaced}},
+          {"trials_kept", std::int64_t{count.trials_kept}},
+          {"bests_added", std::int64_t{count.bests_added}},
+          {"bests_replaced", std::int64_t{count.bests_replaced}},
+          {"bests_kept", std::int64_t{count.bests_kept}},
+          {"skipped_damaged", std::int64_t{count.skipped.damaged}},
+          {"skipped_newer", std::int64_t{count.skipped.newer}}};
+}
+
+/// What import and merge say when they are done.
+int tell(const ImportCount& count, Format format, const std::string& file, const Database& into) {
+  print(render(record_of(count), format));
+  if (count.skipped.any())
+    remark(fmt::format("{}: {} records were not taken in ({}){}", file, count.skipped.total(), text_of(count.skipped),
+                       count.first_why.empty() ? "" : fmt::format("; the first: {}", count.first_why)));
+  remark_skipped(into);
+  return kExitDone;
 }
 
 Work plan_info(const Flags& flags) {
@@ -56,37 +73,81 @@ Work plan_info(const Flags& flags) {
   };
 }
 
+const char* name_of(Damage::Kind kind) {
+  switch (kind) {
+    case Damage::Kind::kDamagedRow: return "damaged";
+    case Damage::Kind::kNewerRow: return "newer";
+    case Damage::Kind::kFile: break;
+  }
+  return "file";
+}
+
+Table table_of(const std::vector<Damage>& found) {
+  Table table{{"kind", "table", "id", "reason"}, {}};
+  for (const Damage& one : found)
+    table.rows.push_back(
+        {std::string(name_of(one.kind)), one.table, one.id > 0 || !one.table.empty() ? Cell(one.id) : Cell(), one.why});
+  return table;
+}
+
+int repair(const std::filesystem::path& path, const Flags& flags, Format format) {
+  open_existing(flags.common.db);  // a repair makes no database
+  Database db = Database::open(path);
+  std::filesystem::path file = flags.into;
+  const Repair done = db.repair([&](const std::string& lines) {
+    if (file.empty()) file = free_name_beside(path, ".damaged.jsonl");
+    if (std::filesystem::is_regular_file(file) && std::filesystem::file_size(file) > 0)
+      throw Error(ErrorKind::kIo, fmt::format("--into {}: this file holds something; name another", file.string()));
+    write_named_output(file, "the damaged rows", [&](std::ostream& out) { out << lines; });
+  });
+  print(render(Record{{"rows_moved", std::int64_t{done.rows_moved}},
+                      {"moved_to", done.rows_moved > 0 ? Cell(file.string()) : Cell()},
+                      {"newer_rows_kept", std::int64_t{done.newer_rows}},
+                      {"tables_written_anew", done.rebuilt}},
+               format));
+  remark_skipped(db);
+  for (const std::string& line : done.left) remark(fmt::format("{}: {}", path.string(), line));
+  return done.left.empty() ? kExitDone : kExitFailed;
+}
+
 Work plan_check(const Flags& flags) {
-  return [db_flag = flags.common.db, format = format_of(flags.common)] {
-    const std::vector<std::string> problems = open_existing(db_flag).check();
-    Table table{{"problem"}, {}};
-    for (const std::string& problem : problems) table.rows.push_back({problem});
-    if (format == Format::kJson || !problems.empty())
-      print(render(table, format));
+  if (!flags.into.empty() && !flags.repair) refuse("--into", flags.into, "it goes with --repair");
+  return [flags, format = format_of(flags.common)] {
+    const std::filesystem::path path = database_path(flags.common.db);
+    if (flags.repair) return repair(path, flags, format);
+    const Database db = open_existing(flags.common.db);
+    const std::vector<Damage> found = db.check();
+    if (format == Format::kJson || !found.empty())
+      print(render(table_of(found), format));
     else
-      print(fmt::format("{}: sound\n", database_path(db_flag).string()));
-    return problems.empty() ? kExitDone : kExitFailed;
+      print(fmt::format("{}: sound\n", printable(path.string())));
+    if (!found.empty() && format == Format::kTable)
+      remark(
+          fmt::format("flashtune db check --repair moves damaged rows to a file; the others need a newer flashtune"));
+    return found.empty() ? kExitDone : kExitFailed;
   };
 }
 
 Work plan_export(const Flags& flags) {
   const RecordFilter filter = filter_of(flags.filter);
   return [=, db = flags.common.db, file = flags.file, what = flags.best ? Exported::kBests : Exported::kAll] {
-    const std::string text = export_json(open_existing(db), filter, what);
+    const Database opened = open_existing(db);
+    const std::string text = export_json(opened, filter, what);
     if (file.empty() || file == "-")
       print(text);
     else
       write_named_output(file, "the records", [&](std::ostream& out) { out << text; });
+    remark_skipped(opened);
     return kExitDone;
   };
 }
 
 Work plan_import(const Flags& flags) {
-  return [db_flag = flags.common.db, file = flags.file, format = format_of(flags.common)] {
-    const std::string text = read_file(file);
+  const Unsound unsound = flags.skip_damaged ? Unsound::kSkip : Unsound::kRefuse;
+  return [unsound, db_flag = flags.common.db, file = flags.file, format = format_of(flags.common)] {
+    Records records = records_of_export(read_file(file), unsound);  // before a database is made
     Database db = Database::open(database_path(db_flag));
-    print(render(record_of(import_json(db, text)), format));
-    return kExitDone;
+    return tell(take_in(db, std::move(records)), format, file, db);
   };
 }
 
@@ -96,8 +157,7 @@ Work plan_merge(const Flags& flags) {
       throw Error(ErrorKind::kNotFound, fmt::format("{}: there is no such file", file));
     const Database from = Database::open(file, Database::Mode::kReadOnly);
     Database into = Database::open(database_path(db_flag));
-    print(render(record_of(merge(into, from)), format));
-    return kExitDone;
+    return tell(merge(into, from), format, file, into);
   };
 }
 
@@ -111,6 +171,7 @@ Work plan_prune(const Flags& flags) {
     open_existing(db_flag);  // prune makes no database
     Database db = Database::open(database_path(db_flag));
     print(render(Record{{"rows_deleted", db.prune(filter)}}, format));
+    remark_skipped(db);
     return kExitDone;
   };
 }
@@ -129,10 +190,10 @@ struct Row {
 constexpr Row kRows[] = {
     {"info", "Show where the database is and what it holds", plan_info, File::kNone, false, "flashtune db info"},
     {"check", "Verify that every record is sound; exit code 1 when one is not", plan_check, File::kNone, false,
-     "flashtune db check"},
+     "flashtune db check --repair"},
     {"export", "Write records as JSON to FILE or standard output", plan_export, File::kOptional, true,
      "flashtune db export h200.json --best --arch sm_90"},
-    {"import", "Take in the records of a JSON export; all or nothing", plan_import, File::kRequired, false,
+    {"import", "Take in the records of a JSON export", plan_import, File::kRequired, false,
      "flashtune db import h200.json"},
     {"merge", "Take in the records of another database", plan_merge, File::kRequired, false,
      "flashtune db merge /mnt/share/tuning.db"},
@@ -146,6 +207,15 @@ Command add_row(CLI::App& db, const Row& row) {
   if (row.file != File::kNone)
     app->add_option("FILE", flags->file, "the other file")->required(row.file == File::kRequired);
   add_db_flag(*app, flags->common);
+  if (row.plan == plan_check) {
+    app->add_flag("--repair", flags->repair,
+                  "move damaged rows to a file, as lines of JSON, and delete them; rows of a newer flashtune stay");
+    app->add_option("--into", flags->into, "that file (default: beside the database, its name with .damaged.jsonl)")
+        ->type_name("FILE");
+  }
+  if (row.plan == plan_import)
+    app->add_flag("--skip-damaged", flags->skip_damaged,
+                  "take in the others when a record is damaged (default: refuse the file, which changes nothing)");
   if (row.plan == plan_export)
     app->add_flag("--best", flags->best, "the best answer of each problem alone, without the trials behind it");
   else

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "cache/plain_text.h"
 #include "runtime/dispatch/dispatcher.h"
 #include "runtime/dispatch/plan.h"
 #include "tuner/cli/command.h"
@@ -27,11 +28,17 @@ std::string verb(const Problem& problem, const FoundTarget& found) {
                      flags_text(problem));
 }
 
-std::string text_of(const Problem& problem, const FoundTarget& found, const std::string& database,
-                    const Decision& decision, const std::vector<Consideration>& story) {
+/// Where the rows came from, and how many of them were none.
+struct Source {
+  std::string database;
+  SkippedRows skipped;
+};
+
+std::string text_of(const Problem& problem, const FoundTarget& found, const Source& source, const Decision& decision,
+                    const std::vector<Consideration>& story) {
   Record record = {{"problem", problem_to_text(problem)},
                    {"device", device_to_text(found.key())},
-                   {"database", database},
+                   {"database", source.database},
                    {"config", config_to_text(decision.candidate.config)},
                    {"family", std::string(name_of(decision.candidate.family()))},
                    {"grade", std::string(name_of(decision.grade))},
@@ -48,18 +55,19 @@ std::string text_of(const Problem& problem, const FoundTarget& found, const std:
   return text;
 }
 
-std::string json_of(const Problem& problem, const FoundTarget& found, const std::string& database,
-                    const Decision& decision, const std::vector<Consideration>& story) {
+std::string json_of(const Problem& problem, const FoundTarget& found, const Source& source, const Decision& decision,
+                    const std::vector<Consideration>& story) {
   nlohmann::ordered_json json = {{"problem", problem_to_text(problem)},
                                  {"device", device_to_text(found.key())},
-                                 {"database", database},
+                                 {"database", source.database},
+                                 {"rows_skipped", source.skipped.total()},
                                  {"candidate", candidate_to_text(decision.candidate)},
                                  {"grade", name_of(decision.grade)},
                                  {"reason", text_of(decision.reason)},
                                  {"expected_us", decision.expected_us}};
   for (const Consideration& one : story)
     json["considered"].push_back({{"grade", name_of(one.grade)}, {"chosen", one.chosen}, {"why", one.why}});
-  return json.dump(1) + "\n";
+  return printable_json(json.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)) + "\n";
 }
 
 Work plan(const Flags& flags) {
@@ -71,7 +79,13 @@ Work plan(const Flags& flags) {
     const FoundTarget found = find_target(target);
     if (target.kind == Target::Kind::kAuto && !found.note.empty()) remark(found.note);
     std::vector<Best> bests;
-    if (path) bests = Database::open(*path, Database::Mode::kReadOnly).bests();
+    SkippedRows skipped;
+    if (path) {
+      const Database db = Database::open(*path, Database::Mode::kReadOnly);
+      bests = db.bests();
+      skipped = db.skipped();
+      remark_skipped(db);
+    }
     const auto place = database_place(db_flag);
     const std::string database = path    ? path->string()
                                  : place ? place->string() + " (not there yet)"
@@ -79,7 +93,7 @@ Work plan(const Flags& flags) {
     const Dispatcher dispatcher(found.key(), found.driver(), std::move(bests));
     const Decision decision = dispatcher.decide(problem);
     const auto show = format == Format::kJson ? json_of : text_of;
-    print(show(problem, found, database, decision, dispatcher.explain(problem)));
+    print(show(problem, found, {database, skipped}, decision, dispatcher.explain(problem)));
     return kExitDone;
   };
 }

@@ -16,7 +16,7 @@ OpenedDevice open_device(const Target& target, const CompilerFlags& compiler, co
   const FoundTarget found = find_target(target);
   remark_if_kernels_are_not_kept(compiler);
   OpenedDevice opened;
-  opened.options.warn = [](const std::string& line) { remark(line); };
+  opened.options.warn = opened.options.warn_of_rows = [](const std::string& line) { remark(line); };
   const int arch = found.key().arch;
   if (found.gpu) {
     if (!only_simulated.empty())

@@ -7,6 +7,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "cache/plain_text.h"
+
 namespace flashtune {
 namespace {
 
@@ -28,7 +30,7 @@ std::string cell_text(const Cell& cell) {
                                [](bool value) { return std::string(value ? "yes" : "no"); },
                                [](std::int64_t value) { return fmt::format("{}", value); },
                                [](double value) { return double_text(value); },
-                               [](const std::string& value) { return value.empty() ? std::string("-") : value; }},
+                               [](const std::string& value) { return value.empty() ? "-" : printable(value); }},
                     cell);
 }
 
@@ -45,7 +47,8 @@ nlohmann::ordered_json cell_json(const Cell& cell) {
 std::string csv_field(const Cell& cell) {
   if (std::holds_alternative<std::monostate>(cell)) return "";
   if (const double* value = std::get_if<double>(&cell)) return fmt::format("{}", *value);
-  const std::string text = std::holds_alternative<std::string>(cell) ? std::get<std::string>(cell) : cell_text(cell);
+  const auto* held = std::get_if<std::string>(&cell);
+  const std::string text = held != nullptr ? printable_lines(*held) : cell_text(cell);
   if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
   std::string quoted = "\"";
   for (char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
@@ -54,7 +57,7 @@ std::string csv_field(const Cell& cell) {
 
 /// Bytes that are not UTF-8 (a foreign file's text) are replaced rather than thrown over.
 std::string dump(const nlohmann::ordered_json& json, int indent = -1) {
-  return json.dump(indent, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+  return printable_json(json.dump(indent, ' ', false, nlohmann::ordered_json::error_handler_t::replace)) + "\n";
 }
 
 std::string table_text(const Table& table) {

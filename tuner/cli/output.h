@@ -26,7 +26,8 @@ struct Table {
   std::vector<std::vector<Cell>> rows;
 };
 
-/// Aligned columns, an array of objects, or comma-separated values. Ends with a newline.
+/// Aligned columns, an array of objects, or comma-separated values. Ends with a newline. What a terminal would obey in
+/// the texts is escaped, in a table the ends of lines, too.
 std::string render(const Table& table, Format format);
 
 /// One thing with named values: "name  value" lines, or a JSON object on one line.

@@ -106,6 +106,7 @@ Work plan(const Flags& flags) {
       remark(fmt::format("{}: nothing here matches", database_path(db_flag).string()));
     else
       print(render(table, format));
+    remark_skipped(db);
     return kExitDone;
   };
 }

@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "cache/no_sigpipe.h"
+#include "cache/plain_text.h"
 #include "cache/standard_error.h"
 
 namespace flashtune {
@@ -80,8 +81,8 @@ void finish_output() {
 }
 
 void remark(const std::string& text) {
-  flush();  // its loss is told where the output is
-  write_to_standard_error(text + "\n");
+  flush();                                                // its loss is told where the output is
+  write_to_standard_error(printable_lines(text) + "\n");  // it may quote a file
 }
 
 }  // namespace flashtune

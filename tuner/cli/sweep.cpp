@@ -169,6 +169,8 @@ void sweep(const SweepRequest& request, const FoundTarget& found, SharedProgress
     const std::unique_ptr<Device> device = open_cuda_device(found.ordinal);
     sweep_on_device(*device, compile, db, options, emit);
   }
+  printer.clear();
+  remark_skipped(db);
   if (const std::string problem = compiler.store_problem(); !problem.empty()) remark("warning: " + problem);
 }
 

@@ -178,7 +178,8 @@ typedef struct ft_options {
   int32_t device; /* ordinal; 0 */
 
   /* The tuning database that `flashtune sweep` wrote; one that does not exist yet counts as empty, and built-in
-   * defaults answer. NULL: $FLASHTUNE_DB, else $XDG_DATA_HOME/flashtune/tuning.db, else
+   * defaults answer. Rows that are damaged, or of a newer flashtune, are passed over and counted in ft_explain(). NULL:
+   * $FLASHTUNE_DB, else $XDG_DATA_HOME/flashtune/tuning.db, else
    * ~/.local/share/flashtune/tuning.db; none where there is no home either. "": none. */
   const char* database;
   /* A second, read-only database that came with your program; the first one's rows come before its. NULL: none. */
@@ -198,8 +199,8 @@ typedef struct ft_options {
    * sequence's length or pages are wrong, naming it. */
   int32_t debug_checks;
 
-  /* Gets one line, once per engine, when the GPU is untuned. NULL: it goes to stderr; give a function that does nothing
-   * to silence it. */
+  /* Gets one line, once per engine, when the GPU is untuned, and one for a database some of whose rows were passed
+   * over. NULL: they go to stderr; give a function that does nothing to silence it. */
   void (*warn)(const char* line, void* warn_data);
   void* warn_data;
 } ft_options;
