@@ -92,7 +92,7 @@ TEST(MissedFile, ThatCannotBeReadOrWrittenSaysSo) {
             std::string::npos);
   EXPECT_EQ(refusal(ErrorKind::kIo, [] { write_missed("/nowhere/m.txt", kDevice, {}); }),
             "cannot write the missed problems to /nowhere/m.txt: No such file or directory; name a file in a folder "
-            "that can be written");
+            "that can be written and has room");
 }
 
 TEST(MissedFile, ThatCannotBeReplacedStaysAsItWas) {

@@ -7,6 +7,7 @@
 #include "flashtune/primitives/memory.cuh"
 #include "flashtune/primitives/warp.cuh"
 #include "flashtune/tiles/chunk.cuh"
+#include "flashtune/tiles/tf32_product.cuh"
 
 namespace flashtune {
 
@@ -95,10 +96,16 @@ struct RowOfWarp {
 #pragma unroll
     for (int e = 0; e < kWidth; ++e) x[e] = 0.f;
     if (from == nullptr || dim_of(step) >= kDim) return;
-    if constexpr (kDtype == Dtype::kFp32)
+    if constexpr (kDtype == Dtype::kFp32) {
       x[0] = load_global(from + dim_of(step));
-    else
+      if constexpr (kTraits.precision == Precision::kTf32x3) {
+        Tf32Parts<Precision::kTf32x3, 1> parts;  // an infinity is to be NaN here, too
+        parts.split(0, x[0]);
+        x[0] = float_of(parts.big[0]) + float_of(parts.small[0]);
+      }
+    } else {
       unpack<kDtype>(static_cast<u32>(load_global_int(reinterpret_cast<const int*>(from + dim_of(step)))), x[0], x[1]);
+    }
   }
 };
 
