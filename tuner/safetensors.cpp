@@ -105,6 +105,7 @@ TensorEntry entry_of(const std::string& name, const Json& json, std::uint64_t da
 void require_filled(const std::map<std::string, TensorEntry>& tensors, std::uint64_t data_bytes,
                     const std::filesystem::path& path) {
   std::vector<std::tuple<std::uint64_t, std::uint64_t, std::string_view>> places;
+  places.reserve(tensors.size());
   for (const auto& [name, entry] : tensors) places.emplace_back(entry.begin, entry.end, name);
   std::sort(places.begin(), places.end());
   std::uint64_t filled = 0;
