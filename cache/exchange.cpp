@@ -95,8 +95,9 @@ const nlohmann::json& array_of(const nlohmann::json& root, const char* key) {
 
 /// The records of one array, each judged.
 template <class Record>
-std::vector<Record> read_array(const nlohmann::json& root, const char* key, Record (*read)(const nlohmann::json&, const std::string&),
-                               Unsound unsound, Records& all) {
+std::vector<Record> read_array(const nlohmann::json& root, const char* key,
+                               Record (*read)(const nlohmann::json&, const std::string&), Unsound unsound,
+                               Records& all) {
   std::vector<Record> records;
   int i = 0;
   const auto skip = [&](int& count, const char* why) {

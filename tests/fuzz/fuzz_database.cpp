@@ -8,8 +8,6 @@
 namespace flashtune {
 namespace {
 
-const std::string& words_of(const std::string& problem) { return problem; }
-
 void check(std::string_view bytes) {
   const std::filesystem::path folder = fuzz::scratch_folder() / "database", path = folder / "tuning.db";
   std::filesystem::remove_all(folder);  // and what SQLite keeps beside the file
@@ -19,7 +17,7 @@ void check(std::string_view bytes) {
     const Database db = Database::open(path, Database::Mode::kReadOnly);
     fuzz::accepts([&] { db.info(); });
     fuzz::accepts([&] {
-      for (const auto& problem : db.check()) fuzz::require_own_words(words_of(problem));
+      for (const Damage& damage : db.check()) fuzz::require_own_words(damage.why);
     });
     fuzz::accepts([&] {
       for (const Trial& trial : db.trials()) {
