@@ -19,9 +19,9 @@ template <class Int>
 Int whole_number(std::string_view what, std::string_view text) {
   Int value{};
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error == std::errc::result_out_of_range) refuse(fmt::format("{} '{}' is too large", what, printable(text)));
+  if (error == std::errc::result_out_of_range) refuse(fmt::format("{} '{}' is too large", what, excerpt_of(text)));
   if (error != std::errc() || end != text.data() + text.size())
-    refuse(fmt::format("{} '{}' is not a whole number", what, printable(text)));
+    refuse(fmt::format("{} '{}' is not a whole number", what, excerpt_of(text)));
   return value;
 }
 
@@ -105,16 +105,16 @@ Config parse_config(std::string_view text, Config config) {
       if (key != name) return;
       known = true;
       if (!has_value)
-        refuse(fmt::format("config key '{}' has no value in '{}'; write {}=VALUE", key, printable(whole), key));
+        refuse(fmt::format("config key '{}' has no value in '{}'; write {}=VALUE", key, excerpt_of(whole), key));
       unknown.note_word_of([&] { field = field_from_text<std::remove_reference_t<decltype(field)>>(key, value); });
     });
     if (!known && unknown_key.empty())
-      unknown_key = fmt::format("unknown config key '{}' in '{}'; the keys are {}", printable(key), printable(whole),
+      unknown_key = fmt::format("unknown config key '{}' in '{}'; the keys are {}", excerpt_of(key), excerpt_of(whole),
                                 keys_of(config));
     words &= known || (is_word(key) && has_value);
     const std::string mark = fmt::format(",{},", key);
     if (seen.find(mark) != std::string::npos)
-      refuse(fmt::format("config key '{}' is given twice in '{}'", printable(key), printable(whole)));
+      refuse(fmt::format("config key '{}' is given twice in '{}'", excerpt_of(key), excerpt_of(whole)));
     seen += mark;
   }
   if (!unknown_key.empty()) unknown.note(unknown_key);
@@ -152,8 +152,8 @@ AnyConfig default_of(std::size_t index, std::index_sequence<I...>) {
 std::string_view word(std::string_view& rest, std::string_view prefix, std::string_view whole) {
   const std::string_view w = take_until(rest, ' ');
   if (w.size() <= prefix.size() || w.substr(0, prefix.size()) != prefix)
-    refuse(fmt::format("problem '{}': expected {}{} where '{}' stands", printable(whole), prefix,
-                       prefix.empty() ? "a word" : "N", printable(w)));
+    refuse(fmt::format("problem '{}': expected {}{} where '{}' stands", excerpt_of(whole), prefix,
+                       prefix.empty() ? "a word" : "N", excerpt_of(w)));
   return w.substr(prefix.size());
 }
 
@@ -162,12 +162,12 @@ int size_word(std::string_view& rest, std::string_view prefix, std::string_view 
   int value = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
   if (error == std::errc() && end == digits.data() + digits.size()) return value;
-  return whole_number<int>(fmt::format("'{}' of problem '{}':", prefix, printable(whole)), digits);
+  return whole_number<int>(fmt::format("'{}' of problem '{}':", prefix, excerpt_of(whole)), digits);
 }
 
 Strides strides_word(std::string_view& rest, std::string_view prefix, std::string_view whole) {
   std::string_view numbers = word(rest, prefix, whole);
-  const std::string what = fmt::format("stride '{}' of problem '{}':", prefix, printable(whole));
+  const std::string what = fmt::format("stride '{}' of problem '{}':", prefix, excerpt_of(whole));
   Strides s;
   s.batch = whole_number<long long>(what, take_until(numbers, ','));
   s.head = whole_number<long long>(what, take_until(numbers, ','));
@@ -191,7 +191,7 @@ Problem read_problem(std::string_view text, Unknown& unknown) {
   const std::string_view mask = word(rest, "", text);
   if (mask != "causal" && mask != "full") {
     const std::string why =
-        fmt::format("problem '{}': unknown mask '{}'; it is one of full, causal", printable(text), printable(mask));
+        fmt::format("problem '{}': unknown mask '{}'; it is one of full, causal", excerpt_of(text), excerpt_of(mask));
     if (!is_word(mask)) refuse(why);
     unknown.note(why);
   }
@@ -203,7 +203,7 @@ Problem read_problem(std::string_view text, Unknown& unknown) {
   if (rest.substr(0, 4) == "tf32")
     unknown.note_word_of([&] { p.precision = require_enum<Precision>("precision", word(rest, "", text)); });
   const auto goes_on = [&] {
-    return fmt::format("problem '{}' goes on after its end: '{}'", printable(text), printable(rest));
+    return fmt::format("problem '{}' goes on after its end: '{}'", excerpt_of(text), excerpt_of(rest));
   };
   for (; is_word(rest.substr(0, rest.find(' '))); take_until(rest, ' ')) unknown.note(goes_on());  // before strides
   if (layout == Layout::kStrided) {
@@ -257,7 +257,7 @@ std::string candidate_to_text(const Candidate& candidate) {
 Candidate candidate_from_text(std::string_view text) {
   const std::string_view name = take_until(text, ' ');
   if (!enum_from_name<Family>(name) && !is_config_text(text))
-    refuse(fmt::format("unknown family '{}', and '{}' is no config either", printable(name), printable(text)));
+    refuse(fmt::format("unknown family '{}', and '{}' is no config either", excerpt_of(name), excerpt_of(text)));
   return {config_from_text(text, default_constructed(require_enum<Family>("family", name)))};
 }
 
@@ -309,12 +309,12 @@ DeviceKey device_from_text(std::string_view text) {
   const std::size_t count =
       arch == std::string_view::npos || arch == 0 ? std::string_view::npos : text.rfind('/', arch - 1);
   if (count == std::string_view::npos)
-    refuse(fmt::format("device '{}' is not of the form NAME/SM_COUNT/sm_ARCH", printable(text)));
+    refuse(fmt::format("device '{}' is not of the form NAME/SM_COUNT/sm_ARCH", excerpt_of(text)));
   DeviceKey device;
   device.name = std::string(text.substr(0, count));
-  device.sm_count = whole_number<int>(fmt::format("SM count of device '{}':", printable(text)),
+  device.sm_count = whole_number<int>(fmt::format("SM count of device '{}':", excerpt_of(text)),
                                       text.substr(count + 1, arch - count - 1));
-  device.arch = whole_number<int>(fmt::format("architecture of device '{}':", printable(text)), text.substr(arch + 4));
+  device.arch = whole_number<int>(fmt::format("architecture of device '{}':", excerpt_of(text)), text.substr(arch + 4));
   return device;
 }
 

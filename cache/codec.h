@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "cache/error.h"
-#include "cache/plain_text.h"
+#include "cache/excerpt.h"
 #include "cache/records.h"
 
 namespace flashtune {
@@ -75,7 +75,7 @@ template <class Enum>
 Enum require_enum(std::string_view what, std::string_view name) {
   if (const std::optional<Enum> value = enum_from_name<Enum>(name)) return *value;
   const std::string why =
-      "unknown " + std::string(what) + " '" + printable(name) + "'; it is one of " + enum_names<Enum>();
+      "unknown " + std::string(what) + " '" + excerpt_of(name) + "'; it is one of " + enum_names<Enum>();
   if (is_word(name)) throw UnknownWord(why);
   throw Error(ErrorKind::kInvalidArgument, why);
 }

@@ -3,12 +3,13 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <thread>
+#include <utility>
 
 #include "cache/codec.h"
+#include "cache/foreign_json.h"
 #include "cache/json.h"
 #include "cache/plain_text.h"
 
@@ -80,19 +81,13 @@ class Batches {
   throw Error(ErrorKind::kIo, fmt::format("cannot import: {}; nothing was changed", why));
 }
 
-Json parse(const std::string& text) {
-  try {
-    return Json::parse(text);
-  } catch (const Json::parse_error& e) {
-    const std::size_t at = std::min(e.byte, text.size());
-    const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n');
-    refuse(fmt::format("the text is not whole JSON: it goes wrong at byte {} (line {}) of {}", at, line, text.size()));
-  } catch (const Json::exception& e) {  // a number that no double holds
-    refuse(e.what());
-  }
+nlohmann::json parse(const std::string& text) {
+  ParsedJson parsed = parse_foreign_json(text);
+  if (!parsed.fault.empty()) refuse(parsed.fault);
+  return std::move(parsed.value);
 }
 
-const Json& array_of(const Json& root, const char* key) {
+const nlohmann::json& array_of(const nlohmann::json& root, const char* key) {
   const auto found = root.find(key);
   if (found == root.end() || !found->is_array()) refuse(fmt::format("it has no array '{}'", key));
   return *found;
@@ -100,15 +95,16 @@ const Json& array_of(const Json& root, const char* key) {
 
 /// The records of one array, each judged.
 template <class Record>
-std::vector<Record> read_array(const Json& root, const char* key, Record (*read)(const Json&, const std::string&),
-                               Unsound unsound, Records& all) {
+std::vector<Record> read_array(const nlohmann::json& root, const char* key,
+                               Record (*read)(const nlohmann::json&, const std::string&), Unsound unsound,
+                               Records& all) {
   std::vector<Record> records;
   int i = 0;
   const auto skip = [&](int& count, const char* why) {
     ++count;
     if (all.first_why.empty()) all.first_why = why;
   };
-  for (const Json& json : array_of(root, key)) {
+  for (const nlohmann::json& json : array_of(root, key)) {
     try {
       records.push_back(read(json, fmt::format("{}[{}]", key, i++)));
     } catch (const UnknownWord& word) {
@@ -121,13 +117,13 @@ std::vector<Record> read_array(const Json& root, const char* key, Record (*read)
   return records;
 }
 
-Records records_of(const Json& root, Unsound unsound) {
+Records records_of(const nlohmann::json& root, Unsound unsound) {
   if (!root.is_object() || !root.contains("format") || root["format"] != kFormat)
     refuse(R"(it is not an export of flashtune: "format":"flashtune" is missing)");
   if (!root.contains("version") || root["version"] != kVersion)
     refuse(fmt::format(
         "its version is {}, and this flashtune reads version {}; export it again with a flashtune of this version",
-        root.contains("version") ? root["version"].dump() : "missing", kVersion));
+        root.contains("version") ? shown(root["version"]) : "missing", kVersion));
   Records records;
   records.trials = read_array(root, "trials", trial_from_json, unsound, records);
   records.bests = read_array(root, "bests", best_from_json, unsound, records);
@@ -148,11 +144,18 @@ std::string export_json(const Database& db, const RecordFilter& filter, Exported
     for (const Best& best : db.bests(filter)) root["bests"].push_back(best_to_json(best));
   });
   // A compiler's message may hold bytes that are no UTF-8: they become the replacement character.
-  return printable_json(root.dump(1, ' ', false, Json::error_handler_t::replace)) + "\n";
+  std::string text = printable_json(root.dump(1, ' ', false, Json::error_handler_t::replace)) + "\n";
+  if (text.size() > kMostExportBytes)
+    throw Error(
+        ErrorKind::kInvalidArgument,
+        fmt::format("these records are {} MiB of text, and an import takes at most {} MiB; export a part of them "
+                    "(--best, --arch, --op, ...), or take the database's file itself, which `db merge` reads",
+                    text.size() >> 20, kMostExportBytes >> 20));
+  return text;
 }
 
 Records records_of_export(const std::string& text, Unsound unsound) {
-  const Json root = parse(text);
+  const nlohmann::json root = parse(text);
   try {
     return records_of(root, unsound);
   } catch (const Error& e) {

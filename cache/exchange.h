@@ -2,6 +2,7 @@
 // (record_fault.h).
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -12,8 +13,12 @@ namespace flashtune {
 /// kBests: the answers without the trials behind them, which nobody needs who only dispatches.
 enum class Exported { kAll, kBests };
 
+/// The longest text that import takes, so the longest that export makes: about a million trials. Databases that hold
+/// more merge().
+constexpr std::size_t kMostExportBytes = std::size_t{2} << 30;
+
 /// {"format":"flashtune","version":N,"trials":[...],"bests":[...]}: all at one moment. Rows that are no records are
-/// left out; db.skipped() counts them.
+/// left out; db.skipped() counts them. Throws Error(kInvalidArgument) for more records than an import would take.
 std::string export_json(const Database& db, const RecordFilter& filter = {}, Exported what = Exported::kAll);
 
 struct ImportCount {

@@ -37,7 +37,8 @@ bool is_network_magic(long magic) {
 
 bool is_on_network(const std::filesystem::path& path) {
   struct statfs facts {};
-  for (std::filesystem::path p = std::filesystem::absolute(path);; p = p.parent_path()) {
+  std::error_code gone;  // the current folder; then opening the file says so
+  for (std::filesystem::path p = std::filesystem::absolute(path, gone);; p = p.parent_path()) {
     if (statfs(p.c_str(), &facts) == 0) return is_network_magic(static_cast<long>(facts.f_type));
     if (p == p.parent_path()) return false;
   }

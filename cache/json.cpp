@@ -10,7 +10,8 @@
 #include <type_traits>
 
 #include "cache/codec.h"
-#include "cache/plain_text.h"
+#include "cache/excerpt.h"
+#include "cache/foreign_json.h"
 #include "cache/record_fault.h"
 
 namespace flashtune {
@@ -26,10 +27,12 @@ namespace {
   refuse(where, why);
 }
 
+using Read = nlohmann::json;  // what is read; what is written keeps its order (Json)
+
 /// One JSON object being read: every key is asked for once, and done() refuses the rest.
 class Object {
  public:
-  Object(const Json& json, std::string where) : json_(json), where_(std::move(where)) {
+  Object(const Read& json, std::string where) : json_(json), where_(std::move(where)) {
     if (!json.is_object()) refuse(where_, fmt::format("expected an object, found {}", json.type_name()));
   }
 
@@ -37,7 +40,7 @@ class Object {
   const std::string& where() const { return where_; }
   bool has(const char* key) const { return json_.contains(key); }
 
-  const Json& at(const char* key) {
+  const Read& at(const char* key) {
     asked_.insert(key);
     const auto found = json_.find(key);
     if (found == json_.end()) refuse(where_, fmt::format("'{}' is missing", key));
@@ -45,19 +48,19 @@ class Object {
   }
 
   void read(const char* key, std::string& field) {
-    const Json& value = at(key);
+    const Read& value = at(key);
     if (!value.is_string()) refuse(path(key), fmt::format("expected a text, found {}", value.type_name()));
     field = value.get<std::string>();
   }
   void read(const char* key, bool& field) {
-    const Json& value = at(key);
+    const Read& value = at(key);
     if (!value.is_boolean()) refuse(path(key), fmt::format("expected true or false, found {}", value.type_name()));
     field = value.get<bool>();
   }
   void read(const char* key, int& field) { field = static_cast<int>(whole(key, std::numeric_limits<int>::max())); }
   void read(const char* key, long long& field) { field = whole(key, std::numeric_limits<long long>::max()); }
   void read(const char* key, double& field) {
-    const Json& value = at(key);
+    const Read& value = at(key);
     if (!value.is_number()) refuse(path(key), fmt::format("expected a number, found {}", value.type_name()));
     field = value.get<double>();
   }
@@ -70,7 +73,7 @@ class Object {
     if (value)
       field = *value;
     else
-      refuse_word(path(key), token, fmt::format("'{}' is not one of {}", printable(token), enum_names<Enum>()));
+      refuse_word(path(key), token, fmt::format("'{}' is not one of {}", excerpt_of(token), enum_names<Enum>()));
   }
 
   void done() const {
@@ -93,20 +96,20 @@ class Object {
   }
 
  private:
-  static std::string unknown_key(const std::string& key) { return fmt::format("unknown key '{}'", printable(key)); }
+  static std::string unknown_key(const std::string& key) { return fmt::format("unknown key '{}'", excerpt_of(key)); }
 
   /// Every whole number in a record counts something: none is negative.
   long long whole(const char* key, long long most) {
-    const Json& value = at(key);
-    if (!value.is_number_integer()) refuse(path(key), fmt::format("expected a whole number, found {}", value.dump()));
+    const Read& value = at(key);
+    if (!value.is_number_integer()) refuse(path(key), fmt::format("expected a whole number, found {}", shown(value)));
     const bool fits = value.is_number_unsigned()
                           ? value.get<unsigned long long>() <= static_cast<unsigned long long>(most)
                           : value.get<long long>() >= 0 && value.get<long long>() <= most;
-    if (!fits) refuse(path(key), fmt::format("{} is not between 0 and {}", value.dump(), most));
+    if (!fits) refuse(path(key), fmt::format("{} is not between 0 and {}", shown(value), most));
     return value.get<long long>();
   }
 
-  const Json& json_;
+  const Read& json_;
   std::string where_;
   std::set<std::string> asked_;
 };
@@ -206,7 +209,7 @@ Json timing_to_json(const Timing& timing) {
   return members_of(timing, [](const auto& r, auto&& f) { visit_timing(r, f); });
 }
 
-Timing timing_from_json(const Json& json, const std::string& where) {
+Timing timing_from_json(const Read& json, const std::string& where) {
   Timing timing;
   Object object(json, where);
   visit_timing(timing, reader_of(object));
@@ -214,7 +217,7 @@ Timing timing_from_json(const Json& json, const std::string& where) {
   return timing;
 }
 
-KernelFacts facts_from_json(const Json& json, const std::string& where) {
+KernelFacts facts_from_json(const Read& json, const std::string& where) {
   KernelFacts facts;
   Object object(json, where);
   visit_facts(facts, reader_of(object));
@@ -222,7 +225,7 @@ KernelFacts facts_from_json(const Json& json, const std::string& where) {
   return facts;
 }
 
-Strides strides_from_json(const Json& json, const std::string& where) {
+Strides strides_from_json(const Read& json, const std::string& where) {
   Strides strides;
   Object object(json, where);
   visit_strides(strides, reader_of(object));
@@ -291,7 +294,7 @@ Json best_to_json(const Best& best) {
   return json;
 }
 
-DeviceKey device_from_json(const Json& json, const std::string& where) {
+DeviceKey device_from_json(const Read& json, const std::string& where) {
   DeviceKey device;
   Object object(json, where);
   visit_device(device, reader_of(object));
@@ -299,7 +302,7 @@ DeviceKey device_from_json(const Json& json, const std::string& where) {
   return device;
 }
 
-Problem problem_from_json(const Json& json, const std::string& where) {
+Problem problem_from_json(const Read& json, const std::string& where) {
   Problem problem;
   Object object(json, where);
   visit_problem(problem, reader_of(object));
@@ -320,7 +323,7 @@ Problem problem_from_json(const Json& json, const std::string& where) {
   return problem;
 }
 
-Candidate candidate_from_json(const Json& json, const std::string& where) {
+Candidate candidate_from_json(const Read& json, const std::string& where) {
   Object object(json, where);
   Family family{};
   object.read("family", family);
@@ -335,7 +338,7 @@ Candidate candidate_from_json(const Json& json, const std::string& where) {
   return candidate;
 }
 
-Trial trial_from_json(const Json& json, const std::string& where) {
+Trial trial_from_json(const Read& json, const std::string& where) {
   Object object(json, where);
   Trial trial;
   trial.key.device = device_from_json(object.at("device"), object.path("device"));
@@ -353,7 +356,7 @@ Trial trial_from_json(const Json& json, const std::string& where) {
   return sound(std::move(trial), where);
 }
 
-Best best_from_json(const Json& json, const std::string& where) {
+Best best_from_json(const Read& json, const std::string& where) {
   Object object(json, where);
   Best best;
   best.device = device_from_json(object.at("device"), object.path("device"));

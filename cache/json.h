@@ -19,14 +19,15 @@ Json candidate_to_json(const Candidate& candidate);  // {"family":"prefill_mma",
 Json trial_to_json(const Trial& trial);              // all but the id, which means something in one file only
 Json best_to_json(const Best& best);
 
-// Reading is strict: a missing, misspelt or unknown key, a value of the wrong type or out of range, or a record that is
-// not sound (record_fault.h) throws Error(kInvalidArgument) that starts with where it is
+// Reading takes what parse_foreign_json() built. It is strict: a missing, misspelt or unknown key, a value of the wrong
+// type or out of range, or a record that is not sound (record_fault.h) throws Error(kInvalidArgument) that starts with
+// where it is
 // ("trials[3].timing.median_us"); where all that is wrong is a word that newer ones may have, UnknownWord (codec.h).
 // `where` names the value itself. Only the fields of a config may be left out; they then have their defaults.
-DeviceKey device_from_json(const Json& json, const std::string& where);
-Problem problem_from_json(const Json& json, const std::string& where);
-Candidate candidate_from_json(const Json& json, const std::string& where);
-Trial trial_from_json(const Json& json, const std::string& where);
-Best best_from_json(const Json& json, const std::string& where);
+DeviceKey device_from_json(const nlohmann::json& json, const std::string& where);
+Problem problem_from_json(const nlohmann::json& json, const std::string& where);
+Candidate candidate_from_json(const nlohmann::json& json, const std::string& where);
+Trial trial_from_json(const nlohmann::json& json, const std::string& where);
+Best best_from_json(const nlohmann::json& json, const std::string& where);
 
 }  // namespace flashtune

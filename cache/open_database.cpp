@@ -8,6 +8,7 @@
 #include "cache/database_impl.h"
 #include "cache/error.h"
 #include "cache/filesystem.h"
+#include "cache/paths.h"
 #include "cache/schema.h"
 
 namespace flashtune {
@@ -39,7 +40,7 @@ void set_journal(const Sqlite& db) {
 }
 
 Opened open_to_write(const std::filesystem::path& path) {
-  create_folder(std::filesystem::absolute(path).parent_path(), "the database", kNameAnother);
+  create_folder(whole_path(path).parent_path(), "the database", kNameAnother);
   Sqlite db = Sqlite::open(path, Sqlite::Access::kReadWrite);
   if (db.read_only())
     throw Error(ErrorKind::kIo,
@@ -57,7 +58,7 @@ Sqlite::Access read_access(const std::filesystem::path& path) {
   std::error_code none;
   const auto log_bytes = std::filesystem::file_size(path.string() + "-wal", none);
   const bool has_log = !none && log_bytes > 0;
-  const bool writable = can_write_folder(std::filesystem::absolute(path).parent_path());
+  const bool writable = can_write_folder(whole_path(path).parent_path());
   return writable || has_log ? Sqlite::Access::kReadOnly : Sqlite::Access::kImmutable;
 }
 

@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "cache/codec.h"
+#include "cache/excerpt.h"
 #include "cache/plain_text.h"
 
 namespace flashtune {
@@ -22,7 +23,7 @@ class Judge {
  public:
   void name(const char* field, const std::string& text) {
     if (!is_plain(text))
-      note(field, fmt::format("'{}' holds {}; names are plain text", printable(text), unplain_part(text)));
+      note(field, fmt::format("'{}' holds {}; names are plain text", excerpt_of(text), unplain_part(text)));
   }
   void count(const char* field, int value, int least = 0, int most = std::numeric_limits<int>::max()) {
     if (value < least || value > most) note(field, fmt::format("{} is not between {} and {}", value, least, most));
@@ -76,7 +77,7 @@ void judge_evidence(Judge& judge, const Record& record, const std::string& diges
   judge.name("driver", record.driver);
   judge.name("compiler", record.compiler);
   if (!record.when.empty() && !is_utc_time(record.when))
-    judge.note("when", fmt::format("'{}' is not a time like 2026-01-31T23:59:59Z", printable(record.when)));
+    judge.note("when", fmt::format("'{}' is not a time like 2026-01-31T23:59:59Z", excerpt_of(record.when)));
 }
 
 void judge_answer(Judge& judge, const Timing& timing) {

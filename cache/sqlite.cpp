@@ -12,6 +12,7 @@
 #include <string_view>
 #include <system_error>
 
+#include "cache/paths.h"
 #include "cache/plain_text.h"
 
 namespace flashtune {
@@ -111,7 +112,7 @@ SqlRow row_of(sqlite3_stmt* statement) {
 /// A file name as a URI: what has a meaning there is percent-encoded.
 std::string uri_of(const std::filesystem::path& path, std::string_view query) {
   std::string uri = "file:";
-  for (const char c : std::filesystem::absolute(path).string()) {
+  for (const char c : whole_path(path).string()) {
     if (c == '%' || c == '?' || c == '#')
       uri += fmt::format("%{:02X}", static_cast<unsigned>(c));
     else
@@ -200,7 +201,7 @@ Sqlite Sqlite::open(const std::filesystem::path& path, Access access) {
     if (access == Access::kImmutable)
       return open_named(uri_of(path, "?immutable=1"), SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, path);
     // A plain name that starts with "file:" would be read as a URI where SQLite was built so: an absolute one cannot.
-    const std::string name = std::filesystem::absolute(path).string();
+    const std::string name = whole_path(path).string();
     return open_named(name, SQLITE_OPEN_READWRITE | (access == Access::kReadWrite ? SQLITE_OPEN_CREATE : 0), path);
   };
   Sqlite db = opened();

@@ -3,15 +3,20 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <fstream>
 #include <sstream>
+#include <unordered_set>
 
 #include "cache/codec.h"
 #include "cache/error.h"
+#include "cache/excerpt.h"
+#include "cache/last_resort.h"
+#include "cache/read_file.h"
 
 namespace flashtune {
 namespace {
+
+constexpr std::size_t kMostMissedBytes = std::size_t{16} << 20;  // 100,000 problems, each once or more often
+constexpr std::size_t kMostProblemBytes = 1000;                  // strides of 20 digits, and room
 
 /// Why no sweep can measure a problem; empty when one can.
 std::string why_not(const Problem& p) {
@@ -27,6 +32,7 @@ std::string why_not(const Problem& p) {
 std::vector<Problem> parse_missed(const std::string& text, const std::string& path) {
   std::vector<Problem> problems;
   std::istringstream lines(text);
+  std::unordered_set<std::string> seen;
   int number = 0;
   for (std::string line; std::getline(lines, line);) {
     ++number;
@@ -35,26 +41,23 @@ std::vector<Problem> parse_missed(const std::string& text, const std::string& pa
     const auto fail = [&](const std::string& why) {
       throw Error(ErrorKind::kInvalidArgument, fmt::format("missed problems {}: line {}: {}", path, number, why));
     };
+    if (line.size() > kMostProblemBytes) fail(fmt::format("it has {} bytes, and no problem is that long", line.size()));
     Problem problem;
     try {
       problem = problem_from_text(line);
     } catch (const Error& error) {
       fail(error.what());
     }
-    if (const std::string why = why_not(problem); !why.empty()) fail(fmt::format("problem '{}': {}", line, why));
-    if (std::find(problems.begin(), problems.end(), problem) == problems.end()) problems.push_back(problem);
+    if (const std::string why = why_not(problem); !why.empty())
+      fail(fmt::format("problem '{}': {}", excerpt_of(line), why));
+    if (seen.insert(problem_to_text(problem)).second) problems.push_back(problem);
   }
   return problems;
 }
 
 std::vector<Problem> read_missed_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string text;
-  for (std::string line; std::getline(file, line);) text += line + '\n';
-  if (!file.eof())
-    throw Error(ErrorKind::kInvalidArgument,
-                fmt::format("missed problems {}: there is no such file, or it cannot be read", path));
-  return parse_missed(text, path);
+  return while_reading(
+      path, [&] { return parse_missed(read_text(path, kMostMissedBytes, "a file of missed problems"), path); });
 }
 
 }  // namespace flashtune

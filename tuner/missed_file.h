@@ -12,7 +12,7 @@ namespace flashtune {
 /// there twice is one. Throws Error(kInvalidArgument) that names `path`, the line and what is wrong with it: no
 /// problem, or none that a sweep can measure.
 std::vector<Problem> parse_missed(const std::string& text, const std::string& path);
-/// The same of a file; one that cannot be read is an Error(kInvalidArgument), too.
+/// The same of a file; one that cannot be read is an Error(kNotFound or kIo).
 std::vector<Problem> read_missed_file(const std::string& path);
 
 }  // namespace flashtune

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "cache/error.h"
+#include "cache/excerpt.h"
 #include "tuner/safetensors.h"
 
 namespace flashtune {
@@ -69,7 +70,7 @@ void require_plain(Layout layout) {
 Dtype dtype_of_token(const std::string& token) {
   for (const Dtype dtype : kDtypes)
     if (token == token_of(dtype)) return dtype;
-  refuse(fmt::format("dtype {} is not supported; F16, BF16 and F32 are", token));
+  refuse(fmt::format("dtype {} is not supported; F16, BF16 and F32 are", excerpt_of(token)));
 }
 
 QkvInput read_qkv(const std::filesystem::path& path, Layout layout, std::optional<Dtype> dtype) {

@@ -5,10 +5,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 namespace flashtune {
+
+class PlainFile;
 
 /// Where a tensor lies in a file and what it is. `dtype` is the format's own token ("F16", "BF16", "F32", "I64", ...).
 struct TensorEntry {
@@ -17,9 +20,11 @@ struct TensorEntry {
   std::uint64_t begin = 0, end = 0;  // bytes from the start of the file
 };
 
-/// The header of a file: tensors of any dtype, checked against the file's size and against their shapes.
+/// The header of a file: tensors of any dtype, checked against the file's size, their shapes and each other. The file
+/// stays open, so that tensors are of the file whose header was read.
 struct SafetensorsIndex {
   std::filesystem::path path;
+  std::shared_ptr<const PlainFile> file;
   std::map<std::string, TensorEntry> tensors;
   std::map<std::string, std::string> metadata;
 };
@@ -31,12 +36,14 @@ struct HostTensor {
   std::vector<std::byte> bytes;
 };
 
-/// Reads the header alone, so a file of many gigabytes costs nothing. Throws Error(kNotFound) for a file that is not
-/// there and Error(kIo) that says what is wrong with one that is no safetensors file, is truncated, or contradicts
-/// itself.
+/// Reads the header alone, so a file of many gigabytes costs nothing. As strict as the format's own reader: tensors
+/// fill the data from its first byte to its last without a hole or an overlap, and no name stands twice. A dtype that
+/// is not known here is taken, as the format grows. Throws Error(kNotFound) for a file that is not there and Error(kIo)
+/// that says what is wrong with one that is no safetensors file, is truncated, or contradicts itself.
 SafetensorsIndex index_safetensors(const std::filesystem::path& path);
 
-/// Reads one tensor. Throws Error(kInvalidArgument) listing the names the file has when `name` is not among them.
+/// Reads one tensor. Throws Error(kInvalidArgument) listing the names the file has when `name` is not among them, and
+/// Error(kIo) where the file has become shorter.
 HostTensor read_tensor(const SafetensorsIndex& index, const std::string& name);
 
 /// Writes a whole file, by the rules of write_named_output(). Throws Error(kIo).

@@ -6,18 +6,22 @@
 
 #include <algorithm>
 #include <array>
-#include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "cache/codec.h"
 #include "cache/error.h"
+#include "cache/excerpt.h"
+#include "cache/foreign_json.h"
+#include "cache/last_resort.h"
+#include "cache/read_file.h"
 
 namespace flashtune {
 namespace {
 
 using Json = nlohmann::json;
+
+constexpr std::size_t kMostSuiteBytes = std::size_t{16} << 20;  // 100,000 problems
 
 constexpr std::array kFields = {"op",     "dtype",    "precision", "batch",  "heads",     "kv_heads", "seq_q",
                                 "seq_kv", "head_dim", "causal",    "window", "page_size", "layout"};
@@ -29,7 +33,8 @@ class Entry {
     if (!json.is_object()) fail("is not an object");
     for (const auto& [key, value] : json.items())
       if (std::find(kFields.begin(), kFields.end(), key) == kFields.end())
-        fail(fmt::format("has a field '{}' that no problem has; there are {}", key, fmt::join(kFields, ", ")));
+        fail(fmt::format("has a field '{}' that no problem has; there are {}", excerpt_of(key),
+                         fmt::join(kFields, ", ")));
   }
 
   [[noreturn]] void fail(const std::string& what) const {
@@ -41,7 +46,7 @@ class Entry {
     if (found == json_.end()) return otherwise;
     const bool fits = found->is_number_integer() && found->get<double>() >= std::numeric_limits<int>::min() &&
                       found->get<double>() <= std::numeric_limits<int>::max();
-    if (!fits) fail(fmt::format("has {} = {}, which is not an integer that fits 32 bits", field, found->dump()));
+    if (!fits) fail(fmt::format("has {} = {}, which is not an integer that fits 32 bits", field, shown(*found)));
     return found->get<int>();
   }
 
@@ -53,7 +58,7 @@ class Entry {
   bool flag(const char* field) const {
     const auto found = json_.find(field);
     if (found == json_.end()) return false;
-    if (!found->is_boolean()) fail(fmt::format("has {} = {}, which is neither true nor false", field, found->dump()));
+    if (!found->is_boolean()) fail(fmt::format("has {} = {}, which is neither true nor false", field, shown(*found)));
     return found->get<bool>();
   }
 
@@ -65,7 +70,7 @@ class Entry {
     if (!value) {
       std::vector<std::string> known;
       for (int i = 0; name_of(static_cast<Enum>(i)) != nullptr; ++i) known.emplace_back(name_of(static_cast<Enum>(i)));
-      fail(fmt::format("has {} = {}; it can be {}", field, found->dump(), fmt::join(known, ", ")));
+      fail(fmt::format("has {} = {}; it can be {}", field, shown(*found), fmt::join(known, ", ")));
     }
     return *value;
   }
@@ -96,6 +101,8 @@ Problem problem_of(const Entry& entry) {
   if (layout == Layout::kStrided) entry.fail("has layout = \"strided\"; a suite names bshd, bhsd or packed");
   if (layout == Layout::kPacked && !fits_packed(p))
     entry.fail(fmt::format("has layout = \"packed\", and {}", kPackedFits));
+  if (const ProblemFault fault = fault_of(p); fault != ProblemFault::kNone)  // before strides can overflow
+    entry.fail(fmt::format("is no supported problem: {}", text_of(fault)));
   const Problem laid_out = with_layout(p, layout);
   if (const ProblemFault fault = fault_of(laid_out); fault != ProblemFault::kNone)
     entry.fail(fmt::format("is no supported problem: {}", text_of(fault)));
@@ -105,12 +112,9 @@ Problem problem_of(const Entry& entry) {
 }  // namespace
 
 Suite parse_suite(const std::string& text, const std::string& path) {
-  Json file;
-  try {
-    file = Json::parse(text);
-  } catch (const Json::parse_error& error) {
-    throw Error(ErrorKind::kInvalidArgument, fmt::format("suite {}: not JSON: {}", path, error.what()));
-  }
+  const ParsedJson parsed = parse_foreign_json(text);
+  if (!parsed.fault.empty()) throw Error(ErrorKind::kInvalidArgument, fmt::format("suite {}: {}", path, parsed.fault));
+  const Json& file = parsed.value;
   if (!file.is_array()) throw Error(ErrorKind::kInvalidArgument, fmt::format("suite {}: not a list of problems", path));
   if (file.empty()) throw Error(ErrorKind::kInvalidArgument, fmt::format("suite {}: the list has no problem", path));
   Suite suite{path, fmt::format("the {} problems of {}", file.size(), path), {}};
@@ -120,12 +124,7 @@ Suite parse_suite(const std::string& text, const std::string& path) {
 }
 
 Suite read_suite_file(const std::string& path) {
-  std::ifstream file(path);
-  std::ostringstream text;
-  if (!file || !(text << file.rdbuf()))
-    throw Error(ErrorKind::kInvalidArgument,
-                fmt::format("suite {}: there is no such file, or it cannot be read", path));
-  return parse_suite(text.str(), path);
+  return while_reading(path, [&] { return parse_suite(read_text(path, kMostSuiteBytes, "a suite"), path); });
 }
 
 }  // namespace flashtune

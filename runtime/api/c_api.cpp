@@ -13,6 +13,7 @@
 #include "cache/cubin_store.h"
 #include "cache/database.h"
 #include "cache/error.h"
+#include "cache/last_resort.h"
 #include "cache/standard_error.h"
 #include "runtime/device/cuda_device.h"
 #include "runtime/dispatch/missed.h"
@@ -72,7 +73,7 @@ ft_status guarded(Body&& body) noexcept {
   } catch (const std::bad_alloc&) {
     return failed(FT_INTERNAL, "the host is out of memory");
   } catch (const std::exception& error) {
-    return failed(FT_INTERNAL, error.what());
+    return failed(FT_INTERNAL, text_of(error).c_str());
   } catch (...) {
     return failed(FT_INTERNAL, "an exception of unknown type");
   }

@@ -14,6 +14,7 @@
 
 #include "cache/error.h"
 #include "cache/keys.h"
+#include "cache/paths.h"
 #include "runtime/device/shared_library.h"
 #include "runtime/jit/cubin.h"
 #include "runtime/jit/nvrtc_search.h"
@@ -145,7 +146,7 @@ struct Nvrtc::Impl {
     // The wheels' NVRTC has no run path: off the loader's path it would not find the builtins that lie beside it. Once
     // they are open, its own search is answered with them.
     const fs::path builtins = path.parent_path() / fmt::format("libnvrtc-builtins.so.{}.{}", major, minor);
-    if (fs::exists(builtins)) SharedLibrary{fs::absolute(builtins).string()};
+    if (is_there(builtins)) SharedLibrary{whole_path(builtins).string()};
     int count = 0;
     if (call.arch_count(&count) != NVRTC_SUCCESS || count < 1) return "knows no architecture";
     archs.resize(static_cast<std::size_t>(count));

@@ -46,8 +46,9 @@ std::vector<fs::path> sorted_entries(const fs::path& folder) {
 /// A hint and the folders below it in which a toolkit, an environment or the wheels keep their libraries.
 void add_hint(const fs::path& hint, std::vector<fs::path>& places) {
   places.push_back(hint);
+  std::error_code error;
   for (const char* below : {"lib64", "lib", "nvidia/cu13/lib", "nvidia/cuda_nvrtc/lib"})
-    if (fs::path folder = hint / below; fs::is_directory(folder)) places.push_back(std::move(folder));
+    if (fs::path folder = hint / below; fs::is_directory(folder, error)) places.push_back(std::move(folder));
 }
 
 /// /usr/local/cuda first (the machine's own choice), then its versions from the newest; "cuda-9" must not beat

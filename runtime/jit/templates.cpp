@@ -1,12 +1,12 @@
 // The template tree, from the embedded table or from a folder.
 #include <fmt/format.h>
 
-#include <fstream>
-#include <iterator>
+#include <system_error>
 #include <utility>
 
 #include "cache/error.h"
 #include "cache/keys.h"
+#include "cache/read_file.h"
 #include "runtime/jit/embedded.h"
 #include "runtime/jit/source.h"
 
@@ -14,12 +14,7 @@ namespace flashtune {
 namespace fs = std::filesystem;
 namespace {
 
-std::string read_text(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-  if (!in) throw Error(ErrorKind::kIo, fmt::format("cannot read the template {}", path.string()));
-  return text;
-}
+constexpr std::size_t kMostTemplateBytes = std::size_t{16} << 20;
 
 std::map<std::string, std::string> embedded_files() {
   std::map<std::string, std::string> files;
@@ -47,17 +42,18 @@ Templates Templates::from_folder(const fs::path& root) {
   const fs::path tree = root / "flashtune";
   std::error_code error;
   fs::recursive_directory_iterator entries(tree, error);
+  std::map<std::string, std::string> files;
+  for (; !error && entries != fs::recursive_directory_iterator(); entries.increment(error)) {
+    const fs::path& path = entries->path();
+    std::error_code unknown;  // what a link that leads nowhere is
+    if (entries->is_regular_file(unknown) && (path.extension() == ".h" || path.extension() == ".cuh"))
+      files.emplace(path.lexically_relative(root).generic_string(), read_text(path, kMostTemplateBytes, "a template"));
+  }
   if (error)
     throw Error(ErrorKind::kNotFound,
                 fmt::format("{} holds no template tree: {}: {}. Name the folder that holds flashtune/kernels, "
                             "in a checkout templates/",
                             root.string(), tree.string(), error.message()));
-  std::map<std::string, std::string> files;
-  for (const fs::directory_entry& entry : entries) {
-    const std::string extension = entry.path().extension().string();
-    if (entry.is_regular_file() && (extension == ".h" || extension == ".cuh"))
-      files.emplace(fs::relative(entry.path(), root).generic_string(), read_text(entry.path()));
-  }
   if (files.empty()) throw Error(ErrorKind::kNotFound, fmt::format("{} holds no .cuh or .h file", tree.string()));
   return Templates(std::move(files));
 }

@@ -33,7 +33,7 @@ class TempFolder {
   ~TempFolder() {
     std::error_code ignored;
     for (const auto& entry : std::filesystem::directory_iterator(path_, ignored))
-      if (entry.is_directory()) std::filesystem::permissions(entry, std::filesystem::perms(0755), ignored);
+      if (entry.is_directory(ignored)) std::filesystem::permissions(entry, std::filesystem::perms(0755), ignored);
     std::filesystem::remove_all(path_, ignored);
   }
   const std::filesystem::path& path() const { return path_; }

@@ -2,6 +2,7 @@
 #include "tuner/safetensors.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,6 +10,8 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <tuple>
+#include <vector>
 
 #include "cache/error.h"
 #include "tuner/qkv_file.h"
@@ -90,6 +93,11 @@ TEST_F(SafetensorsTest, AMissingFileAndAFolderSaySo) {
   EXPECT_THROW(index_safetensors(folder), Error);
 }
 
+TEST_F(SafetensorsTest, APipeIsRefusedWithoutWaitingForWhoMightWriteIntoIt) {
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  EXPECT_THROW(index_safetensors(path), Error);
+}
+
 TEST_F(SafetensorsTest, BrokenFilesAreRefusedWithTheReason) {
   std::ofstream(path) << "abc";
   expect_refused("too few");
@@ -98,9 +106,15 @@ TEST_F(SafetensorsTest, BrokenFilesAreRefusedWithTheReason) {
   write_raw("{}", 0, ~std::uint64_t{0});
   expect_refused("claims");
   write_raw("{\"a\":", 8);
-  expect_refused("no JSON object");
+  expect_refused("not whole JSON");
   write_raw("[1,2]", 8);
-  expect_refused("no JSON object");
+  expect_refused("begins with '['");
+  write_raw("", 8);
+  expect_refused("begins with ''");
+  write_raw(" {}", 0);
+  expect_refused("begins with ' '");
+  write_raw("{}", 0, 100'000'001);
+  expect_refused("claims 100000001 bytes and the file has 10; the format allows 100,000,000");
   write_raw(R"({"a":{"shape":[2],"data_offsets":[0,4]}})", 4);
   expect_refused("tensor 'a' has no dtype");
   write_raw(R"({"a":7})", 4);
@@ -119,8 +133,77 @@ TEST_F(SafetensorsTest, BrokenFilesAreRefusedWithTheReason) {
   expect_refused("does not fill its 4 bytes");
   write_raw(R"({"a":{"dtype":"F16","shape":[4294967296,4294967296],"data_offsets":[0,0]}})", 4);
   expect_refused("does not fill");
-  write_raw(R"({"__metadata__":3})", 4);
-  expect_refused("__metadata__");
+  write_raw(R"({"__metadata__":3})", 0);
+  expect_refused("its __metadata__ is 3");
+  write_raw(R"({"__metadata__":{"made by":["a","b"]}})", 0);
+  expect_refused("__metadata__ says 'made by' is a list of 2");
+  write_raw(R"({"a":{"dtype":"F4","shape":[3],"data_offsets":[0,1]}})", 1);
+  expect_refused("does not fill its 1 bytes");
+}
+
+/// A header of tensors of bytes: name, begin, end.
+std::string header_of(const std::vector<std::tuple<std::string, int, int>>& tensors) {
+  std::string header = "{";
+  for (const auto& [name, begin, end] : tensors)
+    header += (header.size() > 1 ? "," : "") + ("\"" + name) + R"(":{"dtype":"U8","shape":[)" +
+              std::to_string(end - begin) + R"(],"data_offsets":[)" + std::to_string(begin) + "," +
+              std::to_string(end) + "]}";
+  return header + "}";
+}
+
+TEST_F(SafetensorsTest, TensorsFillTheDataWithoutHolesOrOverlaps) {
+  write_raw(header_of({{"b", 4, 8}, {"z", 4, 4}, {"a", 0, 4}, {"c", 8, 8}}), 8);  // in any order, empty ones anywhere
+  EXPECT_EQ(index_safetensors(path).tensors.size(), 4u);
+  write_raw(header_of({{"a", 0, 4}, {"b", 0, 4}}), 4);
+  expect_refused("tensor 'b' at bytes 0 to 4 of the data overlaps one that ends at 4");
+  write_raw(header_of({{"a", 0, 5}, {"b", 4, 8}}), 8);
+  expect_refused("overlaps");
+  write_raw(header_of({{"a", 0, 8}, {"b", 2, 2}}), 8);
+  expect_refused("overlaps");
+  write_raw(header_of({{"a", 0, 4}, {"b", 5, 8}}), 8);
+  expect_refused("no tensor holds bytes 4 to 5 of the data, before tensor 'b'");
+  write_raw(header_of({{"a", 1, 4}}), 4);
+  expect_refused("no tensor holds bytes 0 to 1");
+  write_raw(header_of({{"a", 0, 4}}), 6);
+  expect_refused("2 bytes of the data come after the last tensor");
+  write_raw("{}", 1);
+  expect_refused("1 bytes of the data come after");
+  write_raw("{}", 0);
+  EXPECT_TRUE(index_safetensors(path).tensors.empty());
+}
+
+TEST_F(SafetensorsTest, ANameThatStandsTwiceIsRefused) {
+  write_raw(header_of({{"a", 0, 4}, {"a", 4, 8}}), 8);
+  expect_refused("it says 'a' twice");
+  write_raw(R"({"__metadata__":{"k":"1","k":"2"}})", 0);
+  expect_refused("it says '__metadata__.k' twice");
+  write_raw(R"({"a":{"dtype":"U8","dtype":"U8","shape":[0],"data_offsets":[0,0]}})", 0);
+  expect_refused("it says 'a.dtype' twice");
+}
+
+TEST_F(SafetensorsTest, NamesAreShownWithoutWhatATerminalWouldObey) {
+  write_raw(R"({"\u001b[31mred":7})", 0);
+  expect_refused("tensor '\\x1b[31mred' has no dtype");
+  write_raw("{\"" + std::string(100000, 'n') + "\":7}", 0);
+  expect_refused("n... (100000 bytes)' has no dtype");
+}
+
+TEST_F(SafetensorsTest, AFileThatBecameShorterOrAnotherIsNotReadBehindItsEnd) {
+  write_raw(header_of({{"a", 0, 4000}}), 4000);
+  const SafetensorsIndex index = index_safetensors(path);
+  fs::remove(path);
+  write_raw("{}", 0);  // a new file of that name changes nothing
+  EXPECT_EQ(read_tensor(index, "a").bytes.size(), 4000u);
+
+  write_raw(header_of({{"a", 0, 4000}}), 4000);
+  const SafetensorsIndex cut = index_safetensors(path);
+  fs::resize_file(path, 1000);
+  try {
+    read_tensor(cut, "a");
+    FAIL() << "bytes that are no longer there were read";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("became shorter while it was read"), std::string::npos) << error.what();
+  }
 }
 
 TEST_F(SafetensorsTest, AMissingTensorListsThoseThereAre) {

@@ -130,7 +130,7 @@ TEST(SuiteFile, UnsupportedProblemsSayWhatIsSupported) {
 }
 
 TEST(SuiteFile, WhatIsNoListOfProblemsIsRefused) {
-  EXPECT_TRUE(holds(complaint("{"), "not JSON"));
+  EXPECT_TRUE(holds(complaint("{"), "not whole JSON"));
   EXPECT_TRUE(holds(complaint("{}"), "not a list"));
   EXPECT_TRUE(holds(complaint("[]"), "no problem"));
   EXPECT_TRUE(holds(complaint("[3]"), "entry 1 is not an object"));

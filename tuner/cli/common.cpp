@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "cache/paths.h"
 #include "cache/plain_text.h"
 #include "tuner/cli/flags.h"
 
@@ -40,7 +41,7 @@ Format format_of(const CommonFlags& flags, Csv csv) {
 
 Database open_existing(const std::string& flag) {
   const std::filesystem::path path = database_path(flag);
-  if (!std::filesystem::exists(path))
+  if (!is_there(path))
     throw Error(ErrorKind::kNotFound,
                 fmt::format("{}: there is no tuning database here; `flashtune sweep` makes one, --db names another",
                             path.string()));
@@ -49,7 +50,7 @@ Database open_existing(const std::string& flag) {
 
 std::optional<std::filesystem::path> optional_database(const std::string& flag) {
   std::optional<std::filesystem::path> path = database_place(flag);
-  if (path && std::filesystem::exists(*path)) return path;
+  if (path && is_there(*path)) return path;
   if (flag.empty()) return std::nullopt;
   throw Error(ErrorKind::kNotFound, fmt::format("--db {}: there is no such file", flag));
 }

@@ -5,13 +5,15 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
-#include <fstream>
-#include <iterator>
+#include <system_error>
 
 #include "cache/exchange.h"
 #include "cache/filesystem.h"
+#include "cache/last_resort.h"
 #include "cache/named_output.h"
+#include "cache/paths.h"
 #include "cache/plain_text.h"
+#include "cache/read_file.h"
 #include "tuner/cli/command.h"
 #include "tuner/cli/common.h"
 #include "tuner/cli/filter_flags.h"
@@ -26,12 +28,6 @@ struct Flags {
   std::string file, into;
   bool best = false, repair = false, skip_damaged = false;
 };
-
-std::string read_file(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) throw Error(ErrorKind::kNotFound, fmt::format("{}: this file cannot be read", path));
-  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-}
 
 Record record_of(const DatabaseInfo& info, Format format) {
   std::vector<std::string> devices;
@@ -96,7 +92,8 @@ int repair(const std::filesystem::path& path, const Flags& flags, Format format)
   std::filesystem::path file = flags.into;
   const Repair done = db.repair([&](const std::string& lines) {
     if (file.empty()) file = free_name_beside(path, ".damaged.jsonl");
-    if (std::filesystem::is_regular_file(file) && std::filesystem::file_size(file) > 0)
+    std::error_code none;
+    if (std::filesystem::is_regular_file(file, none) && std::filesystem::file_size(file, none) > 0 && !none)
       throw Error(ErrorKind::kIo, fmt::format("--into {}: this file holds something; name another", file.string()));
     write_named_output(file, "the damaged rows", [&](std::ostream& out) { out << lines; });
   });
@@ -145,7 +142,9 @@ Work plan_export(const Flags& flags) {
 Work plan_import(const Flags& flags) {
   const Unsound unsound = flags.skip_damaged ? Unsound::kSkip : Unsound::kRefuse;
   return [unsound, db_flag = flags.common.db, file = flags.file, format = format_of(flags.common)] {
-    Records records = records_of_export(read_file(file), unsound);  // before a database is made
+    Records records = while_reading(file, [&] {  // before a database is made
+      return records_of_export(read_text(file, kMostExportBytes, "an export"), unsound);
+    });
     Database db = Database::open(database_path(db_flag));
     return tell(take_in(db, std::move(records)), format, file, db);
   };
@@ -153,8 +152,7 @@ Work plan_import(const Flags& flags) {
 
 Work plan_merge(const Flags& flags) {
   return [db_flag = flags.common.db, file = flags.file, format = format_of(flags.common)] {
-    if (!std::filesystem::exists(file))
-      throw Error(ErrorKind::kNotFound, fmt::format("{}: there is no such file", file));
+    if (!is_there(file)) throw Error(ErrorKind::kNotFound, fmt::format("{}: there is no such file", file));
     const Database from = Database::open(file, Database::Mode::kReadOnly);
     Database into = Database::open(database_path(db_flag));
     return tell(merge(into, from), format, file, into);

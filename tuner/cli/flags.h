@@ -9,11 +9,12 @@
 
 #include "cache/codec.h"
 #include "cache/error.h"
+#include "cache/excerpt.h"
 
 namespace flashtune {
 
 [[noreturn]] inline void refuse(std::string_view flag, std::string_view value, std::string_view advice) {
-  throw Error(ErrorKind::kInvalidArgument, fmt::format("{} {}: {}", flag, value, advice));
+  throw Error(ErrorKind::kInvalidArgument, fmt::format("{} {}: {}", flag, excerpt_of(value), advice));
 }
 
 /// The enumerator named `text`; otherwise an error that lists the names.

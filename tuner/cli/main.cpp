@@ -8,6 +8,9 @@
 #include <vector>
 
 #include "cache/error.h"
+#include "cache/excerpt.h"
+#include "cache/last_resort.h"
+#include "cache/plain_text.h"
 #include "tuner/cli/command.h"
 #include "tuner/cli/command_line.h"
 #include "tuner/cli/common.h"
@@ -29,23 +32,35 @@ std::string command_names(const CLI::App& app) {
   return names;
 }
 
-/// What the parser found wrong with `app`'s part of the command line. Its own words are kept only where ours know no
-/// better: they change with its version.
+/// What of the parser's own words names something: what stands before or behind `words`.
+std::string named_in(std::string_view what, std::string_view words) {
+  if (what.ends_with(words)) return std::string(what.substr(0, what.size() - words.size()));
+  return what.starts_with(words) ? std::string(what.substr(words.size())) : "";
+}
+
+/// What the parser found wrong with `app`'s part of the command line, in our words: the parser's change with its
+/// version.
 std::string misuse_of(const CLI::App& app, const CLI::ParseError& error) {
   const std::string commands = command_names(app);
   for (const std::string& left_over : app.remaining()) {
-    if (left_over.starts_with('-')) return fmt::format("{}: there is no such flag", left_over);
-    if (!commands.empty()) return fmt::format("{}: there is no such command; there are {}", left_over, commands);
+    if (left_over.starts_with('-')) return fmt::format("{}: there is no such flag", excerpt_of(left_over));
+    if (!commands.empty())
+      return fmt::format("{}: there is no such command; there are {}", excerpt_of(left_over), commands);
   }
   if (!app.remaining().empty())
     return fmt::format("{}: nothing is expected here",
-                       app.remaining().front().empty() ? "''" : app.remaining().front());
+                       app.remaining().front().empty() ? "''" : excerpt_of(app.remaining().front()));
   if (!commands.empty()) return fmt::format("say what to do: {}", commands);
-  if (dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr) {
-    const std::string what = error.what();
-    return fmt::format("{}: takes one value, and is given once", what.substr(0, what.find(':')));
-  }
-  return error.what();
+  const std::string what = error.what();
+  if (dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr)
+    return fmt::format("{}: takes one value, and is given once", excerpt_of(what.substr(0, what.find(':'))));
+  if (const std::string missing = named_in(what, " is required"); !missing.empty())
+    return fmt::format("{} is missing", excerpt_of(missing));
+  if (const std::string flag = named_in(what, "Could not convert: "); !flag.empty())
+    return fmt::format("{}: this flag is given alone, or with true or false", excerpt_of(flag));
+  if (const std::string extra = named_in(what, "The following argument was not expected: "); !extra.empty())
+    return fmt::format("{}: nothing is expected here", excerpt_of(extra));
+  return "this command line cannot be read";
 }
 
 /// The innermost subcommand that the command line named: whose help and whose name an error shows.
@@ -91,12 +106,12 @@ int run_program(int argc, char** argv) {
     try {
       work = command.judge();
     } catch (const std::exception& error) {
-      return report(chosen, error.what(), kExitMisuse);
+      return report(chosen, text_of(error), kExitMisuse);
     }
     try {
       return work();
     } catch (const std::exception& error) {
-      return report(chosen, error.what(), kExitFailed);
+      return report(chosen, text_of(error), kExitFailed);
     }
   }
   return kExitMisuse;
@@ -125,6 +140,9 @@ int run_and_finish(int argc, char** argv) {
     return code;
   } catch (const OutputLost& lost) {
     return end_without_output(lost, code);
+  } catch (const std::exception& error) {  // of what stands around a command's work
+    remark(fmt::format("flashtune: {}", text_of(error)));
+    return kExitFailed;
   }
 }
 

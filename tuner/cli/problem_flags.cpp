@@ -181,8 +181,8 @@ std::vector<Problem> problems_of(const ProblemFlags& flags) {
   for (const Problem& p : all)
     for (const std::string& text : texts(flags, &F::layout)) {
       const Layout layout = layout_of_flag(text);
+      judge(p, layout);  // before strides can overflow
       problems.push_back(with_layout(p, layout));
-      judge(problems.back(), layout);
     }
   return problems;
 }

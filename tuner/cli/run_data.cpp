@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 
+#include "cache/excerpt.h"
 #include "tuner/cli/flags.h"
 #include "tuner/kv_cache.h"
 #include "tuner/safetensors.h"
@@ -27,7 +28,8 @@ QkvInput read_packed(const std::filesystem::path& path, Problem problem) {
   const HostTensor qkv = read_tensor(index_safetensors(path), "qkv");
   const int all_heads = problem.heads + 2 * problem.kv_heads;
   const auto refuse_shape = [&](const std::string& why) {
-    throw Error(ErrorKind::kInvalidArgument, fmt::format("qkv is {} {}; {}", qkv.dtype, text_of_shape(qkv.shape), why));
+    throw Error(ErrorKind::kInvalidArgument,
+                fmt::format("qkv is {} {}; {}", excerpt_of(qkv.dtype), text_of_shape(qkv.shape), why));
   };
   if (qkv.shape.size() != 4) refuse_shape("four sizes [batch, seq, heads + 2 * kv_heads, dim] are wanted");
   for (std::int64_t side : qkv.shape)

@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "cache/codec.h"
+#include "cache/last_resort.h"
 #include "runtime/device/cuda_device.h"
 #include "tuner/cli/command.h"
 #include "tuner/cli/common.h"
@@ -208,7 +209,7 @@ int work(const SweepRequest& request, SharedProgress& progress) {
     return kExitRestart;
   } catch (const std::exception& error) {
     printer.clear();
-    remark(fmt::format("flashtune sweep: {}", error.what()));
+    remark(fmt::format("flashtune sweep: {}", text_of(error)));
     return kExitFailed;
   }
 }

@@ -92,21 +92,27 @@ constexpr bool fits_packed(const Problem& p) { return !has_cache(p.op) && p.seq_
 constexpr const char* kPackedFits = "one QKV tensor is of prefill, with as many keys as queries";
 
 /// Fills the four strides for one of the named layouts. kPacked is one [batch, seq, heads + 2 * kv_heads, dim] tensor
-/// that holds Q, K and V, where fits_packed() (head_dim == head_dim_v is the caller's promise); O is then bshd.
+/// that holds Q, K and V, where fits_packed() (head_dim == head_dim_v is the caller's promise); O is then bshd. Of
+/// sizes that fault_of() refuses, which nobody may have asked yet, strides wrap around.
 constexpr Problem with_layout(Problem p, Layout layout) {
-  const long long dk = p.head_dim, dv = p.head_dim_v, h = p.heads, hk = p.kv_heads, sq = p.seq_q;
-  const long long sk = rows_together(p);
+  using Wrapping = unsigned long long;
+  const Wrapping dk = static_cast<Wrapping>(p.head_dim), dv = static_cast<Wrapping>(p.head_dim_v);
+  const Wrapping h = static_cast<Wrapping>(p.heads), hk = static_cast<Wrapping>(p.kv_heads);
+  const Wrapping sq = static_cast<Wrapping>(p.seq_q), sk = static_cast<Wrapping>(rows_together(p));
+  const auto strides = [](Wrapping batch, Wrapping head, Wrapping row) {
+    return Strides{static_cast<long long>(batch), static_cast<long long>(head), static_cast<long long>(row)};
+  };
   if (layout == Layout::kBhsd) {
-    p.q = {h * sq * dk, sq * dk, dk};
-    p.k = {hk * sk * dk, sk * dk, dk};
-    p.v = {hk * sk * dv, sk * dv, dv};
-    p.o = {h * sq * dv, sq * dv, dv};
+    p.q = strides(h * sq * dk, sq * dk, dk);
+    p.k = strides(hk * sk * dk, sk * dk, dk);
+    p.v = strides(hk * sk * dv, sk * dv, dv);
+    p.o = strides(h * sq * dv, sq * dv, dv);
   } else {
-    const long long row = (h + 2 * hk) * dk;
-    p.q = layout == Layout::kPacked ? Strides{sq * row, dk, row} : Strides{sq * h * dk, dk, h * dk};
-    p.k = layout == Layout::kPacked ? Strides{sk * row, dk, row} : Strides{sk * hk * dk, dk, hk * dk};
-    p.v = layout == Layout::kPacked ? Strides{sk * row, dk, row} : Strides{sk * hk * dv, dv, hk * dv};
-    p.o = {sq * h * dv, dv, h * dv};
+    const Wrapping row = (h + 2 * hk) * dk;
+    p.q = layout == Layout::kPacked ? strides(sq * row, dk, row) : strides(sq * h * dk, dk, h * dk);
+    p.k = layout == Layout::kPacked ? strides(sk * row, dk, row) : strides(sk * hk * dk, dk, hk * dk);
+    p.v = layout == Layout::kPacked ? strides(sk * row, dk, row) : strides(sk * hk * dv, dv, hk * dv);
+    p.o = strides(sq * h * dv, dv, h * dv);
   }
   return p;
 }
