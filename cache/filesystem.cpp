@@ -6,15 +6,41 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <fstream>
+#include <array>
 #include <iterator>
-#include <random>
+#include <ostream>
+#include <streambuf>
 #include <system_error>
 
 #include "cache/error.h"
+#include "cache/written_file.h"
 
 namespace flashtune {
+namespace {
+
+/// A stream's way to a file that throws where it cannot be written.
+class FileBuffer : public std::streambuf {
+ public:
+  explicit FileBuffer(TemporaryFile& file) : file_(file) { setp(room_.data(), room_.data() + room_.size()); }
+
+ protected:
+  int_type overflow(int_type c) override {
+    sync();
+    if (traits_type::eq_int_type(c, traits_type::eof())) return traits_type::not_eof(c);
+    return sputc(traits_type::to_char_type(c));
+  }
+  int sync() override {
+    file_.write({pbase(), static_cast<std::size_t>(pptr() - pbase())});
+    setp(room_.data(), room_.data() + room_.size());
+    return 0;
+  }
+
+ private:
+  TemporaryFile& file_;
+  std::array<char, 65536> room_{};
+};
+
+}  // namespace
 
 bool is_network_magic(long magic) {
   constexpr unsigned long kMagics[] = {
@@ -59,23 +85,13 @@ void create_folder(const std::filesystem::path& folder, const std::string& what,
 
 void replace_file(const std::filesystem::path& path, const std::string& what,
                   const std::function<void(std::ostream&)>& write) {
-  std::filesystem::path beside = path;
-  // Threads of one process have its number in common, and processes of two machines that share a folder may.
-  beside += fmt::format(".{}.{:08x}.tmp", getpid(), std::random_device{}());
-  const auto fail = [&](const std::string& why) {
-    std::error_code ignored;
-    std::filesystem::remove(beside, ignored);
-    throw Error(ErrorKind::kIo, fmt::format("cannot write {} to {}: {}; name a file in a folder that can be written",
-                                            what, path.string(), why));
-  };
-  std::ofstream file(beside, std::ios::binary | std::ios::trunc);
-  if (!file) fail(std::generic_category().message(errno));
-  write(file);
-  file.close();
-  if (!file) fail("writing stopped half-way (is the disk full?)");
-  std::error_code error;
-  std::filesystem::rename(beside, path, error);
-  if (error) fail(error.message());
+  TemporaryFile file(path.parent_path(), {what, path, "name a file in a folder that can be written"});
+  FileBuffer buffer(file);
+  std::ostream out(&buffer);
+  out.exceptions(std::ios::badbit);  // what the file threw reaches the caller
+  write(out);
+  out.flush();
+  file.publish(path);
 }
 
 std::filesystem::path user_folder(const char* xdg, const char* home, const char* under_home) {

@@ -7,10 +7,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <csignal>
+#include <cerrno>
 #include <cstring>
 
 #include "cache/error.h"
+#include "cache/no_sigpipe.h"
 
 extern char** environ;
 
@@ -55,26 +56,6 @@ std::string exchange(Pipe& in, Pipe& out, const std::string& input) {
   }
   return output;
 }
-
-/// While it lives, this thread gets EPIPE instead of the signal that would end the process.
-class NoSigpipe {
- public:
-  NoSigpipe() {
-    sigemptyset(&pipe_);
-    sigaddset(&pipe_, SIGPIPE);
-    pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
-  }
-  ~NoSigpipe() {
-    if (sigismember(&before_, SIGPIPE) == 0) {
-      const timespec at_once{};
-      sigtimedwait(&pipe_, nullptr, &at_once);
-    }
-    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-  }
-
- private:
-  sigset_t pipe_, before_;
-};
 
 }  // namespace
 
