@@ -21,6 +21,7 @@ enum class Csv { kNo, kYes };
 void add_format_flag(CLI::App& app, CommonFlags& flags, Csv csv = Csv::kNo);
 void add_db_flag(CLI::App& app, CommonFlags& flags);
 void add_compiler_flags(CLI::App& app, CompilerFlags& flags);
+void add_cubin_cache_flag(CLI::App& app, CompilerFlags& flags, const std::string& what);
 
 Format format_of(const CommonFlags& flags, Csv csv = Csv::kNo);
 
@@ -35,5 +36,7 @@ std::optional<std::filesystem::path> optional_database(const std::string& flag);
 void print(const std::string& text);
 /// A remark for people, on stderr.
 void remark(const std::string& text);
+/// The same, unless this process has made it before: one cache serves several compilers.
+void remark_once(const std::string& text);
 
 }  // namespace flashtune

@@ -18,10 +18,15 @@ struct CompilerFlags {
 /// `flag`, else $FLASHTUNE_DB, else the user's data folder.
 std::filesystem::path database_path(const std::string& flag);
 
-/// Cubin cache, template root, and every folder in which scripts/setup or a toolkit may have put NVRTC.
+/// `flag`, else the user's cache folder.
+std::filesystem::path cubin_folder(const std::string& flag);
+/// What its files may take: $FLASHTUNE_CUBIN_LIMIT, else the default.
+std::uintmax_t cubin_limit();
+
+/// Cubin cache, template root and NVRTC's hints; what is wrong with the cache is remarked, once.
 KernelCompiler::Options compiler_options(const CompilerFlags& flags, int max_cuda_major = 0);
 
-/// $CUDA_HOME, $CUDA_PATH, and the .cuda folder of a checkout that this program was built in.
+/// $CUDA_HOME and $CUDA_PATH.
 std::vector<std::filesystem::path> nvrtc_hints();
 
 }  // namespace flashtune

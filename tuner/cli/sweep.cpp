@@ -176,7 +176,6 @@ void sweep(const SweepRequest& request, const FoundTarget& found, SharedProgress
     const std::unique_ptr<Device> device = open_cuda_device(found.ordinal);
     sweep_on_device(*device, compile, db, options, emit);
   }
-  if (const std::string problem = compiler.store_problem(); !problem.empty()) remark("warning: " + problem);
 }
 
 void say_what_next(const SweepRequest& request, const Printer& printer) {
