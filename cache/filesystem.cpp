@@ -12,7 +12,6 @@
 #include "cache/error.h"
 
 namespace flashtune {
-
 bool is_network_magic(long magic) {
   constexpr unsigned long kMagics[] = {
       0x6969,      // NFS

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
+#include <cstdio>
 #include <random>
 #include <system_error>
 #include <utility>
@@ -135,6 +136,21 @@ void TemporaryFile::publish(const fs::path& as) {
   if (::rename(path_.c_str(), as.c_str()) != 0) file_.fail(errno);
   path_.clear();
   if (const int error = sync_folder(as.parent_path()); error != 0) file_.fail(error);
+}
+
+bool TemporaryFile::publish_as_new(const fs::path& as) {
+  file_.finish();
+  int error = ::renameat2(AT_FDCWD, path_.c_str(), AT_FDCWD, as.c_str(), RENAME_NOREPLACE) == 0 ? 0 : errno;
+  if (error == EINVAL || error == ENOSYS) {
+    struct stat facts {};
+    const bool taken = ::lstat(as.c_str(), &facts) == 0;
+    error = taken ? EEXIST : ::rename(path_.c_str(), as.c_str()) == 0 ? 0 : errno;
+  }
+  if (error == EEXIST) return false;
+  if (error != 0) file_.fail(error);
+  path_.clear();
+  if (const int unsynced = sync_folder(as.parent_path()); unsynced != 0) file_.fail(unsynced);
+  return true;
 }
 
 bool TemporaryFile::is_name(std::string_view name) {

@@ -69,6 +69,9 @@ class TemporaryFile {
   void take_after(const struct stat& replaced);
   /// On the disk first, then in sight under its name, then the name on the disk: a reader sees all of it or none.
   void publish(const std::filesystem::path& as);
+  /// The same for a name that nobody has yet; where somebody has it, that stays and this one goes. Whether it was this
+  /// one. (A file system that cannot tell replaces what another process made in the same instant.)
+  bool publish_as_new(const std::filesystem::path& as);
 
   const std::filesystem::path& path() const { return path_; }
 

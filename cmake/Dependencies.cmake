@@ -18,7 +18,7 @@ endif()
 add_library(flashtune_cuda_headers INTERFACE)
 target_include_directories(flashtune_cuda_headers SYSTEM INTERFACE ${FLASHTUNE_CUDA_INCLUDE})
 
-# Debian ships no CMake package for these two; a static archive is preferred so that one binary runs on both systems.
+# Debian ships no CMake package for these; a static archive is preferred so that one binary runs on both systems.
 function(flashtune_find_library target header library)
   if(FLASHTUNE_STATIC_DEPENDENCIES)
     find_library(${target}_LIBRARY NAMES lib${library}.a ${library})
@@ -35,5 +35,6 @@ function(flashtune_find_library target header library)
 endfunction()
 flashtune_find_library(flashtune_sqlite sqlite3.h sqlite3)
 flashtune_find_library(flashtune_xxhash xxhash.h xxhash)
+flashtune_find_library(flashtune_nettle nettle/hmac.h nettle)
 # Of the simulated device alone.
 flashtune_find_library(flashtune_boost_context boost/context/detail/fcontext.hpp boost_context)

@@ -58,9 +58,14 @@ KernelFacts predicted_facts(const KernelSpec& spec) {
 }  // namespace
 
 struct SimCompiler::State {
+  explicit State(Options given) : options(std::move(given)), store({options.folder, options.limit, options.warn}) {
+    if (options.template_root) own_templates = Templates::from_folder(*options.template_root);
+    headers = headers_of(templates());
+  }
+
   Options options;
   std::optional<Templates> own_templates;
-  std::optional<CubinStore> store;
+  KernelStore store;
   std::map<std::string, std::string> headers;
   std::mutex mutex;
   std::optional<sim::HostCompiler> found;
@@ -72,33 +77,9 @@ struct SimCompiler::State {
     if (!found) found.emplace(options.compiler);
     return *found;
   }
-
-  // A store that cannot be read or written costs a compile, never the kernel.
-  std::optional<StoredCubin> get(const std::string& key) const {
-    try {
-      return store ? store->get(key) : std::nullopt;
-    } catch (const Error&) {
-      return std::nullopt;
-    }
-  }
-  void put(const std::string& key, const StoredCubin& entry) const {
-    try {
-      if (store) store->put(key, entry);
-    } catch (const Error&) {
-    }
-  }
 };
 
-SimCompiler::SimCompiler(Options options) : state_(std::make_shared<State>()) {
-  state_->options = std::move(options);
-  if (state_->options.template_root) state_->own_templates = Templates::from_folder(*state_->options.template_root);
-  state_->headers = headers_of(state_->templates());
-  try {
-    if (state_->options.folder) state_->store.emplace(*state_->options.folder);
-  } catch (const Error&) {
-    // A folder that cannot be made is one from which nothing is read.
-  }
-}
+SimCompiler::SimCompiler(Options options) : state_(std::make_shared<State>(std::move(options))) {}
 
 Compiled SimCompiler::compile(const KernelSpec& spec) const {
   const Source source = instantiate(spec, state_->templates());
@@ -117,7 +98,7 @@ Compiled SimCompiler::compile_text(const std::string& text, const std::vector<st
       digest_of(fmt::format("sim\n{}\n{}\n{}", compiler.version(), fmt::join(sim::HostCompiler::options(), " "), unit));
   Compiled compiled;
   compiled.compiler = compiler.version();
-  if (auto stored = state_->get(key)) {
+  if (auto stored = state_->store.get(key)) {
     compiled.ok = compiled.from_store = true;
     compiled.cubin = std::move(stored->cubin);
     compiled.log = std::move(stored->log);
@@ -127,7 +108,7 @@ Compiled SimCompiler::compile_text(const std::string& text, const std::vector<st
     compiled.cubin = std::move(made.library);
     compiled.log = std::move(made.log);
     compiled.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    if (compiled.ok) state_->put(key, {compiled.cubin, compiled.log});
+    if (compiled.ok) state_->store.put(key, {compiled.cubin, compiled.log});
   }
   compiled.digest = digest_of(compiled.cubin);
   return compiled;

@@ -24,3 +24,13 @@ run(${plain} explain --arch sm_80 --heads 8 --seq-q 1024 --head-dim 64)
 if(NOT out MATCHES "default")
   message(FATAL_ERROR "with no database the default answers: ${out}")
 endif()
+
+# It knows no place of the machine that built it: not the checkout, whose NVRTC only the build tree's programs take.
+if(STRIP)
+  run(${STRIP} -o ${WORK}/stripped ${WORK}/prefix/bin/flashtune)  # debug information names sources
+  string(REGEX REPLACE "([][+.*()^$?|\\\\])" "\\\\\\1" pattern "${SOURCE}")
+  file(STRINGS ${WORK}/stripped places REGEX "${pattern}")
+  if(places)
+    message(FATAL_ERROR "bin/flashtune holds paths of the checkout: ${places}")
+  endif()
+endif()

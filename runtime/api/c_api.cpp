@@ -170,6 +170,7 @@ EngineOptions resolve_options(const ft_options& given, const std::function<const
   options.shipped_database = path_of(given.shipped_database, none);
   options.compiler.cubin_folder = path_of(
       given.cubin_folder, [&] { return default_cubin_folder(environment("XDG_CACHE_HOME"), environment("HOME")); });
+  options.compiler.cubin_limit = cubin_limit_of(environment("FLASHTUNE_CUBIN_LIMIT"));
   options.compiler.template_root = path_of(given.template_root, none);
   if (given.nvrtc != nullptr && *given.nvrtc != '\0') options.compiler.nvrtc_hints.emplace_back(given.nvrtc);
   if (given.nvrtc == nullptr)

@@ -84,8 +84,12 @@ KnownRows all_rows(const EngineOptions& options) {
   return known;
 }
 
-KernelCompiler::Options for_driver(KernelCompiler::Options options, const DeviceInfo& device) {
+/// The compiler's own options, with what the engine knows where they leave it open.
+KernelCompiler::Options compiler_of(const EngineOptions& engine, const DeviceInfo& device) {
+  KernelCompiler::Options options = engine.compiler;
   if (options.max_cuda_major == 0) options.max_cuda_major = device.cuda_version / 1000;
+  if (!options.warn && engine.warn)
+    options.warn = [warn = engine.warn](const std::string& problem) { warn("flashtune: " + problem); };
   return options;
 }
 
@@ -101,7 +105,7 @@ struct EngineImpl::Impl {
     const auto& say = options.warn_of_rows ? options.warn_of_rows : options.warn;
     for (const std::string& line : known.remarks)
       if (say) say(line);
-    if (!options.compile) compiler.emplace(for_driver(options.compiler, device->info()));
+    if (!options.compile) compiler.emplace(compiler_of(options, device->info()));
     if (options.warn && !dispatcher.tuned())
       options.warn(fmt::format(
           "flashtune: {} is untuned; run `flashtune sweep --device {}` once to measure it{}", device->info().key.name,

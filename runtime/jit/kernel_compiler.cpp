@@ -46,64 +46,51 @@ std::vector<std::string> lines_of(std::string_view text) {
 }  // namespace
 
 struct KernelCompiler::State {
+  explicit State(Options given)
+      : options(std::move(given)), store({options.cubin_folder, options.cubin_limit, options.warn}) {
+    if (options.template_root) own_templates = Templates::from_folder(*options.template_root);
+  }
+
   Options options;
   std::optional<Templates> own_templates;
-  std::optional<CubinStore> store;
+  KernelStore store;
 
-  mutable std::mutex mutex;  // guards what follows
+  std::mutex mutex;  // guards:
   std::shared_ptr<const Nvrtc> loaded;
-  std::string store_problem;
 
   const Templates& templates() const { return own_templates ? *own_templates : Templates::embedded(); }
 
   std::shared_ptr<const Nvrtc> nvrtc() {
     const std::lock_guard lock(mutex);
-    if (!loaded)
-      loaded = Nvrtc::load_from(options.nvrtc_only_in ? *options.nvrtc_only_in : nvrtc_places(options.nvrtc_hints),
-                                options.max_cuda_major);
+    if (!loaded) {
+      std::vector<NvrtcPlace> places = nvrtc_places(options.nvrtc_hints);
+      if (options.nvrtc_only_in) places.assign(options.nvrtc_only_in->begin(), options.nvrtc_only_in->end());
+      loaded = Nvrtc::load_from(places, options.max_cuda_major);
+    }
     return loaded;
   }
 
-  void note_store_problem(const std::string& what) {
-    const std::lock_guard lock(mutex);
-    if (store_problem.empty()) store_problem = what;
-  }
-
-  /// Runs `body` on the store, if there is one; a disk that fails costs a compile, never the answer.
-  template <class Body>
-  void with_store(Body&& body) {
-    if (!store) return;
-    try {
-      body(*store);
-    } catch (const std::exception& error) {  // of reading a stream, too
-      note_store_problem(error.what());
-    }
-  }
-
   std::vector<std::string> compilers_of(const Source& source) {
-    std::vector<std::string> compilers;
-    with_store([&](const CubinStore& s) {
-      if (const auto index = s.get(index_key(source))) compilers = lines_of(index->log);
-    });
-    return compilers;
+    const auto index = store.get(index_key(source));
+    return index ? lines_of(index->log) : std::vector<std::string>();
   }
 
   std::optional<Compiled> stored(const Source& source, const std::string& compiler) {
-    std::optional<Compiled> found;
-    with_store([&](const CubinStore& s) {
-      auto entry = s.get(kernel_key(source, compiler));
-      if (!entry) return;
-      Compiled compiled;
+    auto entry = store.get(kernel_key(source, compiler));
+    if (!entry) return std::nullopt;
+    Compiled compiled;
+    try {
       compiled.facts = facts_of_cubin(entry->cubin, source.entry);
-      compiled.facts.spill_bytes = spill_bytes_of_log(entry->log);
-      compiled.digest = digest_of(entry->cubin);
-      compiled.cubin = std::move(entry->cubin);
-      compiled.log = std::move(entry->log);
-      compiled.compiler = compiler;
-      compiled.ok = compiled.from_store = true;
-      found = std::move(compiled);
-    });
-    return found;
+    } catch (const Error&) {  // a compiler's output that this version cannot read: it will say so of a new one, too
+      return std::nullopt;
+    }
+    compiled.facts.spill_bytes = spill_bytes_of_log(entry->log);
+    compiled.digest = digest_of(entry->cubin);
+    compiled.cubin = std::move(entry->cubin);
+    compiled.log = std::move(entry->log);
+    compiled.compiler = compiler;
+    compiled.ok = compiled.from_store = true;
+    return compiled;
   }
 
   /// The kernel of the compiler that built this source last, among those whose code the driver can run.
@@ -124,24 +111,12 @@ struct KernelCompiler::State {
     for (const std::string& compiler : compilers_of(source))
       if (compiler != compiled.compiler) index += compiler + "\n";
     index += compiled.compiler + "\n";
-    with_store([&](const CubinStore& s) {
-      s.put(kernel_key(source, compiled.compiler), {compiled.cubin, compiled.log});
-      s.put(index_key(source), {"", index});
-    });
+    store.put(kernel_key(source, compiled.compiler), {compiled.cubin, compiled.log});
+    store.put(index_key(source), {"", index});
   }
 };
 
-KernelCompiler::KernelCompiler(Options options) : state_(std::make_shared<State>()) {
-  state_->options = std::move(options);
-  const Options& given = state_->options;
-  if (given.template_root) state_->own_templates = Templates::from_folder(*given.template_root);
-  if (!given.cubin_folder) return;
-  try {
-    state_->store.emplace(*given.cubin_folder);
-  } catch (const Error& error) {
-    state_->note_store_problem(error.what());
-  }
-}
+KernelCompiler::KernelCompiler(Options options) : state_(std::make_shared<State>(std::move(options))) {}
 
 Compiled KernelCompiler::compile(const KernelSpec& spec) const {
   return compile_source(instantiate(spec, state_->templates()));
@@ -162,9 +137,6 @@ std::filesystem::path KernelCompiler::nvrtc_path() const { return state_->nvrtc(
 std::vector<int> KernelCompiler::architectures() const { return state_->nvrtc()->architectures(); }
 const Templates& KernelCompiler::templates() const { return state_->templates(); }
 
-std::string KernelCompiler::store_problem() const {
-  const std::lock_guard lock(state_->mutex);
-  return state_->store_problem;
-}
+std::string KernelCompiler::store_problem() const { return state_->store.problem(); }
 
 }  // namespace flashtune

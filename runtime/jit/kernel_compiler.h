@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "cache/cubin_store.h"
+#include "runtime/jit/kernel_store.h"
 #include "runtime/jit/nvrtc.h"
 
 namespace flashtune {
@@ -22,6 +22,8 @@ class KernelCompiler {
     std::optional<std::vector<std::filesystem::path>> nvrtc_only_in;  // and nowhere else, hints neither
     int max_cuda_major = 0;                              // newest CUDA major that the driver runs, 0 for any
     std::optional<std::filesystem::path> cubin_folder;   // none: compile every time
+    std::uintmax_t cubin_limit = kDefaultCubinLimit;     // bytes in that folder
+    std::function<void(const std::string&)> warn;        // gets the store's first problem
     std::optional<std::filesystem::path> template_root;  // none: the embedded templates
     /// false (an engine): a kernel that any compiler built is as good, so that what is cached needs only the driver.
     /// true (the tuner): it must be of the NVRTC that is here, which is loaded by the first compile in any case.
@@ -29,8 +31,9 @@ class KernelCompiler {
   };
   explicit KernelCompiler(Options options);
 
-  /// Thread-safe. A hit in the store needs no NVRTC. A store that cannot be written is reported once through
-  /// `store_problem` and the compile still succeeds. What is refused (Compiled::ok is false) is not stored.
+  /// Thread-safe. A hit in the store needs no NVRTC. A store that cannot be used is reported once, to
+  /// Options::warn and by `store_problem`, and the compile still succeeds. What is refused (Compiled::ok is false) is
+  /// not stored.
   Compiled compile(const KernelSpec& spec) const;
   /// The same of a source that instantiate or make_source wrote from templates().
   Compiled compile_source(const Source& source) const;

@@ -116,8 +116,9 @@ int arch_of_target(const std::string& target) {  // 90 of "sm_90a"
 }
 
 constexpr const char* kHowToInstall =
-    "Install it with scripts/setup (it puts NVIDIA's wheels into .cuda of the checkout), or install the CUDA toolkit, "
-    "or name the folder that holds libnvrtc.so (CUDA_HOME)";
+    "Install the CUDA toolkit, or name the folder that holds libnvrtc.so (CUDA_HOME). In a checkout, scripts/setup "
+    "puts "
+    "NVIDIA's wheels into .cuda, where the checkout's own programs find them";
 
 }  // namespace
 
@@ -133,7 +134,7 @@ struct Nvrtc::Impl {
   }
 
   /// Opens one library and proves that it compiles; says why not in the returned text, which is empty when it does.
-  std::string open(const std::string& name, int max_major) {
+  std::string open(const std::string& name, bool is_named, int max_major) {
     const SharedLibrary library(name);
     if (!library) return library.why();
     if (!call.bind(library)) return "is no NVRTC of 12.0 or newer";
@@ -145,8 +146,9 @@ struct Nvrtc::Impl {
     path = file_of(call.version);
     // The wheels' NVRTC has no run path: off the loader's path it would not find the builtins that lie beside it. Once
     // they are open, its own search is answered with them.
-    const fs::path builtins = path.parent_path() / fmt::format("libnvrtc-builtins.so.{}.{}", major, minor);
-    if (is_there(builtins)) SharedLibrary{whole_path(builtins).string()};
+    const std::string builtins =
+        nvrtc_companion(path, fmt::format("libnvrtc-builtins.so.{}.{}", major, minor), is_named);
+    if (!builtins.empty()) SharedLibrary{builtins};
     int count = 0;
     if (call.arch_count(&count) != NVRTC_SUCCESS || count < 1) return "knows no architecture";
     archs.resize(static_cast<std::size_t>(count));
@@ -189,14 +191,14 @@ std::shared_ptr<const Nvrtc> Nvrtc::load(const std::vector<fs::path>& hints, int
   return load_from(nvrtc_places(hints), max_major);
 }
 
-std::shared_ptr<const Nvrtc> Nvrtc::load_from(const std::vector<fs::path>& places, int max_major) {
+std::shared_ptr<const Nvrtc> Nvrtc::load_from(const std::vector<NvrtcPlace>& places, int max_major) {
   std::string story;
-  for (const fs::path& place : places) {
+  for (const NvrtcPlace& place : places) {
     const NvrtcCandidates candidates = nvrtc_candidates(place, max_major);
-    if (candidates.libraries.empty()) story += fmt::format("\n  {}: {}", place.string(), candidates.why_none);
+    if (candidates.libraries.empty()) story += fmt::format("\n  {}: {}", place.path.string(), candidates.why_none);
     for (const std::string& library : candidates.libraries) {
       auto impl = std::make_unique<Impl>();
-      const std::string why = impl->open(library, max_major);
+      const std::string why = impl->open(library, place.is_named, max_major);
       if (why.empty()) return std::shared_ptr<const Nvrtc>(new Nvrtc(std::move(impl)));
       story += fmt::format("\n  {}: {}", library, why);
     }

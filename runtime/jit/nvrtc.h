@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cache/records.h"
+#include "runtime/jit/nvrtc_search.h"
 #include "runtime/jit/source.h"
 
 namespace flashtune {
@@ -27,11 +28,12 @@ struct Compiled {
 class Nvrtc {
  public:
   /// Looks in each of `hints` (a library file, or a folder: itself, its lib64 and lib, and the folders of the wheels
-  /// below it), the wheels' folder near the executable, the loader's path, and /usr/local/cuda*. `max_major`: newest
-  /// CUDA major the driver can run, 0 for any. Throws Error(kCompile) that lists where it looked and how to install it.
+  /// below it), the loader's path, /usr/local/cuda*, and the checkout of a program of its build tree; nvrtc_places()
+  /// says what is trusted there. `max_major`: newest CUDA major the driver can run, 0 for any. Throws Error(kCompile)
+  /// that lists where it looked and how to install it.
   static std::shared_ptr<const Nvrtc> load(const std::vector<std::filesystem::path>& hints = {}, int max_major = 0);
   /// The same in these places alone; one without a slash is a name for the loader.
-  static std::shared_ptr<const Nvrtc> load_from(const std::vector<std::filesystem::path>& places, int max_major = 0);
+  static std::shared_ptr<const Nvrtc> load_from(const std::vector<NvrtcPlace>& places, int max_major = 0);
   ~Nvrtc();
 
   /// "nvrtc 13.0.88". NVRTC adds what stands in $NVRTC_APPEND_FLAGS to every compile, so that is then part of the name:

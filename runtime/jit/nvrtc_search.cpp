@@ -1,14 +1,19 @@
-// Where NVRTC may lie: folders, wheels, toolkits, the loader's path.
+// Where NVRTC may lie: folders, wheels, toolkits, the loader's path; and which of it may be opened.
 #include "runtime/jit/nvrtc_search.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <charconv>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string_view>
+
+#include "cache/own_files.h"
+#include "runtime/jit/checkout.h"
 
 namespace flashtune {
 namespace fs = std::filesystem;
@@ -43,12 +48,16 @@ std::vector<fs::path> sorted_entries(const fs::path& folder) {
   return entries;
 }
 
-/// A hint and the folders below it in which a toolkit, an environment or the wheels keep their libraries.
-void add_hint(const fs::path& hint, std::vector<fs::path>& places) {
-  places.push_back(hint);
+/// A hint and the folders below it in which a toolkit, an environment or the wheels keep their libraries. A folder is
+/// written out: without a slash, its name would be one for the loader.
+void add_hint(const fs::path& hint, std::vector<NvrtcPlace>& places) {
   std::error_code error;
+  const bool is_folder = major_of_file(hint.string()) == 0 && fs::is_directory(hint, error);
+  places.emplace_back(is_folder ? fs::absolute(hint) : hint);
+  if (!is_folder) return;
   for (const char* below : {"lib64", "lib", "nvidia/cu13/lib", "nvidia/cuda_nvrtc/lib"})
-    if (fs::path folder = hint / below; fs::is_directory(folder, error)) places.push_back(std::move(folder));
+    if (const fs::path folder = fs::absolute(hint) / below; fs::is_directory(folder, error))
+      places.emplace_back(folder);
 }
 
 /// /usr/local/cuda first (the machine's own choice), then its versions from the newest; "cuda-9" must not beat
@@ -69,52 +78,83 @@ std::vector<fs::path> toolkit_folders() {
   return folders;
 }
 
+/// Whoever owns the running program could as well have changed that.
+std::optional<uid_t> owner_of_program() {
+  struct stat facts {};
+  if (::stat("/proc/self/exe", &facts) != 0) return std::nullopt;
+  return facts.st_uid;
+}
+
+/// The library itself where it was named, and what it leads to where it was found and can be trusted. Else nothing, and
+/// `doubt` says why.
+std::string openable(const fs::path& library, bool is_named, std::string& doubt) {
+  if (is_named) return library.string();
+  Ownership found = ownership_of(library, owner_of_program());
+  doubt = std::move(found.doubt);
+  return doubt.empty() ? found.real.string() : std::string();
+}
+
+/// Of libnvrtc.so.13 and libnvrtc.so.13.0.88 the first names whichever the folder's owner keeps current.
+NvrtcCandidates candidates_in(const NvrtcPlace& folder, int max_major) {
+  std::map<int, std::string, std::greater<>> by_major;
+  std::vector<std::string> unfit, doubts;
+  for (const fs::path& file : sorted_entries(folder.path)) {
+    const int major = major_of_file(file.filename().string());
+    if (major == 0) continue;
+    if (!is_allowed(major, max_major)) {
+      unfit.push_back(file.filename().string());
+      continue;
+    }
+    std::string doubt;
+    if (std::string library = openable(file, folder.is_named, doubt); !library.empty())
+      by_major.emplace(major, std::move(library));
+    else
+      doubts.push_back(std::move(doubt));
+  }
+  NvrtcCandidates found;
+  for (auto& [major, file] : by_major) found.libraries.push_back(std::move(file));
+  if (!found.libraries.empty()) return found;
+  if (!doubts.empty())
+    found.why_none =
+        fmt::format("is not trusted: {}; name the folder (CUDA_HOME) to take it all the same", doubts.front());
+  else if (!unfit.empty())
+    found.why_none = fmt::format("holds only {}; wanted is {}", fmt::join(unfit, ", "), wanted(max_major));
+  else
+    found.why_none = "holds no libnvrtc.so.*";
+  return found;
+}
+
 }  // namespace
 
-std::vector<fs::path> nvrtc_places(const std::vector<fs::path>& hints) {
-  std::vector<fs::path> places;
+std::vector<NvrtcPlace> nvrtc_places(const std::vector<fs::path>& hints) {
+  std::vector<NvrtcPlace> places;
   for (const fs::path& hint : hints)
     if (!hint.empty()) add_hint(hint, places);
-  // scripts/setup unpacks the wheels into .cuda of the checkout, and binaries are built one to three folders below
-  // that.
-  std::error_code error;
-  const fs::path executable = fs::read_symlink("/proc/self/exe", error);
-  if (!error)
-    for (const char* wheels : {".cuda/lib", "../.cuda/lib", "../../.cuda/lib", "../../../.cuda/lib"})
-      places.push_back((executable.parent_path() / wheels).lexically_normal());
   for (int major = kNewestNvrtcMajor; major >= kOldestNvrtcMajor; --major)
-    places.push_back(fmt::format("{}{}", kPrefix, major));
-  for (fs::path& folder : toolkit_folders()) places.push_back(std::move(folder));
+    places.emplace_back(fmt::format("{}{}", kPrefix, major));
+  for (fs::path& folder : toolkit_folders()) places.emplace_back(std::move(folder), false);
+  if (const char* fetched = checkout_libraries(); fetched != nullptr) places.emplace_back(fetched, false);
   return places;
 }
 
-NvrtcCandidates nvrtc_candidates(const fs::path& place, int max_major) {
-  const std::string name = place.filename().string();
+NvrtcCandidates nvrtc_candidates(const NvrtcPlace& place, int max_major) {
+  const bool is_for_loader = place.path.native().find('/') == std::string::npos;
   std::error_code error;
-  const bool is_folder = fs::is_directory(place, error);
-  if (!is_folder && place.has_parent_path() && !fs::exists(place, error)) return {{}, "not there"};
-  if (!is_folder) {
-    const int major = major_of_file(name);  // 0 for a file of another name, which its user must answer for
-    if (major == 0 || is_allowed(major, max_major)) return {{place.string()}, ""};
-    return {{}, "wanted is " + wanted(max_major)};
-  }
-  // Of libnvrtc.so.13 and libnvrtc.so.13.0.88 the first names whichever the folder's owner keeps current.
-  std::map<int, std::string, std::greater<>> by_major;
-  std::vector<std::string> unfit;
-  for (const fs::path& file : sorted_entries(place)) {
-    const int major = major_of_file(file.filename().string());
-    if (is_allowed(major, max_major))
-      by_major.emplace(major, file.string());
-    else if (major != 0)
-      unfit.push_back(file.filename().string());
-  }
-  NvrtcCandidates found;
-  for (const auto& [major, file] : by_major) found.libraries.push_back(file);
-  if (found.libraries.empty())
-    found.why_none = unfit.empty()
-                         ? "holds no libnvrtc.so.*"
-                         : fmt::format("holds only {}; wanted is {}", fmt::join(unfit, ", "), wanted(max_major));
-  return found;
+  if (!is_for_loader && fs::is_directory(place.path, error)) return candidates_in(place, max_major);
+  if (!is_for_loader && !fs::exists(place.path, error)) return {{}, "not there"};
+  const int major = major_of_file(place.path.filename().string());  // 0 for another name, whose user must answer for it
+  if (major != 0 && !is_allowed(major, max_major)) return {{}, "wanted is " + wanted(max_major)};
+  std::string doubt;
+  if (std::string library = openable(place.path, place.is_named, doubt); !library.empty())
+    return {{std::move(library)}, ""};
+  return {{}, "is not trusted: " + doubt};
+}
+
+std::string nvrtc_companion(const fs::path& library, const std::string& name, bool is_named) {
+  std::error_code error;
+  const fs::path beside = fs::absolute(library, error).parent_path() / name;
+  std::string doubt;
+  return !error && fs::exists(beside, error) ? openable(beside, is_named, doubt) : std::string();
 }
 
 }  // namespace flashtune

@@ -8,7 +8,12 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <sstream>
+#include <string_view>
+#include <system_error>
 
 #include "cache/error.h"
 #include "cache/no_sigpipe.h"
@@ -57,12 +62,53 @@ std::string exchange(Pipe& in, Pipe& out, const std::string& input) {
   return output;
 }
 
+/// The folders of $PATH, but those that are relative: an empty part of it would mean the working folder, and whatever
+/// program somebody has put there.
+std::vector<std::string> program_folders() {
+  std::vector<std::string> folders;
+  const char* path = std::getenv("PATH");
+  std::istringstream parts(path != nullptr ? path : "/usr/local/bin:/usr/bin:/bin");
+  for (std::string part; std::getline(parts, part, ':');)
+    if (part.starts_with('/')) folders.push_back(part);
+  return folders;
+}
+
+/// The program's file: itself where it has a slash, else the first of that name; empty when there is none.
+std::string find_program(const std::string& name, const std::vector<std::string>& folders) {
+  if (name.find('/') != std::string::npos) return name;
+  for (const std::string& folder : folders) {
+    const std::string file = folder + '/' + name;
+    std::error_code error;
+    if (std::filesystem::is_regular_file(file, error) && access(file.c_str(), X_OK) == 0) return file;
+  }
+  return {};
+}
+
+/// This process's environment with a PATH of these folders: a compiler looks there for its assembler.
+std::vector<std::string> environment_with(const std::vector<std::string>& folders) {
+  std::vector<std::string> variables;
+  for (char** variable = environ; *variable != nullptr; ++variable)
+    if (!std::string_view(*variable).starts_with("PATH=")) variables.emplace_back(*variable);
+  std::string path = "PATH=";
+  for (const std::string& folder : folders) path += (path.back() == '=' ? "" : ":") + folder;
+  variables.push_back(std::move(path));
+  return variables;
+}
+
+std::vector<char*> pointers(const std::vector<std::string>& texts) {
+  std::vector<char*> all;
+  for (const std::string& text : texts) all.push_back(const_cast<char*>(text.c_str()));
+  all.push_back(nullptr);
+  return all;
+}
+
 }  // namespace
 
 ChildResult run_child(const std::vector<std::string>& arguments, const std::string& input) {
-  std::vector<char*> argv;
-  for (const std::string& a : arguments) argv.push_back(const_cast<char*>(a.c_str()));
-  argv.push_back(nullptr);
+  const std::vector<std::string> folders = program_folders(), variables = environment_with(folders);
+  const std::string program = find_program(arguments.front(), folders);
+  if (program.empty()) return {127, std::strerror(ENOENT)};
+  const std::vector<char*> argv = pointers(arguments), envp = pointers(variables);
   Pipe in, out;
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
@@ -70,7 +116,7 @@ ChildResult run_child(const std::vector<std::string>& arguments, const std::stri
   posix_spawn_file_actions_adddup2(&actions, out.ends[1], 1);
   posix_spawn_file_actions_adddup2(&actions, out.ends[1], 2);
   pid_t child = 0;
-  const int error = posix_spawnp(&child, argv[0], &actions, nullptr, argv.data(), environ);
+  const int error = posix_spawn(&child, program.c_str(), &actions, nullptr, argv.data(), envp.data());
   posix_spawn_file_actions_destroy(&actions);
   if (error != 0) return {127, std::strerror(error)};
   in.close_end(0);

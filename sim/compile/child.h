@@ -11,7 +11,8 @@ struct ChildResult {
   std::string output;  // what it wrote to stdout and stderr
 };
 
-/// Looks for arguments[0] on the PATH and hands it `input` on stdin.
+/// Looks for arguments[0] in the absolute folders of the PATH and hands it `input` on stdin. Its own PATH has those
+/// alone.
 ChildResult run_child(const std::vector<std::string>& arguments, const std::string& input);
 
 }  // namespace flashtune::sim

@@ -37,7 +37,7 @@ Compiled compile(const std::string& text, const std::string& target = "sm_80") {
 
 bool holds(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
-std::string why_not_loaded(const std::vector<fs::path>& places, int max_major = 0) {
+std::string why_not_loaded(const std::vector<NvrtcPlace>& places, int max_major = 0) {
   try {
     Nvrtc::load_from(places, max_major);
   } catch (const Error& error) {
@@ -233,18 +233,76 @@ TEST(MissingNvrtc, IsNotReplacedByAnotherLibrary) {
   EXPECT_TRUE(holds(why_not_loaded({"libm.so.6"}), "is no NVRTC")) << why_not_loaded({"libm.so.6"});
 }
 
+/// The paths of nvrtc_places(); those that it found by itself, or all.
+std::vector<fs::path> paths_of(const std::vector<fs::path>& hints, bool found_alone = false) {
+  std::vector<fs::path> paths;
+  for (const NvrtcPlace& place : nvrtc_places(hints))
+    if (!place.is_named || !found_alone) paths.push_back(place.path);
+  return paths;
+}
+
 TEST(NvrtcPlaces, BeginWithTheHints) {
-  const std::vector<fs::path> places = nvrtc_places({"", "/opt/one", "/opt/two"});
+  const std::vector<fs::path> places = paths_of({"", "/opt/one", "/opt/two"});
   ASSERT_GE(places.size(), 2u);
   EXPECT_EQ(places[0], "/opt/one");
   EXPECT_EQ(places[1], "/opt/two");
   EXPECT_NE(std::find(places.begin(), places.end(), "libnvrtc.so.13"), places.end());
 }
 
+TEST(NvrtcPlaces, ThatNobodyNamedAreTheToolkitsAndThenTheConfiguredCheckoutAlone) {
+  std::vector<fs::path> found = paths_of({"/opt/one"}, true);
+  ASSERT_FALSE(found.empty());
+  EXPECT_EQ(found.back(), fs::path(FLASHTUNE_SOURCE_DIR) / ".cuda/lib");
+  found.pop_back();
+  for (const fs::path& place : found) EXPECT_EQ(place.string().rfind("/usr/local/cuda", 0), 0u) << place;
+}
+
+TEST(NvrtcPlaces, WithoutASlashAreNamesForTheLoaderAndNoFoldersOfTheWorkingOne) {
+  const fs::path folder = fs::path(testing::TempDir()) / ("nvrtc_loader." + std::to_string(getpid()));
+  fs::create_directories(folder / "libnvrtc.so.13");
+  fs::create_directories(folder / "toolkit/lib64");
+  std::ofstream(folder / "libnvrtc.so.13/libnvrtc.so.13") << "no library";
+  const fs::path before = fs::current_path();
+  fs::current_path(folder);
+  EXPECT_EQ(nvrtc_candidates(fs::path("libnvrtc.so.13"), 0).libraries, std::vector<std::string>{"libnvrtc.so.13"});
+  const std::vector<fs::path> places = paths_of({"toolkit"});
+  fs::current_path(before);
+  EXPECT_EQ(places[0], folder / "toolkit") << "a folder that is named is that folder, wherever one is later";
+  EXPECT_EQ(places[1], folder / "toolkit/lib64");
+  fs::remove_all(folder);
+}
+
+TEST(NvrtcPlaces, ThatNobodyNamedOfferOnlyWhatOthersCannotHavePutThere) {
+  const fs::path folder = fs::path(testing::TempDir()) / ("nvrtc_trust." + std::to_string(getpid()));
+  const fs::path library = folder / "libnvrtc.so.13", builtins = folder / "libnvrtc-builtins.so.13.0";
+  fs::create_directories(folder);
+  for (const fs::path& file : {library, builtins}) std::ofstream(file) << "no library";
+  fs::permissions(folder, fs::perms(0755));
+  const NvrtcPlace found(folder, false), named(folder);
+  const std::vector<std::string> offered = {fs::canonical(library).string()};
+  EXPECT_EQ(nvrtc_candidates(found, 0).libraries, offered);
+  EXPECT_EQ(nvrtc_companion(library, builtins.filename(), false), fs::canonical(builtins).string());
+  for (const fs::path& open : {library, folder}) {
+    const fs::perms before = fs::status(open).permissions();
+    fs::permissions(open, before | fs::perms::others_write);
+    const NvrtcCandidates none = nvrtc_candidates(found, 0);
+    EXPECT_TRUE(none.libraries.empty());
+    EXPECT_TRUE(holds(none.why_none, "may be written by others")) << none.why_none;
+    EXPECT_TRUE(holds(why_not_loaded({found}), "is not trusted")) << why_not_loaded({found});
+    EXPECT_TRUE(nvrtc_candidates(NvrtcPlace(library, false), 0).libraries.empty());
+    EXPECT_EQ(nvrtc_candidates(named, 0).libraries, std::vector<std::string>{library.string()});
+    fs::permissions(open, before);
+  }
+  fs::permissions(builtins, fs::perms(0666));
+  EXPECT_EQ(nvrtc_companion(library, builtins.filename(), false), "");
+  EXPECT_EQ(nvrtc_companion(library, builtins.filename(), true), builtins.string());
+  fs::remove_all(folder);
+}
+
 TEST(NvrtcPlaces, IncludeTheFoldersOfAToolkitOrWheelsNamedAsAHint) {
   const fs::path hint = fs::path(testing::TempDir()) / ("nvrtc_places." + std::to_string(getpid()));
   for (const char* below : {"lib64", "nvidia/cuda_nvrtc/lib"}) fs::create_directories(hint / below);
-  const std::vector<fs::path> places = nvrtc_places({hint});
+  const std::vector<fs::path> places = paths_of({hint});
   EXPECT_EQ(std::count(places.begin(), places.end(), hint / "lib64"), 1);
   EXPECT_EQ(std::count(places.begin(), places.end(), hint / "nvidia/cuda_nvrtc/lib"), 1);
   EXPECT_EQ(std::count(places.begin(), places.end(), hint / "lib"), 0) << "which is not there";

@@ -83,7 +83,10 @@ TEST_F(CommandLine, HelpOfEachCommandHasAnExample) {
                                         {"db", "export", "--help"},
                                         {"db", "import", "--help"},
                                         {"db", "merge", "--help"},
-                                        {"db", "prune", "--help"}};
+                                        {"db", "prune", "--help"},
+                                        {"cache", "--help"},
+                                        {"cache", "info", "--help"},
+                                        {"cache", "clear", "--help"}};
   for (const Arguments& line : lines)
     EXPECT_NE(run(line).out.find("Example:\n  flashtune "), std::string::npos) << line.front();
   expect("help", lines, 0);

@@ -33,7 +33,8 @@ class TempFolder {
   ~TempFolder() {
     std::error_code ignored;
     for (const auto& entry : std::filesystem::directory_iterator(path_, ignored))
-      if (entry.is_directory(ignored)) std::filesystem::permissions(entry, std::filesystem::perms(0755), ignored);
+      if (std::filesystem::is_directory(entry.symlink_status(ignored)))
+        std::filesystem::permissions(entry, std::filesystem::perms(0755), ignored);
     std::filesystem::remove_all(path_, ignored);
   }
   const std::filesystem::path& path() const { return path_; }
@@ -52,11 +53,12 @@ inline void write_file(const std::filesystem::path& path, const std::string& byt
   std::ofstream(path, std::ios::binary) << bytes;
 }
 
-/// Names of the files of a folder tree, relative and sorted, folders left out.
+/// Names of the files of a folder tree, relative and sorted, folders left out. A link is a file, wherever it leads.
 inline std::string files_of(const std::filesystem::path& folder) {
   std::set<std::string> names;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder))
-    if (!entry.is_directory()) names.insert(std::filesystem::relative(entry, folder).string());
+    if (!std::filesystem::is_directory(entry.symlink_status()))
+      names.insert(entry.path().lexically_relative(folder).string());
   std::string all;
   for (const std::string& name : names) all += (all.empty() ? "" : " ") + name;
   return all;

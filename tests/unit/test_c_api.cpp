@@ -328,6 +328,12 @@ TEST(Options, HaveNoPlacesWhereThereIsNoHome) {
   EXPECT_EQ(options.compiler.cubin_folder, std::nullopt);
 }
 
+TEST(Options, TakeTheLimitOfCompiledKernelsFromTheEnvironment) {
+  EXPECT_EQ(resolved(ft_options{}, {}).compiler.cubin_limit, kDefaultCubinLimit);
+  EXPECT_EQ(resolved(ft_options{}, {{"FLASHTUNE_CUBIN_LIMIT", "2G"}}).compiler.cubin_limit, std::uintmax_t{2} << 30);
+  EXPECT_THROW(resolved(ft_options{}, {{"FLASHTUNE_CUBIN_LIMIT", "much"}}), Error);
+}
+
 TEST(Options, SendWarningsWhereTheyAreTold) {
   std::string heard;
   ft_options given{};

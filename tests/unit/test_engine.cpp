@@ -14,6 +14,7 @@
 #include "cache/keys.h"
 #include "cache/sqlite.h"
 #include "tests/support/fake_device.h"
+#include "tests/support/run_program.h"
 
 namespace flashtune {
 namespace {
@@ -308,6 +309,18 @@ TEST_F(EngineTest, DoesNotWarnOfATunedDevice) {
   options.database = database_with(row_of(problem_of(4096)));
   open(std::move(options));
   EXPECT_TRUE(warnings.empty());
+}
+
+TEST_F(EngineTest, SaysThatCompiledKernelsAreNotKept) {
+  const ScratchFolder folder;
+  std::filesystem::permissions(folder.path(), std::filesystem::perms::all);
+  std::vector<std::string> heard;
+  EngineOptions options;
+  options.compiler.cubin_folder = folder.path();
+  options.warn = [&](const std::string& line) { heard.push_back(line); };
+  const EngineImpl with_a_compiler(std::make_unique<FakeDevice>(fake_device_info(80)), options);
+  ASSERT_EQ(heard.size(), 2u) << "beside that the GPU is untuned";
+  EXPECT_EQ(heard[0].find("flashtune: no kernel is taken from " + folder.path().string()), 0u) << heard[0];
 }
 
 TEST_F(EngineTest, RefusesADatabaseThatIsNone) {

@@ -39,6 +39,19 @@ TEST(TemporaryFile, IsInSightUnderItsNameWhenItIsWhole) {
   EXPECT_EQ(testing::files_of(folder.path()), "file");
 }
 
+TEST(TemporaryFile, TakesANewNameAndLeavesOneThatSomebodyHas) {
+  const TempFolder folder;
+  {
+    TemporaryFile first(folder.path(), errand(folder / "file")), second(folder.path(), errand(folder / "file"));
+    first.write("first");
+    second.write("second");
+    EXPECT_TRUE(first.publish_as_new(folder / "file"));
+    EXPECT_FALSE(second.publish_as_new(folder / "file"));
+  }
+  EXPECT_EQ(testing::read_file(folder / "file"), "first");
+  EXPECT_EQ(testing::files_of(folder.path()), "file");
+}
+
 TEST(TemporaryFile, LeavesNothingWhenItGoesUnpublished) {
   const TempFolder folder;
   { TemporaryFile(folder.path(), errand(folder / "file")).write("half"); }

@@ -29,7 +29,8 @@ Command add_run(CLI::App& program);
 Command add_ladder(CLI::App& program);
 Command add_query(CLI::App& program);
 Command add_explain(CLI::App& program);
-/// db has subcommands of its own.
+/// These have subcommands of their own.
 std::vector<Command> add_db(CLI::App& program);
+std::vector<Command> add_cache(CLI::App& program);
 
 }  // namespace flashtune

@@ -2,6 +2,8 @@
 #include "tuner/cli/common.h"
 
 #include <CLI/CLI.hpp>
+#include <mutex>
+#include <set>
 
 #include "cache/paths.h"
 #include "cache/plain_text.h"
@@ -26,9 +28,18 @@ void add_compiler_flags(CLI::App& app, CompilerFlags& flags) {
                  "read the kernel templates from this folder, not from the binary")
       ->type_name("DIR")
       ->group("Compiling");
-  app.add_option("--cubin-cache", flags.cubin_cache, "keep compiled kernels here (default: the user's cache folder)")
+  add_cubin_cache_flag(app, flags, "keep compiled kernels here, up to 1 GiB or $FLASHTUNE_CUBIN_LIMIT");
+  app.get_option("--cubin-cache")->group("Compiling");
+}
+
+void add_cubin_cache_flag(CLI::App& app, CompilerFlags& flags, const std::string& what) {
+  // An unset variable of a script must not mean the default folder, which `cache clear` would empty.
+  const auto named = [](const std::string& text) -> std::string {
+    return text.empty() ? "name a folder, or leave the flag out" : "";
+  };
+  app.add_option("--cubin-cache", flags.cubin_cache, what + " (default: the user's cache folder)")
       ->type_name("DIR")
-      ->group("Compiling");
+      ->check(named, "", "");
 }
 
 Format format_of(const CommonFlags& flags, Csv csv) {
@@ -68,6 +79,13 @@ void remark_skipped(const Database& db) {
   if (const auto left_out = db.left_out(); left_out && !left_out->backup.empty())
     remark(fmt::format("{} of them could not be taken over from the old schema: {} keeps them", left_out->rows.total(),
                        left_out->backup.string()));
+}
+
+void remark_once(const std::string& text) {
+  static std::mutex mutex;
+  static std::set<std::string> made;
+  const std::lock_guard lock(mutex);
+  if (made.insert(text).second) remark(text);
 }
 
 }  // namespace flashtune

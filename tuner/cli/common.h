@@ -22,6 +22,7 @@ enum class Csv { kNo, kYes };
 void add_format_flag(CLI::App& app, CommonFlags& flags, Csv csv = Csv::kNo);
 void add_db_flag(CLI::App& app, CommonFlags& flags);
 void add_compiler_flags(CLI::App& app, CompilerFlags& flags);
+void add_cubin_cache_flag(CLI::App& app, CompilerFlags& flags, const std::string& what);
 
 Format format_of(const CommonFlags& flags, Csv csv = Csv::kNo);
 
@@ -36,5 +37,7 @@ std::optional<std::filesystem::path> optional_database(const std::string& flag);
 void remark_if_kernels_are_not_kept(const CompilerFlags& flags);
 /// Says, if so, how many rows were passed over because they are damaged or of a newer flashtune.
 void remark_skipped(const Database& db);
+/// A remark, unless this process has made it before: one cache serves several compilers.
+void remark_once(const std::string& text);
 
 }  // namespace flashtune

@@ -6,6 +6,7 @@
 #include "cache/cubin_store.h"
 #include "cache/database.h"
 #include "cache/error.h"
+#include "tuner/cli/common.h"
 
 namespace flashtune {
 
@@ -27,21 +28,23 @@ std::vector<fs::path> nvrtc_hints() {
   std::vector<fs::path> hints;
   for (const char* variable : {"CUDA_HOME", "CUDA_PATH"})
     if (const char* home = std::getenv(variable); home != nullptr && *home != '\0') hints.emplace_back(home);
-  // build/release/flashtune of a checkout stands two or three folders below the .cuda that scripts/setup filled.
-  std::error_code error;
-  fs::path folder = fs::read_symlink("/proc/self/exe", error).parent_path();
-  for (int depth = 0; depth < 4 && folder.has_relative_path(); ++depth, folder = folder.parent_path())
-    if (fs::is_directory(folder / ".cuda" / "lib", error)) hints.push_back(folder / ".cuda" / "lib");
   return hints;
 }
+
+std::optional<fs::path> cubin_folder(const std::string& flag) {
+  if (!flag.empty()) return flag;
+  return default_cubin_folder(std::getenv("XDG_CACHE_HOME"), std::getenv("HOME"));
+}
+
+std::uintmax_t cubin_limit() { return cubin_limit_of(std::getenv("FLASHTUNE_CUBIN_LIMIT")); }
 
 KernelCompiler::Options compiler_options(const CompilerFlags& flags, int max_cuda_major) {
   KernelCompiler::Options options;
   options.nvrtc_hints = nvrtc_hints();
   options.max_cuda_major = max_cuda_major;
-  options.cubin_folder = flags.cubin_cache.empty()
-                             ? default_cubin_folder(std::getenv("XDG_CACHE_HOME"), std::getenv("HOME"))
-                             : std::optional<fs::path>(flags.cubin_cache);
+  options.cubin_folder = cubin_folder(flags.cubin_cache);
+  options.cubin_limit = cubin_limit();
+  options.warn = [](const std::string& problem) { remark_once("warning: " + problem); };
   if (!flags.template_root.empty()) options.template_root = flags.template_root;
   return options;
 }

@@ -21,11 +21,15 @@ std::optional<std::filesystem::path> database_place(const std::string& flag);
 /// The same for those who need one: throws Error(kNotFound) where there is none.
 std::filesystem::path database_path(const std::string& flag);
 
-/// Cubin cache (none where there is no home), template root, and every folder in which scripts/setup or a toolkit may
-/// have put NVRTC.
+/// `flag`, else the user's cache folder; nothing where there is no home.
+std::optional<std::filesystem::path> cubin_folder(const std::string& flag);
+/// What its files may take: $FLASHTUNE_CUBIN_LIMIT, else the default.
+std::uintmax_t cubin_limit();
+
+/// Cubin cache, template root and NVRTC's hints; what is wrong with the cache is remarked, once.
 KernelCompiler::Options compiler_options(const CompilerFlags& flags, int max_cuda_major = 0);
 
-/// $CUDA_HOME, $CUDA_PATH, and the .cuda folder of a checkout that this program was built in.
+/// $CUDA_HOME and $CUDA_PATH.
 std::vector<std::filesystem::path> nvrtc_hints();
 
 }  // namespace flashtune

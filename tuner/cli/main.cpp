@@ -82,7 +82,8 @@ int run_program(int argc, char** argv) {
   program.require_subcommand(1);
   std::vector<Command> commands = {add_devices(program), add_sweep(program), add_run(program),
                                    add_ladder(program),  add_query(program), add_explain(program)};
-  for (Command& command : add_db(program)) commands.push_back(std::move(command));
+  for (const auto add : {add_db, add_cache})
+    for (Command& command : add(program)) commands.push_back(std::move(command));
 
   try {
     std::vector<std::string> words = words_of(argc, argv);

@@ -34,6 +34,8 @@ SimCompiler simulated_compiler(const CompilerFlags& flags) {
   const KernelCompiler::Options settings = compiler_options(flags);
   SimCompiler::Options options;
   options.folder = settings.cubin_folder;
+  options.limit = settings.cubin_limit;
+  options.warn = settings.warn;
   options.template_root = settings.template_root;
   return SimCompiler(options);
 }

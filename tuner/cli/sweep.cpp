@@ -172,7 +172,6 @@ void sweep(const SweepRequest& request, const FoundTarget& found, SharedProgress
   }
   printer.clear();
   remark_skipped(db);
-  if (const std::string problem = compiler.store_problem(); !problem.empty()) remark("warning: " + problem);
 }
 
 void say_what_next(const SweepRequest& request, const Printer& printer) {

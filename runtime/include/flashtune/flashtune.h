@@ -188,7 +188,9 @@ typedef struct ft_options {
   /* A second, read-only database that came with your program; the first one's rows come before its. NULL: none. */
   const char* shipped_database;
   /* Where compiled kernels are kept. NULL: $XDG_CACHE_HOME/flashtune/cubins, else ~/.cache/flashtune/cubins. "":
-   * nowhere, so each process compiles what it uses (a fraction of a second per kernel). */
+   * nowhere, so each process compiles what it uses (a fraction of a second per kernel). What is kept is run: a folder
+   * that is another user's, or that others may write, is not used, and a line to `warn` says so. Kernels longest unused
+   * go where all would take more than $FLASHTUNE_CUBIN_LIMIT (such as 500M or 2G; left out: 1G). */
   const char* cubin_folder;
   /* NVRTC's library or folder, looked at before the usual places. NULL: $CUDA_HOME and $CUDA_PATH. */
   const char* nvrtc;
@@ -202,8 +204,9 @@ typedef struct ft_options {
    * sequence's length or pages are wrong, naming it. */
   int32_t debug_checks;
 
-  /* Gets one line, once per engine, when the GPU is untuned, and one for a database some of whose rows were passed
-   * over. NULL: they go to stderr; give a function that does nothing to silence it. */
+  /* Gets one line, once per engine, when the GPU is untuned, one for a database some of whose rows were passed over,
+   * and one when compiled kernels cannot be kept. NULL: they go to stderr; give a function that does nothing to silence
+   * it. */
   void (*warn)(const char* line, void* warn_data);
   void* warn_data;
 } ft_options;

@@ -1,0 +1,48 @@
+// Catches what the store throws.
+#include "runtime/jit/kernel_store.h"
+
+#include <exception>
+#include <utility>
+
+namespace flashtune {
+
+template <class Body>
+auto KernelStore::tolerant(Body&& body) -> decltype(body()) {
+  try {
+    return body();
+  } catch (const std::exception& error) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (!problem_.empty()) return {};
+      problem_ = error.what();
+    }
+    if (warn_) warn_(error.what());
+    return {};
+  }
+}
+
+KernelStore::KernelStore(Options options) : warn_(std::move(options.warn)) {
+  if (!options.folder) return;
+  tolerant([&] {
+    store_.emplace(*options.folder, options.limit);
+    return true;
+  });
+}
+
+std::optional<StoredCubin> KernelStore::get(const std::string& key) {
+  return tolerant([&] { return store_ ? store_->get(key) : std::nullopt; });
+}
+
+void KernelStore::put(const std::string& key, const StoredCubin& entry) {
+  tolerant([&] {
+    if (store_) store_->put(key, entry);
+    return true;
+  });
+}
+
+std::string KernelStore::problem() const {
+  const std::lock_guard lock(mutex_);
+  return problem_;
+}
+
+}  // namespace flashtune
