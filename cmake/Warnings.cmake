@@ -1,5 +1,6 @@
-# One target that carries the warnings, sanitizers and include roots of every target of the project.
+# One target that carries the warnings, hardening, sanitizers and include roots of every target of the project.
 add_library(flashtune_options INTERFACE)
+target_link_libraries(flashtune_options INTERFACE flashtune_hardening)
 target_compile_options(flashtune_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wold-style-cast
                                                    $<$<BOOL:${FLASHTUNE_WERROR}>:-Werror>)
 if(FLASHTUNE_SANITIZE)

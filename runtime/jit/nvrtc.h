@@ -7,10 +7,11 @@
 #include <vector>
 
 #include "cache/records.h"
-#include "runtime/jit/nvrtc_search.h"
 #include "runtime/jit/source.h"
 
 namespace flashtune {
+
+struct NvrtcPlace;
 
 /// The result of compiling: a cubin and its facts, or the log that says why not. A refused source is data, not an
 /// exception.

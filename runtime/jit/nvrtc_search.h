@@ -4,7 +4,6 @@
 #include <concepts>
 #include <filesystem>
 #include <string>
-#include <utility>
 #include <vector>
 
 namespace flashtune {
@@ -22,7 +21,7 @@ struct NvrtcPlace {
 
   /// A path by itself is a place that somebody named.
   template <std::convertible_to<std::filesystem::path> Path>
-  NvrtcPlace(Path&& where, bool named = true) : path(std::forward<Path>(where)), is_named(named) {}
+  NvrtcPlace(const Path& where, bool named = true) : path(where), is_named(named) {}
 };
 
 /// Every place worth a look, best first: hints, the loader's path, toolkits below /usr/local, and what scripts/setup

@@ -77,7 +77,9 @@ std::vector<std::string> program_folders() {
 std::string find_program(const std::string& name, const std::vector<std::string>& folders) {
   if (name.find('/') != std::string::npos) return name;
   for (const std::string& folder : folders) {
-    const std::string file = folder + '/' + name;
+    std::string file = folder;
+    file += '/';
+    file += name;
     std::error_code error;
     if (std::filesystem::is_regular_file(file, error) && access(file.c_str(), X_OK) == 0) return file;
   }
@@ -97,6 +99,7 @@ std::vector<std::string> environment_with(const std::vector<std::string>& folder
 
 std::vector<char*> pointers(const std::vector<std::string>& texts) {
   std::vector<char*> all;
+  all.reserve(texts.size() + 1);
   for (const std::string& text : texts) all.push_back(const_cast<char*>(text.c_str()));
   all.push_back(nullptr);
   return all;

@@ -33,13 +33,7 @@ void add_compiler_flags(CLI::App& app, CompilerFlags& flags) {
 }
 
 void add_cubin_cache_flag(CLI::App& app, CompilerFlags& flags, const std::string& what) {
-  // An unset variable of a script must not mean the default folder, which `cache clear` would empty.
-  const auto named = [](const std::string& text) -> std::string {
-    return text.empty() ? "name a folder, or leave the flag out" : "";
-  };
-  app.add_option("--cubin-cache", flags.cubin_cache, what + " (default: the user's cache folder)")
-      ->type_name("DIR")
-      ->check(named, "", "");
+  app.add_option("--cubin-cache", flags.cubin_cache, what + " (default: the user's cache folder)")->type_name("DIR");
 }
 
 Format format_of(const CommonFlags& flags, Csv csv) {
