@@ -1,6 +1,7 @@
 // Cubins and the store's entries: ELF of any bytes is read within its bounds, and a damaged entry is none at all.
 #include <fstream>
 
+#include "cache/cubin_folder.h"
 #include "cache/cubin_store.h"
 #include "runtime/jit/cubin.h"
 #include "tests/fuzz/fuzz.h"
@@ -26,10 +27,11 @@ void check_elf(const std::string& bytes) {
 }
 
 void check_entry(const std::string& bytes) {
+  static const std::string kKey(32, 'a');  // a digest's digits
   static const CubinStore kStore(fuzz::scratch_folder() / "store");
   static const std::filesystem::path kFile = [] {
-    kStore.put("key", {"the cubin", "the log"});
-    return kStore.folder() / "key.cubin";
+    kStore.put(kKey, {"the cubin", "the log"});
+    return kStore.folder() / cubin_name_of(kKey);
   }();
   static const std::string kWhole = [] {
     std::ifstream in(kFile, std::ios::binary);
@@ -49,7 +51,7 @@ void check_entry(const std::string& bytes) {
     }
   }
   fuzz::accepts([&] {
-    const std::optional<StoredCubin> entry = kStore.get("key");
+    const std::optional<StoredCubin> entry = kStore.get(kKey);
     require(!entry || *entry == StoredCubin{"the cubin", "the log"}, "an entry that nobody stored");
   });
 }
