@@ -90,7 +90,7 @@ TEST(PrefillMma, SeesAllThroughAWindowAsLargeAsCanBe) {
   EXPECT_EQ(one.fault_of(load_kernel(device, compiler(), fallback(p, limits_of(80)), traits_of(p))), "");
 }
 
-TEST(PrefillMma, RunsAThousandTokensOfEightHeadsInASecondOfTwoCores) {
+TEST(PrefillMma, RunsAThousandTokensOfEightHeadsInSecondsOfTwoCores) {
   if (kSanitized) GTEST_SKIP() << "sanitizers take several times as long";
   const Problem p = small_problem(8, 8, 1024, 1024, 64);
   SimDevice device(80);
@@ -100,10 +100,11 @@ TEST(PrefillMma, RunsAThousandTokensOfEightHeadsInASecondOfTwoCores) {
   device.copy_in(q.get(), inputs.q.data(), q.size());
   const std::clock_t start = std::clock();
   launch_kernel(device, kernel.candidate, kernel.loaded, p, {q.get(), q.get(), q.get(), o.get(), 0, scale_of(p)});
-  // Of all cores together, so that a busy machine does not fail the test.
+  // Of all cores together, so that a busy machine does not fail the test. The hardened simulator takes 1.7 alone, and
+  // half as much again where other tests keep the cores' other halves busy.
   const double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
   RecordProperty("cpu_seconds", fmt::format("{:.2f}", seconds));
-  EXPECT_LT(seconds, 2.0);
+  EXPECT_LT(seconds, 3.0);
 }
 
 }  // namespace
