@@ -4,6 +4,8 @@
 #include <exception>
 #include <utility>
 
+#include "cache/last_resort.h"
+
 namespace flashtune {
 
 template <class Body>
@@ -11,12 +13,13 @@ auto KernelStore::tolerant(Body&& body) -> decltype(body()) {
   try {
     return body();
   } catch (const std::exception& error) {
+    const std::string problem = text_of(error);
     {
       const std::lock_guard lock(mutex_);
       if (!problem_.empty()) return {};
-      problem_ = error.what();
+      problem_ = problem;
     }
-    if (warn_) warn_(error.what());
+    if (warn_) warn_(problem);
     return {};
   }
 }

@@ -17,6 +17,7 @@
 #include <new>
 
 #include "cache/error.h"
+#include "cache/last_resort.h"
 #include "cache/no_sigpipe.h"
 
 namespace flashtune {
@@ -103,7 +104,7 @@ bool flush_all() {
     code = supervision.work(progress);
     if (!flush_all() && code == 0) code = 1;
   } catch (const std::exception& error) {
-    supervision.remark(error.what());
+    supervision.remark(text_of(error));
   } catch (...) {  // not into main(), which is the parent's
   }
   _exit(code);  // the parent's static objects are not ours to destroy
