@@ -13,8 +13,6 @@
 namespace flashtune {
 namespace {
 
-constexpr int kMostTileKeys = 256;
-
 /// Whether all elements of a tensor's rows are finite as they are multiplied, and the largest magnitude of those that
 /// are.
 struct Extent {
@@ -50,11 +48,6 @@ Extent extent_of(const Elements& tensor, const Strides& s, int batch, int rows, 
 
 }  // namespace
 
-KeyRange keys_in_tiles(const Problem& p, int length) {
-  const int first = first_key_in_reach(p, length);
-  return {std::max(0, p.op == Op::kPrefill ? first : first - kMostTileKeys + 1), length};
-}
-
 NonfiniteInputs::NonfiniteInputs(const Problem& problem, const HostTensors& inputs, float scale, const Lengths& lengths)
     : problem_(problem), lengths_(lengths) {
   const Problem& p = problem_;
@@ -83,13 +76,12 @@ void NonfiniteInputs::find(const HostTensors& inputs) {
     for (int head = 0; head < p.heads; ++head)
       for (int row = 0; row < p.seq_q; ++row) queries_.push_back(row_is_odd(inputs.q, offset_of(p.q, b, row, head)));
     const int length = length_of(p, lengths_, b);
-    const KeyRange in_tiles = keys_in_tiles(p, length);
     for (int head = 0; head < p.kv_heads; ++head) {
       KvHead& kv = kv_heads_.emplace_back();
       kv.dims.resize(static_cast<std::size_t>(p.head_dim_v));
       for (int key = 0; key < length; ++key)
         if (row_is_odd(inputs.k, offset_of(p.k, b, key, head))) kv.keys.push_back(key);
-      for (int key = in_tiles.begin; key < in_tiles.end; ++key)
+      for (int key = first_key_in_reach(p, length); key < length; ++key)
         for (std::size_t c = 0; c < kv.dims.size(); ++c)
           if (is_odd(inputs.v, offset_of(p.v, b, key, head) + c)) kv.dims[c] = true;
     }

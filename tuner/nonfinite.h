@@ -13,10 +13,6 @@ struct RowIndex {
   bool operator==(const RowIndex&) const = default;
 };
 
-/// Keys whose values may come into the output of some row of a sequence of `length` keys, if only times 0: those that a
-/// row sees and, in decode, those before its window in the same tile.
-KeyRange keys_in_tiles(const Problem& problem, int length);
-
 /// What is no finite number among the inputs of `problem`, which has no pages. None where there is none.
 class NonfiniteInputs {
  public:

@@ -306,12 +306,6 @@ std::string error_text(double value, double right, int digits, double error, dou
   return std::isinf(error) ? text : text + fmt::format(" (error {:.3g}, bound {:.3g})", error, bound);
 }
 
-/// The error of a log-sum-exp. Of a row that is NaN it says nothing: NaN, or -inf as if no key had been there.
-double lse_error(double value, const ReferenceRow& row) {
-  if (std::isnan(row.lse) && std::isinf(value) && value < 0) return 0;
-  return distance(value, row.lse, Dtype::kFp32);
-}
-
 }  // namespace
 
 OracleResult compare_with_oracle(const Problem& p, const OutputView& output, const std::vector<ReferenceRow>& rows,
@@ -349,7 +343,8 @@ OracleResult compare_with_oracle(const Problem& p, const OutputView& output, con
     }
     if (output.lse == nullptr || keys == 0) continue;
     const double value = output.lse[lse_at(p, at)];
-    const double lse_bound = bounds.lse(keys, row.lse) + row.score_slack, error = lse_error(value, row);
+    const double lse_bound = bounds.lse(keys, row.lse) + row.score_slack,
+                 error = distance(value, row.lse, Dtype::kFp32);
     if (!is_past(error, lse_bound)) continue;  // within it, only O's error is of interest to people
     take(error, lse_bound, [&] {
       return fmt::format("log-sum-exp of row {} of batch {} head {}: {}", at.row, at.batch, at.head,

@@ -283,8 +283,7 @@ KeysAndValues keys_and_values(const Problem& p, const HostTensors& inputs, int b
   std::for_each(kv.k.values.begin(), end, [&](float x) {
     if (std::isfinite(x)) kv.largest_key = std::max<double>(kv.largest_key, std::abs(x));
   });
-  const KeyRange in_tiles = keys_in_tiles(p, length);
-  for (int key = in_tiles.begin; key < in_tiles.end; ++key)
+  for (int key = first_key_in_reach(p, length); key < length; ++key)
     for (int c = 0; c < kv.v.dim; ++c)
       if (!std::isfinite(kv.v.row(key)[c])) kv.odd_v.emplace_back(key, c);
   return kv;

@@ -238,9 +238,7 @@ void bind_family(PrefillWgmmaParams& params, const Plan& plan, const Tensors& te
   params.o_map = map_of(device, plan.o_box, tensors.o);
   params.k_map = map_of(device, plan.k_box, box_base(params.seq_kv, tensors.k, tensors.q));
   params.v_map = map_of(device, plan.v_box, box_base(params.seq_kv, tensors.v, tensors.q));
-  params.o = reinterpret_cast<void*>(tensors.o);
-  params.lse = reinterpret_cast<float*>(tensors.lse);
-  params.scale_log2 = kernel_scale(tensors.scale).rounded;
+  bind_attention(params, tensors);
   if (params.next_tile != nullptr) move_by(params.next_tile, workspace);
 }
 

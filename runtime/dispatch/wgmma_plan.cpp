@@ -40,7 +40,7 @@ int heads_of_section(const PrefillWgmmaConfig& c, const Problem& p, int packed_h
 Plan wgmma_plan(const PrefillWgmmaConfig& c, const Problem& p, int window, const Resources& resources,
                 const ArchLimits& limits) {
   PrefillWgmmaParams params{};
-  params.o_strides = p.o;
+  params.q_strides = p.q, params.k_strides = p.k, params.v_strides = p.v, params.o_strides = p.o;
   params.seq_q = p.seq_q, params.seq_kv = p.seq_kv, params.window = window;
   params.group_log2 = c.pack_gqa ? group_log2_of(group_of(p)) : 0;
   const int share = c.pack_gqa ? 1 : group_of(p);

@@ -87,6 +87,12 @@ Candidate most_blocks(Candidate candidate, const KernelTraits& traits) {
   return candidate;
 }
 
+float rounded_to(Dtype dtype, float x) {
+  Elements one(dtype, 1);
+  one.set(0, x);
+  return one[0];
+}
+
 /// Every row within the oracle's bounds; and where its keys weigh 0 or the same, the very mean of their values, and a
 /// log-sum-exp that is the largest score to a few units in the last place.
 void expect_exact(const std::string& text, const Problem& p) {
@@ -103,7 +109,7 @@ void expect_exact(const std::string& text, const Problem& p) {
       if (exponent < 16) continue;  // others are saturated: the next score is 2^10 below
       const std::size_t at = offset_of(p.o, row.index.batch, row.index.row, row.index.head);
       for (std::size_t d = 0; d < row.o.size(); ++d)
-        ASSERT_EQ(o[at + d], static_cast<float>(row.o[d]))
+        ASSERT_NEAR(o[at + d], rounded_to(p.dtype, static_cast<float>(row.o[d])), 1e-6)
             << about << ": row " << row.index.row << " of head " << row.index.head << ", scores of 2^" << exponent;
       const std::size_t lse = static_cast<std::size_t>(row.index.head * p.seq_q + row.index.row);
       EXPECT_NEAR(one.output().lse[lse] / row.lse, 1, 1e-6) << about << ": row " << row.index.row;
@@ -118,9 +124,23 @@ TEST(LargeScores, AreRightInPrefillMma) {
   expect_exact("prefill_mma br=32,bc=32,warps=1,lazy_rescale=1", prefill(Dtype::kBf16, Precision::kIeee, true));
 }
 
+TEST(LargeScores, AreRightInPrefillWgmma) {
+  for (const Dtype dtype : {Dtype::kFp16, Dtype::kBf16})
+    for (const char* rest : {"flow=serial,lazy_rescale=0,epilogue=vector", "flow=overlap,lazy_rescale=1,epilogue=tma"})
+      expect_exact(fmt::format("prefill_wgmma warpgroups=1,bc=64,{}", rest), prefill(dtype));
+  for (const char* epilogue : {"vector", "tma"}) {
+    expect_exact(fmt::format("prefill_wgmma warpgroups=2,bc=64,pack_gqa=1,epilogue={}", epilogue),
+                 small_problem(2, 1, kRows, kKeys, kDim, true));
+    expect_exact(fmt::format("prefill_wgmma warpgroups=1,bc=64,q_stages=2,epilogue={}", epilogue),
+                 small_problem(4, 2, kRows, kKeys, kDim, true, 20));
+  }
+}
+
 TEST(LargeScores, AreRightInPrefillTf32) {
   expect_exact("prefill_tf32 br=16,bc=16,warps=1,lazy_rescale=1,p=registers",
                prefill(Dtype::kFp32, Precision::kTf32x3));
+  for (const char* p : {"registers", "shared"})
+    expect_exact(fmt::format("prefill_tf32 br=16,bc=16,warps=1,p={}", p), prefill(Dtype::kFp32, Precision::kTf32));
 }
 
 TEST(LargeScores, AreRightInTheFamiliesThatSubtractFirst) {
@@ -128,6 +148,14 @@ TEST(LargeScores, AreRightInTheFamiliesThatSubtractFirst) {
   expect_exact("prefill_fragment fragment=mma", prefill(Dtype::kFp32, Precision::kTf32));
   expect_exact("decode_scalar splits=2", decode(Dtype::kFp32));
   expect_exact("decode_scalar splits=2", decode(Dtype::kBf16));
+}
+
+TEST(LargeScores, AreRightInDecodeSplit) {
+  expect_exact("decode_split br=16,bc=16,warps=2,stages=2,splits=2,merge=last_block,lazy_rescale=1",
+               decode(Dtype::kBf16));
+  expect_exact("decode_split br=16,bc=16,warps=2,stages=2,splits=2,merge=cluster,lazy_rescale=0", decode(Dtype::kFp16));
+  expect_exact("decode_split br=16,bc=16,warps=2,stages=2,splits=2,merge=kernel", decode(Dtype::kBf16));
+  expect_exact("decode_split br=16,bc=32,warps=2,stages=2,splits=2,smem=slabs", decode(Dtype::kFp16, 16));
 }
 
 }  // namespace

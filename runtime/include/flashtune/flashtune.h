@@ -8,19 +8,17 @@
  *   [batch, heads, seq_q], natural logarithm.
  * - Masks are aligned bottom-right: query row i stands at position i + seq_kv - seq_q, in decode, by its sequence's
  *   length, at i + length - seq_q. A fully masked row gives O = 0 and a log-sum-exp of -inf.
- * - NaN and infinities: keys past a sequence's length, pages that are not its own and, in prefill, keys that no row
- *   sees never matter, whatever lies there. A NaN in Q or K makes NaN of the row that it is of, or of the rows that see
- *   the key, in all of O, and of no other; so does a score of +inf. Their log-sum-exp is NaN or -inf. A score of -inf
- * is a weight of 0, and a row that has no other is like a fully masked one. A NaN or infinity in V comes into its dim
- * of the rows that see its key, an infinity as itself or, where its weight is rounded to 0, as NaN. Rows that do not
- * see the key, fully masked ones too, are NaN in that dim where their kernel's tile holds it for a neighbour that does,
- *   since 0 times it is NaN, as in PyTorch's math backend; in decode also where it is less than 256 keys before their
- *   window. FT_TF32X3 splits each number, which makes NaN of infinities in Q, K and V; there and with FT_TF32 numbers
- *   of 3.402e38 and more count as infinite. Scores and the sums that they are made of, before and after the scale times
- *   log2(e), must stay within fp32; what is past it has no right answer.
- * - Large scores: prefill_mma, decode_scalar and, of fp32, FT_TF32X3 and FT_IEEE are right for all of them. In
- *   prefill_wgmma, decode_split and FT_TF32, O is off by a unit in the last place where a row's largest score, times
- * the scale and log2(e), is 2^16 or more, and wrong from 2^31 on; of fp16 from 2^13, and from 2^28 on.
+ * - NaN and infinities: keys past a sequence's length, keys that no row sees and pages that are not the sequence's own
+ *   never matter, whatever lies there. A NaN in Q or K makes NaN of the row that it is of, or of the rows that see the
+ *   key, in all of O and in the log-sum-exp, and of no other; so does a score of +inf. A score of -inf is a weight of
+ *   0, and a row that has no other is like a fully masked one. A NaN or infinity in V comes into its dim of the rows
+ *   that see its key, an infinity as itself or, where its weight is rounded to 0, as NaN. Rows that do not see the key,
+ *   fully masked ones too, are NaN in that dim where their kernel's tile holds it for a neighbour that does, since 0
+ *   times it is NaN, as in PyTorch's math backend. FT_TF32X3 splits each number, which makes NaN of infinities in Q, K
+ *   and V; there and with FT_TF32 numbers of 3.402e38 and more count as infinite.
+ * - Large scores: every finite score is right. Scores and the sums that they are made of, before and after the scale
+ *   times log2(e), must stay within fp32; what is past it has no right answer. Some kernels do a row again, slowly,
+ *   where its largest score, times the scale and log2(e), is 2^16 or more, of fp16 and fp32 2^13; rows of NaN too.
  * - Decode (FT_DECODE): seq_q new rows of each sequence, 1 to 16, against a cache. seq_kv is the most keys that a
  *   sequence may have; how many it has, the new ones among them, is read on the device, so that a step never waits for
  *   the host. A length or page that cannot be is skipped there and noted in the workspace: see ft_options.debug_checks.

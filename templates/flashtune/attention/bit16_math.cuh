@@ -18,7 +18,6 @@ struct Bit16Math {
   static constexpr int kDimSteps = padded_dim(kTraits.head_dim) / 16;
   static constexpr int kOutTiles = padded_dim(kTraits.head_dim_v) / 8;
   using Softmax = OnlineSoftmax<kRowTiles, kConfig.lazy_rescale != 0>;
-  static constexpr bool kRepeatsLargeRows = true;
 
   u32 smem;
   int warp_row;  // in the tile

@@ -30,6 +30,39 @@ struct CopySchedule {
   static constexpr int kPendingAtTop = kOneV || kPendingForK < kPendingForV ? kPendingForK : kPendingForV;
 };
 
+/// A warp's rows from `first_row` on, of one head.
+template <KernelTraits kTraits>
+struct RowsOfHead {
+  using Element = typename ElementOf<kTraits.dtype>::Type;
+  const PrefillParams& p;
+  int first_row, head, kv_head, batch;
+
+  FT_DEVICE const Element* query(int row) const { return of(p.q) + offset(p.q_strides, head, first_row + row); }
+  FT_DEVICE const Element* key(int i) const { return of(p.k) + offset(p.k_strides, kv_head, i); }
+  FT_DEVICE const Element* value(int i) const { return of(p.v) + offset(p.v_strides, kv_head, i); }
+  FT_DEVICE int first_key(int row) const { return max(Mask<kTraits>(p).first_key(first_row + row), 0); }
+  FT_DEVICE int end_key(int row) const { return Mask<kTraits>(p).end_key(first_row + row); }
+
+  FT_DEVICE void put(int row, const RowOfWarp<kTraits>& again) const {
+    again.write_output(static_cast<Element*>(p.o) + offset(p.o_strides, head, first_row + row));
+    if (p.lse != nullptr)
+      again.write_log_sum_exp(p.lse + (static_cast<i64>(batch) * p.heads + head) * p.seq_q + first_row + row,
+                              SoftmaxScale(p));
+  }
+
+ private:
+  FT_DEVICE static const Element* of(const void* tensor) { return static_cast<const Element*>(tensor); }
+  FT_DEVICE i64 offset(const Strides& strides, int of_head, int row) const {
+    return batch * strides.batch + of_head * strides.head + row * strides.row;
+  }
+};
+
+template <KernelTraits kTraits>
+FT_OUTLINED void repeat_large_rows(const PrefillParams& p, u32 large, int count, int first_row, int head, int kv_head,
+                                   int batch) {
+  attend_large_rows<kTraits>(p, RowsOfHead<kTraits>{p, first_row, head, kv_head, batch}, large, count);
+}
+
 /// O = softmax(scale * Q K^T) V for one query tile.
 template <auto kConfig, KernelTraits kTraits, class Math>
 FT_DEVICE void attend_by_rows(const PrefillParams& p) {
@@ -91,10 +124,8 @@ FT_DEVICE void attend_by_rows(const PrefillParams& p) {
     if constexpr (!Schedule::kKFirst && !Schedule::kOneK) load_k(next_k), cp_async_commit();
   };
 
-  // A negative scale turns maxima into minima, and 0 * -inf is NaN: such scales are multiplied in before the mask
-  // instead.
-  const bool scale_first = !(p.scale_log2 > 0.f);
-  OnlineSoftmax<kRowTiles, kConfig.lazy_rescale != 0> softmax(scale_first ? 1.f : p.scale_log2);
+  const SoftmaxScale scale(p);
+  typename Math::Softmax softmax(scale.cut);
   const Math math{smem, warp_row, lane};
   Accumulator<kRowTiles, Math::kOutTiles> o;
   o.clear();
@@ -153,7 +184,7 @@ FT_DEVICE void attend_by_rows(const PrefillParams& p) {
       Accumulator<kRowTiles, kBc / 8> s;
       s.clear();
       math.add_qk(s, q_regs, q_lane, k_lane.stage(t % kConfig.k_stages));
-      if (scale_first) scale_elements(s, p.scale_log2);
+      if (scale.changes_scores) scale_elements(s, scale.sign);
       if (mask.cuts(first_row, kRowTiles * 16, first_key(t), kBc))
         mask.apply(s, first_row + (lane >> 2), first_key(t) + (lane & 3) * 2);
 
@@ -170,25 +201,18 @@ FT_DEVICE void attend_by_rows(const PrefillParams& p) {
 
   softmax.reduce_sums();
   if (p.lse != nullptr)
-    write_log_sum_exp(p.lse + (static_cast<i64>(tile.batch) * p.heads + tile.head) * p.seq_q + tile.first_row, softmax,
-                      warp_row, rows_left, lane);
+    write_log_sum_exp<kRowTiles>(
+        p.lse + (static_cast<i64>(tile.batch) * p.heads + tile.head) * p.seq_q + tile.first_row, softmax, warp_row,
+        rows_left, lane);
   Element* out = static_cast<Element*>(p.o) + tile.batch * p.o_strides.batch + tile.head * p.o_strides.head +
                  tile.first_row * p.o_strides.row;
-  const u32 large = Math::kRepeatsLargeRows ? softmax.template large_rows<kTraits.dtype>(o) : 0;
+  u32 large = 0;
+  if constexpr (Math::Softmax::kMayBeOff) large = softmax.template large_rows<kTraits.dtype>(o);
   math.write_output(out, p.o_strides.row, o, softmax, rows_left);
-  if constexpr (Math::kRepeatsLargeRows)
-    each_large_row(large, min(kRowTiles * 16, rows_left - warp_row), [&](int i) {
-      const int row = warp_row + i;  // in the tile
-      const SoftmaxScale scale(p);
-      RowOfWarp<kTraits> again(q + row * p.q_strides.row, lane);
-      const int end = mask.end_key(tile.first_row + row);
-      for (int key = max(mask.first_key(tile.first_row + row), 0); key < end; ++key)
-        again.take_in(k + key * p.k_strides.row, v + key * p.v_strides.row, scale);
-      float* lse = p.lse == nullptr
-                       ? nullptr
-                       : p.lse + (static_cast<i64>(tile.batch) * p.heads + tile.head) * p.seq_q + tile.first_row + row;
-      again.write(out + row * p.o_strides.row, lse, scale);
-    });
+  if constexpr (Math::Softmax::kMayBeOff)
+    if (any_in_warp(large != 0))
+      repeat_large_rows<kTraits>(p, large, min(kRowTiles * 16, rows_left - warp_row), first_row, tile.head,
+                                 tile.kv_head, tile.batch);
 }
 
 }  // namespace flashtune

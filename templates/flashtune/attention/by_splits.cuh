@@ -127,9 +127,15 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
     const auto values_ready = [&] {
       ring.wait_values(slot);
       if (length - key < kBc) {
-        clear_rows(ring.v.stage(slot), length - key, lane);
+        clear_rows(ring.v.stage(slot), length - key, kBc, lane);
         sync_warp();  // the cleared rows are read by all lanes
       }
+      if constexpr (kTraits.windowed)
+        if (key < first_seen) {
+          clear_rows(ring.v.stage(slot), 0, min(first_seen - key, kBc), lane);
+          if constexpr (uses_copy_engine(kConfig)) fence_async_copies();  // which fills the slot again
+          sync_warp();
+        }
     };
     ring.wait_keys(slot);
     math.attend(ring.k, ring.v, slot, key, keys_read, values_ready);

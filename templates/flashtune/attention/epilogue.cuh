@@ -7,14 +7,14 @@
 namespace flashtune {
 
 /// Writes a warp's rows of O, normalised and rounded, into its own rows of the staging tile.
-template <Dtype kDtype, int kRowTiles, int kOutTiles, bool kLazy, class Tile>
-FT_DEVICE void stage_output(const Tile& to, const Accumulator<kRowTiles, kOutTiles>& o,
-                            const OnlineSoftmax<kRowTiles, kLazy>& softmax, int first_row, int lane) {
+template <Dtype kDtype, int kRowTiles, int kOutTiles, class Softmax, class Tile>
+FT_DEVICE void stage_output(const Tile& to, const Accumulator<kRowTiles, kOutTiles>& o, const Softmax& softmax,
+                            int first_row, int lane) {
 #pragma unroll
   for (int i = 0; i < kRowTiles; ++i)
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const float factor = softmax.normalizer(i, half);
+      const float factor = softmax.quick_normalizer(i, half);
       const int row = first_row + i * 16 + half * 8 + (lane >> 2);
 #pragma unroll
       for (int n = 0; n < kOutTiles; ++n)
@@ -24,9 +24,8 @@ FT_DEVICE void stage_output(const Tile& to, const Accumulator<kRowTiles, kOutTil
 }
 
 /// Writes the log-sum-exp of a warp's rows; one lane of each quad does. `lse` points at the tile's first row.
-template <int kRowTiles, bool kLazy>
-FT_DEVICE void write_log_sum_exp(float* lse, const OnlineSoftmax<kRowTiles, kLazy>& softmax, int first_row,
-                                 int rows_left, int lane) {
+template <int kRowTiles, class Softmax>
+FT_DEVICE void write_log_sum_exp(float* lse, const Softmax& softmax, int first_row, int rows_left, int lane) {
   if ((lane & 3) != 0) return;
 #pragma unroll
   for (int i = 0; i < kRowTiles; ++i)

@@ -11,13 +11,15 @@
 
 namespace flashtune {
 
-/// A row of Q and what becomes of it, held by a warp: each lane has every 32nd dim, or, of 16 bits, every 32nd pair of
-/// dims. Weights are taken from differences of scores before these are scaled, as the main loops cannot afford to.
+/// A row of Q and what becomes of it, held by a warp: each lane has every 32nd dim or, of 16 bits, a run of neighbours.
+/// Weights are taken from differences of scores before these are scaled, as the main loops cannot afford to.
 template <KernelTraits kTraits>
 struct RowOfWarp {
   static constexpr Dtype kDtype = kTraits.dtype;
   using Element = typename ElementOf<kDtype>::Type;
-  static constexpr int kWidth = kDtype == Dtype::kFp32 ? 1 : 2, kAcross = 32 * kWidth;
+  static constexpr int kDims = kTraits.head_dim > kTraits.head_dim_v ? kTraits.head_dim : kTraits.head_dim_v;
+  static constexpr int kWidth = kDtype == Dtype::kFp32 ? 1 : kDims <= 64 ? 2 : kDims <= 128 ? 4 : 8;
+  static constexpr int kAcross = 32 * kWidth;
   static constexpr int kSteps = (kTraits.head_dim + kAcross - 1) / kAcross;
   static constexpr int kOutSteps = (kTraits.head_dim_v + kAcross - 1) / kAcross;
 
@@ -27,7 +29,7 @@ struct RowOfWarp {
   float m = negative_infinity();
   float l = 0.f;
 
-  FT_DEVICE RowOfWarp(const Element* query, int lane) : lane(not_known_before(lane)) {
+  FT_DEVICE RowOfWarp(const Element* query, int lane) : lane(lane) {
 #pragma unroll
     for (int i = 0; i < kSteps; ++i) load<kTraits.head_dim>(query, i, q[i]);
 #pragma unroll
@@ -75,15 +77,20 @@ struct RowOfWarp {
     }
   }
 
-  /// The finished row: O at `to` in global memory, the log-sum-exp at `lse` unless that is nullptr.
-  FT_DEVICE void write(Element* to, float* lse, const SoftmaxScale& scale) const {
+  /// The finished row to global memory.
+  FT_DEVICE void write_output(Element* to) const {
     each_output(normalizer(), [&](int dim, const float(&x)[kWidth]) {
-      if constexpr (kDtype == Dtype::kFp32)
+      if constexpr (kDtype == Dtype::kFp32) {
         store_global(to + dim, x[0]);
-      else
-        store_global_u32(reinterpret_cast<u32*>(to + dim), pack<kDtype>(x[0], x[1]));
+      } else {
+#pragma unroll
+        for (int e = 0; e < kWidth; e += 2)
+          store_global_u32(reinterpret_cast<u32*>(to + dim + e), pack<kDtype>(x[e], x[e + 1]));
+      }
     });
-    if (lse != nullptr && lane == 0) store_global(lse, natural_log_sum_exp(m, scale.cut, l));
+  }
+  FT_DEVICE void write_log_sum_exp(float* to, const SoftmaxScale& scale) const {
+    if (lane == 0) store_global(to, natural_log_sum_exp(m, scale.cut, l));
   }
 
   FT_DEVICE float normalizer() const { return l > 0.f ? 1.f / l : 0.f; }
@@ -104,21 +111,44 @@ struct RowOfWarp {
         x[0] = float_of(parts.big[0]) + float_of(parts.small[0]);
       }
     } else {
-      unpack<kDtype>(static_cast<u32>(load_global_int(reinterpret_cast<const int*>(from + dim_of(step)))), x[0], x[1]);
+      load_words(from + dim_of(step), x);
     }
+  }
+
+  /// The dims of 16 bits are a multiple of 8: a lane has all or none of its run.
+  FT_DEVICE static void load_words(const Element* from, float (&x)[kWidth]) {
+    u32 words[4] = {};
+    if constexpr (kWidth == 8) {
+      const Vec16 run = load_global_16(from);
+      words[0] = run.x, words[1] = run.y, words[2] = run.z, words[3] = run.w;
+    } else if constexpr (kWidth == 4) {
+      const Vec8 run = load_global_8(from);
+      words[0] = run.x, words[1] = run.y;
+    } else {
+      words[0] = static_cast<u32>(load_global_int(reinterpret_cast<const int*>(from)));
+    }
+#pragma unroll
+    for (int e = 0; e < kWidth; e += 2) unpack<kDtype>(words[e / 2], x[e], x[e + 1]);
   }
 };
 
-/// Calls f(row) for those of a warp's 16 * kRowTiles rows that `large` (OnlineSoftmax::large_rows) names. All lanes
-/// have written what they hold of them.
-template <class F>
-FT_DEVICE void each_large_row(u32 large, int rows, const F& f) {
-  if (!any_in_warp(large != 0)) return;
+/// Does those of a warp's rows [0, count) again that `large` (OnlineSoftmax::large_rows) names. `rows` says where they
+/// are: query(row), key(i) and value(i) are addresses, [first_key(row), end_key(row)) the keys that a row sees, and
+/// put(row, what is known of it) takes the answer. All lanes have written what they hold of the rows.
+template <KernelTraits kTraits, class Params, class Rows>
+FT_DEVICE void attend_large_rows(const Params& p, const Rows& rows, u32 large, int count) {
+  const int lane = thread_index() % 32;
+  const SoftmaxScale scale(p);
   sync_warp();
 #pragma unroll 1
-  for (int row = 0; row < rows; ++row)
-    if ((static_cast<u32>(from_lane(static_cast<int>(large), row % 8 * 4)) >> (row / 8) & 1) != 0)
-      f(not_known_before(row));
+  for (int row = 0; row < count; ++row) {
+    if ((static_cast<u32>(from_lane(static_cast<int>(large), row % 8 * 4)) >> (row / 8) & 1) == 0) continue;
+    RowOfWarp<kTraits> again(rows.query(row), lane);
+    const int end = rows.end_key(row);
+#pragma unroll 1
+    for (int key = rows.first_key(row); key < end; ++key) again.take_in(rows.key(key), rows.value(key), scale);
+    rows.put(row, again);
+  }
   sync_warp();
 }
 

@@ -93,16 +93,14 @@ struct OutputRows {
       for (int e = 0; e < 4; ++e) values[e] = exact_quotient(part.o[e], part.l);
       store_four<kTraits.head_dim_v>(out, piece * 4, values, begins_16_bytes(out));
     } else {
-      const float factor = part.l > 0.f ? 1.f / part.l : 0.f;  // a row that saw no key: its output is 0
+      const float factor = part.l > 0.f ? reciprocal_approx(part.l) : 0.f;  // a row that saw no key: its output is 0
       u16* out = static_cast<u16*>(p.o) + at + piece * 4;
       store_global_8(out, {pack<kTraits.dtype>(part.o[0] * factor, part.o[1] * factor),
                            pack<kTraits.dtype>(part.o[2] * factor, part.o[3] * factor)});
     }
     if (p.lse == nullptr || piece != 0) return;
-    constexpr float kLn2 = 0.6931471805599453f;
-    const float lse =
-        part.l > 0.f ? fused_multiply_add(part.m, scale.cut, log2_approx(part.l)) * kLn2 : negative_infinity();
-    store_global(p.lse + (static_cast<i64>(block.batch) * p.heads + head) * p.seq_q + query, lse);
+    store_global(p.lse + (static_cast<i64>(block.batch) * p.heads + head) * p.seq_q + query,
+                 natural_log_sum_exp(part.m, scale.cut, part.l));
   }
 
   /// Leaves a piece in the workspace for whoever merges the splits.

@@ -58,7 +58,7 @@ struct MmaSplit {
   CommonKeys<kTraits> common;
   RowKeys<kRowTiles, kTraits> row_keys;
   ExactScale scale;
-  OnlineSoftmax<kRowTiles, kConfig.lazy_rescale != 0> softmax;
+  OnlineSoftmax<kRowTiles, kConfig.lazy_rescale != 0, Exponents::kOfDifferences> softmax;
   Accumulator<kRowTiles, kOutTiles> o;
   Operand<kRowTiles, kDimSteps> q_regs;
 

@@ -2,7 +2,7 @@
 // which what was accumulated so far has to be scaled when m grows.
 #pragma once
 
-#include "flashtune/primitives/math.cuh"
+#include "flashtune/attention/softmax_scale.cuh"
 #include "flashtune/primitives/mma.cuh"
 #include "flashtune/primitives/warp.cuh"
 #include "flashtune/tiles/register_tile.cuh"
@@ -15,13 +15,23 @@ struct RowFactors {
   float at[kRowTiles][2];
 };
 
+/// How exp2(scale * (s - m)) is computed.
+enum class Exponents {
+  /// s * scale - m * scale, one instruction. m * scale is rounded and s * scale is not, so that even the largest
+  /// score's
+  /// exponent is a little off 0: by up to 2^-24 of m * scale. Where that shows, large_rows() says so when all keys have
+  /// been seen, and large_scores.cuh does the row again.
+  kFused,
+  /// (s - m) * scale: right for scores of any size. It costs prefill 6% on Hopper, and loops that wait for memory
+  /// nothing.
+  kOfDifferences,
+};
+
 /// State of the 2 * kRowTiles rows that a lane shares with the three others of its quad. Scores are in raw units;
-/// `scale` (times log2 e, positive) is folded into the exponent: exp2(s * scale - m * scale), one instruction. There
-/// m * scale is rounded and s * scale is not, so that even the largest score's exponent is a little off 0: by up to
-/// 2^-24 of m * scale. Where that shows, large_rows() says so when all keys have been seen, and large_scores.cuh does
-/// the row again: to take the difference first would cost prefill 6% on Hopper.
-template <int kRowTiles, bool kLazy>
+/// `scale` is times log2 e, and positive.
+template <int kRowTiles, bool kLazy, Exponents kExponents = Exponents::kFused>
 struct OnlineSoftmax {
+  static constexpr bool kMayBeOff = kExponents == Exponents::kFused;  // then rows that are large are to be done again
   float m[kRowTiles]
          [2];  // the maximum that the exponentials refer to; the row's true one, or up to 2^8 below it when lazy
   float l[kRowTiles][2];  // this lane's part of the row sum; the quad's parts are added at the end
@@ -32,8 +42,17 @@ struct OnlineSoftmax {
     for (int i = 0; i < kRowTiles; ++i) m[i][0] = m[i][1] = negative_infinity(), l[i][0] = l[i][1] = 0.f;
   }
 
-  /// A row that has seen no key has m = -inf; its exponent offset is then 0, so that exp2(-inf - 0) = 0 and not NaN.
+  /// A row that has seen no key has m = -inf; its exponents then refer to 0, so that exp2(-inf - 0) = 0 and not NaN.
+  FT_DEVICE float reference(int i, int half) const { return m[i][half] == negative_infinity() ? 0.f : m[i][half]; }
   FT_DEVICE float offset(int i, int half) const { return m[i][half] == negative_infinity() ? 0.f : m[i][half] * scale; }
+
+  /// exp2(scale * (score - m)).
+  FT_DEVICE float weight(float score, int i, int half) const {
+    if constexpr (kExponents == Exponents::kFused)
+      return exp2_approx(fused_multiply_add(score, scale, -offset(i, half)));
+    else
+      return exp2_approx((score - reference(i, half)) * scale);
+  }
 
   /// The m * scale up to which P, rounded to its type, does not show how far exponents are off: the largest score's P
   /// is 1.
@@ -59,8 +78,7 @@ struct OnlineSoftmax {
   /// where the maximum stayed the factor is 1, and not what is left of two products rounded apart, which would cost
   /// each sum a rounding at each step.
   FT_DEVICE float factor_since(float old, int i, int half) const {
-    const float now = m[i][half] == negative_infinity() ? 0.f : m[i][half];
-    return exp2_approx((old - now) * scale);
+    return exp2_approx((old - reference(i, half)) * scale);
   }
 
   /// Takes in the row maxima of a tile of scores, and rescales l and the accumulated output by exp2(m_old - m_new).
@@ -157,7 +175,7 @@ struct OnlineSoftmax {
 #pragma unroll
         for (int e = 0; e < 4; ++e) {
           float& x = s.at[i][n][e];
-          x = exp2_approx(fused_multiply_add(x, scale, -offset(i, e / 2)));
+          x = weight(x, i, e / 2);
           (e % 2 == 0 ? l[i][e / 2] : sum[e / 2]) += x;
         }
 #pragma unroll
@@ -174,9 +192,8 @@ struct OnlineSoftmax {
       for (int column = 0; column < 2; ++column)
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-          const float shift = -offset(i, half);
-          const float low = exp2_approx(fused_multiply_add(s.at[i][step * 2 + column][half * 2], scale, shift));
-          const float high = exp2_approx(fused_multiply_add(s.at[i][step * 2 + column][half * 2 + 1], scale, shift));
+          const float low = weight(s.at[i][step * 2 + column][half * 2], i, half);
+          const float high = weight(s.at[i][step * 2 + column][half * 2 + 1], i, half);
           l[i][half] += low + high;
           p[i][column * 2 + half] = pack<kDtype>(low, high);
         }
@@ -196,11 +213,13 @@ struct OnlineSoftmax {
   /// 1 / l, or 0 for a row that saw no key: its output is 0.
   FT_DEVICE float normalizer(int i, int half) const { return l[i][half] > 0.f ? 1.f / l[i][half] : 0.f; }
 
-  /// The natural log-sum-exp of the scaled scores; -inf for a row that saw no key.
-  FT_DEVICE float log_sum_exp(int i, int half) const {
-    constexpr float kLn2 = 0.6931471805599453f;
-    return l[i][half] > 0.f ? (m[i][half] * scale + log2_approx(l[i][half])) * kLn2 : negative_infinity();
+  /// The same, off by a unit of fp32's last place at most: outputs of 16 bits do not show it, and it takes no branch.
+  FT_DEVICE float quick_normalizer(int i, int half) const {
+    return l[i][half] > 0.f ? reciprocal_approx(l[i][half]) : 0.f;
   }
+
+  /// The natural log-sum-exp of the scaled scores; -inf for a row that saw no key.
+  FT_DEVICE float log_sum_exp(int i, int half) const { return natural_log_sum_exp(m[i][half], scale, l[i][half]); }
 };
 
 }  // namespace flashtune

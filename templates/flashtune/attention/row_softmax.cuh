@@ -2,32 +2,9 @@
 // hold.
 #pragma once
 
-#include "flashtune/primitives/math.cuh"
-#include "flashtune/primitives/platform.cuh"
-#include "flashtune/shared/params.h"
+#include "flashtune/attention/softmax_scale.cuh"
 
 namespace flashtune {
-
-/// The softmax scale times log2 e, positive, in two parts. A scale that is not positive turns maxima into minima, and 0
-/// * -inf is NaN: then its sign, or the 0, is multiplied into the scores before the mask, which costs them nothing.
-struct ExactScale {
-  bool changes_scores;
-  float sign;
-  float cut, rest;
-
-  template <class Params>
-  FT_DEVICE explicit ExactScale(const Params& p) : changes_scores(!(p.scale_log2 > 0.f)) {
-    const bool negative = p.scale_log2 < 0.f;
-    sign = negative ? -1.f : p.scale_log2;
-    cut = negative ? -p.scale_log2 : changes_scores ? 1.f : p.scale_log2;
-    rest = p.scale_rest;
-  }
-
-  /// exp2 of a score's distance from the largest, scaled. ex2.approx is right to 2 units in the last place, its
-  /// argument to one of its own: no further off than an unfused softmax, which rounds the scaled score, the difference
-  /// and the quotient.
-  FT_DEVICE float weight_of(float below) const { return exp2_approx(fused_multiply_add(below, cut, below * rest)); }
-};
 
 /// An element of O over its row's sum, as if rounded once: a product with 1 / sum, and what it is off by divided, too.
 /// 0 for a row that saw no key.
@@ -61,10 +38,7 @@ struct RowSoftmax {
   FT_DEVICE float normalized(float o) const { return exact_quotient(o, sum); }
 
   /// The natural log-sum-exp of the scaled scores; -inf for a row that saw no key.
-  FT_DEVICE float log_sum_exp(const ExactScale& scale) const {
-    constexpr float kLn2 = 0.6931471805599453f;
-    return sum > 0.f ? fused_multiply_add(top, scale.cut, log2_approx(sum)) * kLn2 : negative_infinity();
-  }
+  FT_DEVICE float log_sum_exp(const ExactScale& scale) const { return natural_log_sum_exp(top, scale.cut, sum); }
 };
 
 }  // namespace flashtune

@@ -21,6 +21,19 @@ struct SoftmaxScale {
   }
 };
 
+/// In two parts: `rest` is what was cut off its magnitude.
+struct ExactScale : SoftmaxScale {
+  float rest;
+
+  template <class Params>
+  FT_DEVICE explicit ExactScale(const Params& p) : SoftmaxScale(p), rest(p.scale_rest) {}
+
+  /// exp2 of a score's distance from the largest, scaled. ex2.approx is right to 2 units in the last place, its
+  /// argument to one of its own: no further off than an unfused softmax, which rounds the scaled score, the difference
+  /// and the quotient.
+  FT_DEVICE float weight_of(float below) const { return exp2_approx(fused_multiply_add(below, cut, below * rest)); }
+};
+
 /// The natural log-sum-exp of scores times `scale_log2`, of which `top` is the largest and `sum` that of the weights;
 /// -inf for a row that saw no key, NaN for one that saw a NaN. The scale becomes the natural one before it meets the
 /// score: a score that fp32 holds may not fit it once it is multiplied by log2 e.

@@ -169,10 +169,10 @@ struct RingOf<true, kConfig, kTraits, Math> {
   using Type = BoxedRing<kConfig, kTraits, Math>;
 };
 
-/// Rows from rows_left on become zero: a weight of 0 times a number that was never written could be NaN. One warp.
+/// Rows [first, end) become zero: a weight of 0 times a number that was never written could be NaN. One warp.
 template <class Tile>
-FT_DEVICE void clear_rows(const Tile& tile, int rows_left, int lane) {
-  for (int i = rows_left * Tile::kChunks + lane; i < Tile::kRows * Tile::kChunks; i += 32)
+FT_DEVICE void clear_rows(const Tile& tile, int first, int end, int lane) {
+  for (int i = first * Tile::kChunks + lane; i < end * Tile::kChunks; i += 32)
     store_shared_16(tile.at(i / Tile::kChunks, i % Tile::kChunks), {});
 }
 

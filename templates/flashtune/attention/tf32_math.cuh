@@ -24,7 +24,6 @@ struct Tf32Math {
   static constexpr int kWideTiles = kOutTiles / 4 * 4;  // of which four share a load
   static constexpr Precision kPrecision = kTraits.precision;
   static constexpr bool kSplit = kPrecision == Precision::kTf32x3;
-  static constexpr bool kRepeatsLargeRows = kSplit;
   static constexpr bool kResident = kConfig.q_in_regs != 0;
   using Softmax = OnlineSoftmax<kRowTiles, kConfig.lazy_rescale != 0>;
   template <int kCount>
@@ -211,7 +210,7 @@ struct Tf32Math {
 
   /// exp2(scale * (s - m)), added to l.
   FT_DEVICE static float exponential(Softmax& softmax, float s, int i, int half) {
-    const float x = exp2_approx(fused_multiply_add(s, softmax.scale, -softmax.offset(i, half)));
+    const float x = softmax.weight(s, i, half);
     softmax.l[i][half] += x;
     return x;
   }

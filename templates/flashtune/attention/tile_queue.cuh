@@ -20,6 +20,35 @@ struct PackedTile {
   int exists;  // 0: there are no more tiles
 };
 
+/// Where the rows of a tile lie: a packed row is one of `member` of a packed head's query heads. What all lanes share
+/// comes first in each sum, and is computed once.
+struct TileRows {
+  const PrefillWgmmaParams& p;
+  int head;  // packed, of its batch entry
+  int batch;
+
+  FT_DEVICE int position_of(int packed) const { return packed >> p.group_log2; }
+  FT_DEVICE int member_of(int packed) const { return packed & ((1 << p.group_log2) - 1); }
+
+  FT_DEVICE const u16* query(int packed) const { return static_cast<const u16*>(p.q) + offset(p.q_strides, packed); }
+  FT_DEVICE u16* output(int packed) const { return static_cast<u16*>(p.o) + offset(p.o_strides, packed); }
+  FT_DEVICE const u16* key(int i) const { return static_cast<const u16*>(p.k) + offset_of_key(p.k_strides, i); }
+  FT_DEVICE const u16* value(int i) const { return static_cast<const u16*>(p.v) + offset_of_key(p.v_strides, i); }
+  FT_DEVICE float* log_sum_exp(int packed) const {
+    const i64 first_head = (static_cast<i64>(batch) * p.heads_of_batch + head) << p.group_log2;
+    return p.lse + first_head * p.seq_q + (static_cast<i64>(member_of(packed)) * p.seq_q + position_of(packed));
+  }
+
+ private:
+  FT_DEVICE i64 offset(const Strides& s, int packed) const {
+    return batch * s.batch + (head << p.group_log2) * s.head +
+           (member_of(packed) * s.head + position_of(packed) * s.row);
+  }
+  FT_DEVICE i64 offset_of_key(const Strides& s, int key) const {
+    return batch * s.batch + divide(head, p.by_kv_share) * s.head + key * s.row;
+  }
+};
+
 template <int kBr>
 FT_DEVICE PackedTile packed_tile(const PrefillWgmmaParams& p, int number) {
   if (number >= p.tiles) return {0, 0, 0, 0};

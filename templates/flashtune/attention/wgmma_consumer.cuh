@@ -2,8 +2,7 @@
 // schedule.
 #pragma once
 
-#include "flashtune/attention/online_softmax.cuh"
-#include "flashtune/attention/wgmma_block.cuh"
+#include "flashtune/attention/wgmma_repeat.cuh"
 
 namespace flashtune {
 
@@ -44,14 +43,13 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
         lane(thread % 32),
         warp_row(thread / 32 * 16),
         leader(thread == 0),
-        // A negative scale turns maxima into minima, and 0 * -inf is NaN: such scales are multiplied in before.
-        scale_first(!(block.p.scale_log2 > 0.f)),
+        scale_first(SoftmaxScale(block.p).changes_scores),
         softmax(1.f) {}
 
   FT_DEVICE void run() {
     if (kConfig.turns != Turns::kFree && warpgroup == kConfig.warpgroups - 1) give_turn();  // to the first
     for (Work work = take(); work.tile.exists;) {
-      softmax = Softmax(scale_first ? 1.f : p.scale_log2);
+      softmax = Softmax(SoftmaxScale(p).cut);
       o.clear();
       q.wait_full();
       skip_tiles(work);
@@ -219,7 +217,7 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
   template <Masked kMasked>
   FT_DEVICE void raise(const PackedTile& tile, int key_tile, MaskedIs<kMasked>) {
     if constexpr (kMasked == Masked::kPerhaps) {
-      if (scale_first) scale_elements(s, p.scale_log2);
+      if (scale_first) scale_elements(s, SoftmaxScale(p).sign);
       const int last = this->position_of(this->first_row_of(tile, warpgroup + 1) - 1);
       const int first = first_position(tile);
       if (mask.cuts(first, last - first + 1, key_tile * kBc, kBc)) {
@@ -304,19 +302,30 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
 
   /// O, normalised, and then the log-sum-exp.
   FT_DEVICE void write_output(const PackedTile& tile) {
+    const u32 large = softmax.template large_rows<kDtype>(o);
     softmax.reduce_sums();
     if constexpr (kTmaStore)
-      store_by_copy_engine(tile);
+      store_by_copy_engine(tile, large);
     else
-      store_by_threads(tile);
+      store_by_threads(tile, large);
     // After O is on its way: fence_async_copies waits for every store before it.
-    if (p.lse != nullptr && lane % 4 == 0) write_log_sum_exp(tile);
+    if (p.lse != nullptr && lane % 4 == 0) write_log_sum_exp(tile, large);
+  }
+
+  /// Rows of the warp whose scores were too large, once more: O in place of what is at `out` in shared memory, or in
+  /// global memory, and the log-sum-exp. Before a barrier of the warpgroup, without which ptxas would no longer know
+  /// after the call which numbers all lanes share.
+  FT_DEVICE void repeat(const PackedTile& tile, u32 large, u32 out) const {
+    if (any_in_warp(large != 0))
+      repeat_large_rows<kConfig, kTraits>(p, large, this->first_row_of(tile, warpgroup) + warp_row, tile.head,
+                                          tile.batch, out);
   }
 
   /// Over this warpgroup's own rows of Q, and from there to global memory.
-  FT_DEVICE void store_by_copy_engine(const PackedTile& tile) {
+  FT_DEVICE void store_by_copy_engine(const PackedTile& tile, u32 large) {
     const typename Block::OTile out{this->q_of(warpgroup).base};
-    store_rows<kDtype>(out, warp_row, o, softmax.normalizer(0, 0), softmax.normalizer(0, 1), lane);
+    store_rows<kDtype>(out, warp_row, o, softmax.quick_normalizer(0, 0), softmax.quick_normalizer(0, 1), lane);
+    repeat(tile, large, out.base);
     fence_async_copies();
     sync_warpgroup();  // all rows are there
     if (leader) {
@@ -330,13 +339,12 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
 
   /// Straight from registers, so that the next Q can be loaded meanwhile. The four lanes of a quad hold two columns
   /// each of four fragments; they exchange them until each has all eight of one, 16 bytes.
-  FT_DEVICE void store_by_threads(const PackedTile& tile) const {
+  FT_DEVICE void store_by_threads(const PackedTile& tile, u32 large) const {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int packed = packed_row(tile, half), position = this->position_of(packed);
-      const float factor = softmax.normalizer(0, half);
-      u16* row = static_cast<u16*>(p.o) + tile.batch * p.o_strides.batch + head_of(tile, packed) * p.o_strides.head +
-                 position * p.o_strides.row;
+      const float factor = softmax.quick_normalizer(0, half);
+      u16* row = TileRows{p, tile.head, tile.batch}.output(packed);
 #pragma unroll
       for (int n = 0; n < kOutTiles; n += 4) {
         u32 words[4];
@@ -351,22 +359,17 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
           store_global_16(row + chunk * 8, {words[0], words[1], words[2], words[3]});
       }
     }
+    repeat(tile, large, 0);
+    sync_warpgroup();
   }
 
-  FT_DEVICE void write_log_sum_exp(const PackedTile& tile) const {
-    const int heads = p.heads_of_batch << p.group_log2;
+  FT_DEVICE void write_log_sum_exp(const PackedTile& tile, u32 large) const {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int packed = packed_row(tile, half), position = this->position_of(packed);
-      if (position < p.seq_q)
-        store_global(p.lse + (static_cast<i64>(tile.batch) * heads + head_of(tile, packed)) * p.seq_q + position,
-                     softmax.log_sum_exp(0, half));
+      if (position < p.seq_q && (large >> half & 1) == 0)
+        store_global(TileRows{p, tile.head, tile.batch}.log_sum_exp(packed), softmax.log_sum_exp(0, half));
     }
-  }
-
-  /// The query head of a packed row.
-  FT_DEVICE i64 head_of(const PackedTile& tile, int packed) const {
-    return (tile.head << p.group_log2) + (packed & ((1 << p.group_log2) - 1));
   }
 };
 

@@ -19,6 +19,12 @@ FT_DEVICE float log2_approx(float x) {
 }
 
 FT_DEVICE float fused_multiply_add(float a, float b, float c) { return __fmaf_rn(a, b, c); }
+/// 1 / x to a unit in the last place, for an x that is no denormal.
+FT_DEVICE float reciprocal_approx(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
 /// Rounded before anything is added to it: an ordinary product may become part of a fused one.
 FT_DEVICE float rounded_product(float a, float b) { return __fmul_rn(a, b); }
 FT_DEVICE float maximum(float a, float b) { return fmaxf(a, b); }

@@ -3,6 +3,9 @@
 #pragma once
 
 #define FT_DEVICE __device__ __forceinline__
+/// A function of its own, for what is hardly ever done: in the middle of a kernel its code would cost the loops around
+/// it, in how ptxas orders their instructions and how many of these an SM fetches.
+#define FT_OUTLINED static __device__ __noinline__
 
 namespace flashtune {
 

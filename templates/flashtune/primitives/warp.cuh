@@ -10,12 +10,6 @@ FT_DEVICE bool any_in_warp(bool predicate) { return __any_sync(0xffffffffu, pred
 FT_DEVICE int from_lane(int value, int lane) { return __shfl_sync(0xffffffffu, value, lane); }
 /// Lane 0's value, which the compiler then knows to be the same in all lanes.
 FT_DEVICE int from_first_lane(int value) { return from_lane(value, 0); }
-/// The same number, of which the compiler computes nothing ahead: for code that is hardly ever reached, beside a loop
-/// that has no registers to spare.
-FT_DEVICE int not_known_before(int value) {
-  asm volatile("" : "+r"(value));
-  return value;
-}
 FT_DEVICE void sync_warp() { __syncwarp(); }
 FT_DEVICE void sync_block() { __syncthreads(); }
 

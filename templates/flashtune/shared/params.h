@@ -85,6 +85,10 @@ struct PrefillWgmmaParams {
   Divider by_last_width;   // and of the last section's, which may have fewer
   Divider by_batch_heads;  // of heads_of_batch
   Divider by_kv_share;     // of the packed heads that share a KV head
+  const void* q;           // the tensors again, as threads read them where the copy engine's tiles will not do
+  const void* k;
+  const void* v;
+  Strides q_strides, k_strides, v_strides;
 };
 
 // --- decode_split ----------------------------------------------------------------------------------------------------

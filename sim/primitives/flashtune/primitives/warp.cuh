@@ -15,7 +15,6 @@ FT_DEVICE int from_lane(int value, int lane, sim::Site site = sim::Site::here())
   return sim::calls->from_lane(value, lane, site);
 }
 FT_DEVICE int from_first_lane(int value, sim::Site site = sim::Site::here()) { return from_lane(value, 0, site); }
-FT_DEVICE int not_known_before(int value) { return value; }
 FT_DEVICE void sync_warp(sim::Site site = sim::Site::here()) { sim::calls->sync_warp(site); }
 FT_DEVICE void sync_block(sim::Site site = sim::Site::here()) { sim::calls->sync_block(site); }
 FT_DEVICE void sync_named(int barrier, int threads, sim::Site site = sim::Site::here()) {
