@@ -137,10 +137,12 @@ const char* mnemonic_of(unsigned opcode) {
   return "other";
 }
 
-const Section& code_of(const Elf& elf, std::string_view entry) {
-  const Section* code = elf.find(fmt::format(".text.{}", entry));
-  if (code == nullptr) fail(fmt::format("it holds no kernel named {}", entry));
-  return *code;
+std::string_view code_of(const Elf& elf, std::string_view entry) {
+  const Section* section = elf.find(fmt::format(".text.{}", entry));
+  if (section == nullptr) fail(fmt::format("it holds no kernel named {}", entry));
+  const std::string_view code = elf.data_of(section->header);
+  if (code.empty()) fail(fmt::format("its kernel {} has no instructions", entry));
+  return code;
 }
 
 /// The number that stands before `words` in the log, summed over all places.
@@ -185,6 +187,15 @@ KernelFacts facts_of_cubin(std::string_view cubin, std::string_view entry) {
   return facts;
 }
 
+std::string_view code_in_cubin(std::string_view cubin, std::string_view entry) { return code_of(Elf(cubin), entry); }
+
+std::string_view constants_in_cubin(std::string_view cubin, std::string_view entry) {
+  const Elf elf(cubin);
+  code_of(elf, entry);
+  const Section* section = elf.find(fmt::format(".nv.constant2.{}", entry));
+  return section == nullptr ? std::string_view() : elf.data_of(section->header);
+}
+
 int spill_bytes_of_log(std::string_view log) {
   return sum_before(log, " bytes spill stores") + sum_before(log, " bytes spill loads");
 }
@@ -200,8 +211,7 @@ std::string serialisation_in_log(std::string_view log) {
 
 std::map<std::string, int> instruction_mix(std::string_view cubin, std::string_view entry) {
   constexpr std::uint64_t kInstructionBytes = 16;
-  const Elf elf(cubin);
-  const std::string_view code = elf.data_of(code_of(elf, entry).header);
+  const std::string_view code = code_in_cubin(cubin, entry);
   std::map<std::string, int> mix;
   for (std::uint64_t at = 0; at + kInstructionBytes <= code.size(); at += kInstructionBytes)
     ++mix[mnemonic_of(read_at<std::uint16_t>(code, at) & 0xfffu)];

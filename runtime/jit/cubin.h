@@ -14,6 +14,13 @@ namespace flashtune {
 /// cubin or hold no such entry: never reads past the end.
 KernelFacts facts_of_cubin(std::string_view cubin, std::string_view entry);
 
+/// The machine code of `entry`, all of its .text section: a part of `cubin`, never empty. Throws likewise.
+std::string_view code_in_cubin(std::string_view cubin, std::string_view entry);
+
+/// What that code reads beside its parameters: literals and tables that the compiler put into constant memory for
+/// `entry` alone. Most kernels have none.
+std::string_view constants_in_cubin(std::string_view cubin, std::string_view entry);
+
 /// "N bytes spill stores, M bytes spill loads" of ptxas -v, summed; 0 when the log has none.
 int spill_bytes_of_log(std::string_view log);
 

@@ -11,10 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "cache/codec.h"
-#include "runtime/dispatch/plan.h"
-#include "runtime/jit/cubin.h"
 #include "runtime/jit/kernel_compiler.h"
+#include "tests/support/kernel_promises.h"
 #include "tuner/compile_pool.h"
 #include "tuner/space.h"
 
@@ -116,50 +114,9 @@ std::vector<Cell> all_cells() {
   return cells;
 }
 
-std::string describe(const KernelSpec& spec) {
-  return fmt::format("sm_{} {} d{}{}{}{}: {}", spec.arch, name_of(spec.traits.dtype), spec.traits.head_dim,
-                     spec.traits.causal ? " causal" : "", spec.traits.windowed ? " windowed" : "",
-                     spec.traits.paged ? " paged" : "", candidate_to_text(spec.candidate));
-}
-
-/// What a run is summed up by.
-struct Tally {
-  int kernels = 0, refused = 0, broken_promises = 0, promised = 0, spilling = 0, pruned = 0, serialised = 0;
-  int largest_excess = 0;  // registers that the compiler took beyond the prediction, where nothing spilled
-  double seconds = 0;
-};
-
-void check(const KernelSpec& spec, const Compiled& compiled, Tally& tally) {
-  constexpr int kSpillLimit = 256;  // what a sweep prunes beyond
-  ++tally.kernels;
-  tally.seconds += compiled.seconds;
-  EXPECT_TRUE(compiled.ok) << describe(spec) << "\n" << compiled.log;
-  if (!compiled.ok) {
-    ++tally.refused;
-    return;
-  }
-  const ArchLimits limits = limits_of(spec.arch);
-  const Resources predicted = resources_of(spec.candidate, spec.traits, limits);
-  EXPECT_LE(compiled.facts.registers, predicted.register_cap) << describe(spec);
-  EXPECT_EQ(compiled.facts.max_threads, predicted.threads) << describe(spec);
-  // All shared memory is dynamic, and so exactly what resources_of says; from sm_90 the system reserves 1 KiB of its
-  // own.
-  EXPECT_LE(compiled.facts.smem_static, spec.arch >= 90 ? 1024 : 0) << describe(spec);
-  if (compiled.facts.spill_bytes > 0) ++tally.spilling;
-  if (compiled.facts.spill_bytes > kSpillLimit) ++tally.pruned;
-  if (!serialisation_in_log(compiled.log).empty()) ++tally.serialised;
-  if (promises_no_spill(spec.candidate, spec.traits, limits)) {
-    ++tally.promised;
-    if (compiled.facts.spill_bytes > 0) ++tally.broken_promises;
-    EXPECT_EQ(compiled.facts.spill_bytes, 0)
-        << describe(spec) << " was promised not to spill: predicted " << predicted.registers << " registers of "
-        << predicted.register_cap << ", took " << compiled.facts.registers;
-  }
-}
-
-Tally compile_all(const std::vector<Cell>& cells, bool everything) {
+PromiseTally compile_all(const std::vector<Cell>& cells, bool everything) {
   const KernelCompiler compiler({});
-  Tally tally;
+  PromiseTally tally;
   for (const Cell& cell : cells) {
     const Space space = enumerate(cell.traits, limits_of(cell.arch));
     std::vector<KernelSpec> specs;
@@ -170,7 +127,9 @@ Tally compile_all(const std::vector<Cell>& cells, bool everything) {
     CompilePool pool([&](const KernelSpec& spec) { return compiler.compile(spec); }, 0);
     for (const KernelSpec& spec : specs) pool.submit(spec);
     for (std::size_t i = 0; i < specs.size(); ++i) {
-      check(specs[i], pool.wait(static_cast<int>(i)), tally);
+      const Compiled& compiled = pool.wait(static_cast<int>(i));
+      expect_as_reckoned(specs[i], compiled, tally);
+      expect_promise_kept(specs[i], compiled, tally);
       pool.release(static_cast<int>(i));
     }
     if (everything)
@@ -189,64 +148,10 @@ Tally compile_all(const std::vector<Cell>& cells, bool everything) {
 
 TEST(SpaceCompiles, ACoverOfEveryArchitecture) {
   if (flag("--all")) GTEST_SKIP() << "--all compiles everything instead";
-  const Tally tally = compile_all(cells_of_cover(), false);
+  const PromiseTally tally = compile_all(cells_of_cover(), false);
   EXPECT_LE(tally.kernels, 600);
   EXPECT_GE(tally.kernels, 300);
   EXPECT_GT(tally.promised, tally.kernels / 4) << "a promise that is never made promises nothing";
-}
-
-TEST(SpaceCompiles, TheDefaultsOfHopperOverlapTheirProducts) {
-  const KernelCompiler compiler({});
-  for (const int head_dim : {64, 96, 128, 192, 256})
-    for (const bool causal : {false, true}) {
-      Problem p;
-      p.heads = p.kv_heads = 8, p.seq_q = p.seq_kv = 4096, p.head_dim = p.head_dim_v = head_dim, p.causal = causal;
-      p = with_layout(p, Layout::kBshd);
-      const KernelSpec spec{fallback(p, limits_of(90)), traits_of(p), 90};
-      EXPECT_EQ(spec.candidate.family(), Family::kPrefillWgmma) << describe(spec);
-      EXPECT_EQ(serialisation_in_log(compiler.compile(spec).log), "") << describe(spec);
-    }
-}
-
-/// Rows by threads and by warps stand in no space: they are points of the ladder.
-TEST(SpaceCompiles, RowsOfExactFp32InEitherLoop) {
-  if (flag("--all")) GTEST_SKIP() << "--all compiles spaces";
-  constexpr const char* kConfigs[] = {
-      "split=thread_row,loop=kv_outer,br=29,bc=29,warps=1,copy=plain4,layout=linear",
-      "split=thread_row,loop=q_outer,br=64,bc=32,warps=2,copy=async16",
-      "split=warp_row,loop=kv_outer,br=29,bc=29,warps=29,copy=plain4,layout=linear",
-      "split=warp_row,loop=q_outer,br=32,bc=32,warps=8,copy=async4",
-  };
-  const KernelCompiler compiler({});
-  Tally tally;
-  for (const char* config : kConfigs)
-    for (const int arch : {80, 90}) {
-      const KernelSpec spec{candidate_from_text(std::string("prefill_scalar ") + config),
-                            fp32(Precision::kIeee, 128, true, arch == 90), arch};
-      check(spec, compiler.compile(spec), tally);
-    }
-  EXPECT_EQ(tally.pruned, 0);  // a block of 29 warps has 64 registers a thread, too few for all addresses
-}
-
-/// The ladder's points: no sweep tries them.
-TEST(SpaceCompiles, FragmentsInEitherLoop) {
-  if (flag("--all")) GTEST_SKIP() << "--all compiles spaces";
-  constexpr const char* kConfigs[] = {
-      "fragment=wmma,loop=kv_outer,br=16,bc=16,warps=1,copy=plain4,q_layout=linear,kv_layout=linear",
-      "fragment=wmma,loop=kv_outer,br=32,bc=32,warps=32,copy=plain4,q_layout=linear,kv_layout=linear",
-      "fragment=wmma,loop=q_outer,br=32,bc=32,warps=12,copy=plain4,q_layout=linear,kv_layout=linear",
-      "fragment=mma,loop=q_outer,br=32,bc=32,warps=12,copy=plain4,q_layout=linear,kv_layout=linear",
-      "fragment=mma,loop=q_outer,br=32,bc=32,warps=12,copy=plain4,q_layout=rotate,kv_layout=rotate",
-  };
-  const KernelCompiler compiler({});
-  Tally tally;
-  for (const char* config : kConfigs)
-    for (const int arch : {80, 90}) {
-      const KernelSpec spec{candidate_from_text(std::string("prefill_fragment ") + config),
-                            fp32(Precision::kTf32, arch == 80 ? 64 : 128, false, false), arch};
-      check(spec, compiler.compile(spec), tally);
-    }
-  EXPECT_EQ(tally.pruned, 0);
 }
 
 TEST(SpaceCompiles, EverythingThatIsAdmitted) {

@@ -53,6 +53,7 @@ std::string CubinBuilder::bytes() const {
                              {".nv.info." + entry, SHT_LOPROC, entry_info, entry_info.size(), 2},
                              {".text." + entry, SHT_PROGBITS, code, code.size(), 2}};
   if (shared_bytes != 0) parts.push_back({".nv.shared." + entry, SHT_NOBITS, "", shared_bytes, 0});
+  if (!constants.empty()) parts.push_back({".nv.constant2." + entry, SHT_PROGBITS, constants, constants.size(), 0});
   std::string section_names;
   for (const Part& part : parts) section_names += part.name + '\0';
   section_names += std::string(".shstrtab") + '\0';

@@ -19,6 +19,7 @@ struct CubinBuilder {
   std::uint32_t frame = 16;
   std::uint32_t max_threads[3] = {256, 1, 1};
   std::uint64_t shared_bytes = 0;  // of .nv.shared.<entry>; 0: no such section
+  std::string constants;           // of .nv.constant2.<entry>; empty: no such section
   std::vector<std::uint16_t> opcodes = {0x23c, 0x23c, 0x83b, 0x387};
 
   std::string bytes() const;

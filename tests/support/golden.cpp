@@ -15,10 +15,10 @@ std::string read_all(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
 }
 
+}  // namespace
+
 /// The program's own arguments, so that a test needs no main().
 bool updating() { return read_all("/proc/self/cmdline").find(std::string("\0--update\0", 10)) != std::string::npos; }
-
-}  // namespace
 
 void expect_golden(const std::string& name, const std::string& text) {
   const std::filesystem::path path = std::filesystem::path(FLASHTUNE_SOURCE_DIR) / "tests/golden/expected" / name;

@@ -5,6 +5,9 @@
 
 namespace flashtune {
 
+/// Whether this program was started with --update: what tests hold is then written anew.
+bool updating();
+
 /// Fails the running test, showing both texts, unless `text` is what tests/golden/expected/`name` holds.
 void expect_golden(const std::string& name, const std::string& text);
 

@@ -15,6 +15,7 @@ bool reads(const std::string& cubin) {
   try {
     facts_of_cubin(cubin, "kernel");
     instruction_mix(cubin, "kernel");
+    constants_in_cubin(cubin, "kernel");
     return true;
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::kInternal) << error.what();
@@ -56,6 +57,18 @@ TEST(Cubin, CountsInstructionsByTheirLowTwelveBits) {
   EXPECT_EQ(instruction_mix(builder.bytes(), "kernel"),
             (std::map<std::string, int>{
                 {"HMMA", 3}, {"LDSM", 1}, {"LDGSTS", 1}, {"STL", 1}, {"LDL", 1}, {"MUFU", 1}, {"other", 1}}));
+}
+
+TEST(Cubin, HoldsTheCodeOfAKernelAndItsConstants) {
+  CubinBuilder builder;
+  builder.opcodes = {0x23c, 0x83b};
+  const std::string without = builder.bytes();
+  EXPECT_EQ(code_in_cubin(without, "kernel").size(), 32u);
+  EXPECT_EQ(constants_in_cubin(without, "kernel"), "");
+  builder.constants = "literals";
+  const std::string with = builder.bytes();
+  EXPECT_EQ(code_in_cubin(with, "kernel"), code_in_cubin(without, "kernel"));
+  EXPECT_EQ(constants_in_cubin(with, "kernel"), "literals");
 }
 
 TEST(Cubin, WithoutTheEntryIsRefusedByName) {
