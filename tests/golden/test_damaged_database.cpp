@@ -95,6 +95,16 @@ TEST_F(DamagedDatabase, CheckListsTheRowAndRepairMovesItToAFile) {
   EXPECT_EQ(run({"db", "check", "--into", "rows.jsonl"}).exit_code, 2) << "it goes with --repair";
 }
 
+TEST_F(DamagedDatabase, RepairWritesThroughNoLinkOfAnotherAndAsPrivatelyAsTheDatabaseIs) {
+  tamper(path, "UPDATE trials SET attempts = -1 WHERE id = 1");
+  std::filesystem::permissions(path, std::filesystem::perms(0600));
+  std::filesystem::create_symlink("made", path + ".damaged.jsonl");
+  const auto done = nlohmann::json::parse(expect({"db", "check", "--repair", "--format", "json"}, 0, 0).out);
+  EXPECT_EQ(done["moved_to"], path + ".damaged.jsonl.2");
+  EXPECT_EQ(testing::files_of(folder.path()), "tuning.db tuning.db.damaged.jsonl tuning.db.damaged.jsonl.2");
+  EXPECT_EQ(std::filesystem::status(path + ".damaged.jsonl.2").permissions(), std::filesystem::perms(0600));
+}
+
 TEST_F(DamagedDatabase, RepairLeavesRowsOfANewerFlashtune) {
   tamper(path, "UPDATE bests SET candidate = 'prefill_later br=32,shape=round' WHERE id = 1");
   expect({"query"}, 0, 1);

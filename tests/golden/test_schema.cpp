@@ -83,6 +83,24 @@ TEST(Schema, NeverOverwritesAnEarlierBackup) {
   EXPECT_EQ(schema_version_of(Sqlite::open(folder / "tuning.db.v1.bak.2", Sqlite::Access::kImmutable)), 1);
 }
 
+TEST(Schema, NeverWritesABackupThroughALink) {
+  const TempFolder folder;
+  const std::filesystem::path path = make_v1(folder);
+  std::filesystem::permissions(path, std::filesystem::perms(0600));
+  testing::write_file(folder / "empty", "");
+  std::filesystem::create_symlink("made", folder / "tuning.db.v1.bak");
+  std::filesystem::create_symlink("empty", folder / "tuning.db.v1.bak.2");
+  testing::write_file(folder / "tuning.db.v1.bak.3-journal", "of what was there");
+  Database::open(path);
+  EXPECT_EQ(read_file(folder / "empty"), "");
+  EXPECT_EQ(read_file(folder / "tuning.db.v1.bak.3-journal"), "of what was there");
+  EXPECT_EQ(testing::files_of(folder.path()),
+            "empty tuning.db tuning.db.v1.bak tuning.db.v1.bak.2 tuning.db.v1.bak.3-journal tuning.db.v1.bak.4");
+  EXPECT_EQ(schema_version_of(Sqlite::open(folder / "tuning.db.v1.bak.4", Sqlite::Access::kImmutable)), 1);
+  EXPECT_EQ(std::filesystem::status(folder / "tuning.db.v1.bak.4").permissions(), std::filesystem::perms(0600))
+      << "as private as the database";
+}
+
 TEST(Schema, ReadsVersion1WithoutChangingTheFile) {
   const TempFolder folder;
   const std::filesystem::path path = make_v1(folder);

@@ -7,8 +7,8 @@
 #include <cstdio>
 #include <system_error>
 
+#include "cache/beside.h"
 #include "cache/exchange.h"
-#include "cache/filesystem.h"
 #include "cache/last_resort.h"
 #include "cache/named_output.h"
 #include "cache/paths.h"
@@ -86,16 +86,25 @@ Table table_of(const std::vector<Damage>& found) {
   return table;
 }
 
+constexpr const char* kDamagedRows = "the damaged rows";
+
+void refuse_filled(const std::filesystem::path& file) {
+  std::error_code none;
+  if (std::filesystem::is_regular_file(file, none) && std::filesystem::file_size(file, none) > 0 && !none)
+    throw Error(ErrorKind::kIo, fmt::format("--into {}: this file holds something; name another", file.string()));
+}
+
 int repair(const std::filesystem::path& path, const Flags& flags, Format format) {
   open_existing(flags.common.db);  // a repair makes no database
   Database db = Database::open(path);
   std::filesystem::path file = flags.into;
   const Repair done = db.repair([&](const std::string& lines) {
-    if (file.empty()) file = free_name_beside(path, ".damaged.jsonl");
-    std::error_code none;
-    if (std::filesystem::is_regular_file(file, none) && std::filesystem::file_size(file, none) > 0 && !none)
-      throw Error(ErrorKind::kIo, fmt::format("--into {}: this file holds something; name another", file.string()));
-    write_named_output(file, "the damaged rows", [&](std::ostream& out) { out << lines; });
+    if (flags.into.empty()) {
+      file = keep_beside(path, ".damaged.jsonl", kDamagedRows, [&](TemporaryFile& kept) { kept.write(lines); });
+      return;
+    }
+    refuse_filled(file);
+    write_named_output(file, kDamagedRows, [&](std::ostream& out) { out << lines; });
   });
   print(render(Record{{"rows_moved", std::int64_t{done.rows_moved}},
                       {"moved_to", done.rows_moved > 0 ? Cell(file.string()) : Cell()},
