@@ -86,7 +86,9 @@ Table table_of(const std::vector<Damage>& found) {
   return table;
 }
 
+// What is written, in errors.
 constexpr const char* kDamagedRows = "the damaged rows";
+constexpr const char* kRecords = "the records";
 
 void refuse_filled(const std::filesystem::path& file) {
   std::error_code none;
@@ -95,6 +97,10 @@ void refuse_filled(const std::filesystem::path& file) {
 }
 
 int repair(const std::filesystem::path& path, const Flags& flags, Format format) {
+  if (!flags.into.empty()) {
+    require_named_output(flags.into, kDamagedRows);
+    refuse_filled(flags.into);
+  }
   open_existing(flags.common.db);  // a repair makes no database
   Database db = Database::open(path);
   std::filesystem::path file = flags.into;
@@ -137,12 +143,14 @@ Work plan_check(const Flags& flags) {
 Work plan_export(const Flags& flags) {
   const RecordFilter filter = filter_of(flags.filter);
   return [=, db = flags.common.db, file = flags.file, what = flags.best ? Exported::kBests : Exported::kAll] {
+    const bool to_file = !file.empty() && file != "-";
+    if (to_file) require_named_output(file, kRecords);
     const Database opened = open_existing(db);
     const std::string text = export_json(opened, filter, what);
-    if (file.empty() || file == "-")
-      print(text);
+    if (to_file)
+      write_named_output(file, kRecords, [&](std::ostream& out) { out << text; });
     else
-      write_named_output(file, "the records", [&](std::ostream& out) { out << text; });
+      print(text);
     remark_skipped(opened);
     return kExitDone;
   };

@@ -188,8 +188,10 @@ Table table_for_programs(const std::vector<std::vector<LadderStep>>& climbs, boo
   return table;
 }
 
+constexpr const char* kChart = "the chart";
+
 void write_chart(const std::string& path, const std::string& svg) {
-  write_named_output(path, "the chart", [&](std::ostream& out) { out << svg; });
+  write_named_output(path, kChart, [&](std::ostream& out) { out << svg; });
   remark(fmt::format("Chart: {}", path));
 }
 
@@ -211,6 +213,7 @@ void compile_ahead(const Ladder& ladder, const std::vector<Problem>& problems, c
 }
 
 int climb(const Request& request) {
+  if (!request.flags.chart.empty()) require_named_output(request.flags.chart, kChart);  // before it has cost anything
   if (!request.flags.no_sweep && request.target.kind != Target::Kind::kModel)
     if (const int code = sweep_first(request, request.problems.empty() ? usual_problems(false) : request.problems);
         code != kExitDone)
