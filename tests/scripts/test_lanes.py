@@ -159,7 +159,7 @@ class WholeRun(unittest.TestCase):
                               env={"PATH": f"{self.root}/bin:/usr/bin:/bin", **environment}, encoding="utf-8", check=False)
 
     def test_measures_every_lane_and_ends_with_the_lines_of_ctest(self):
-        for flags, others in (((), ["prove"]), (("--long",), [])):
+        for flags, others in (((), ["prove", "release"]), (("--long",), [])):
             done = self.run_test(*flags)
             self.assertEqual((done.returncode, done.stderr), (0, ""))
             self.assertEqual(done.stdout.splitlines()[-len(CLOSING):], CLOSING)

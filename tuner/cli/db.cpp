@@ -81,8 +81,8 @@ const char* name_of(Damage::Kind kind) {
 Table table_of(const std::vector<Damage>& found) {
   Table table{{"kind", "table", "id", "reason"}, {}};
   for (const Damage& one : found)
-    table.rows.push_back(
-        {std::string(name_of(one.kind)), one.table, one.id > 0 || !one.table.empty() ? Cell(one.id) : Cell(), one.why});
+    table.rows.push_back({std::string(name_of(one.kind)), one.table,
+                          cell_if(one.id > 0 || !one.table.empty(), [&] { return one.id; }), one.why});
   return table;
 }
 
@@ -113,7 +113,7 @@ int repair(const std::filesystem::path& path, const Flags& flags, Format format)
     write_named_output(file, kDamagedRows, [&](std::ostream& out) { out << lines; });
   });
   print(render(Record{{"rows_moved", std::int64_t{done.rows_moved}},
-                      {"moved_to", done.rows_moved > 0 ? Cell(file.string()) : Cell()},
+                      {"moved_to", cell_if(done.rows_moved > 0, [&] { return file.string(); })},
                       {"newer_rows_kept", std::int64_t{done.newer_rows}},
                       {"tables_written_anew", done.rebuilt}},
                format));
