@@ -54,15 +54,6 @@ void create_folder(const std::filesystem::path& folder, const std::string& what,
                                             error.message(), remedy));
 }
 
-std::filesystem::path free_name_beside(const std::filesystem::path& file, const std::string& suffix) {
-  const std::string base = file.string() + suffix;
-  std::filesystem::path name = base;
-  std::error_code none;
-  for (int i = 2; std::filesystem::exists(std::filesystem::symlink_status(name, none)); ++i)
-    name = fmt::format("{}.{}", base, i);
-  return name;
-}
-
 std::filesystem::path user_folder(const char* xdg, const char* home, const char* under_home) {
   if (xdg != nullptr && xdg[0] == '/') return xdg;
   if (home != nullptr && home[0] != '\0') return std::filesystem::path(home) / under_home;

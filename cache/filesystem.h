@@ -19,9 +19,6 @@ bool can_write_folder(const std::filesystem::path& folder);
 /// Creates a folder and its parents. Throws Error(kIo): "cannot create the folder of <what>, PATH: <reason>; <remedy>".
 void create_folder(const std::filesystem::path& folder, const std::string& what, const std::string& remedy);
 
-/// A name beside `file` that nothing has yet: "<file><suffix>", or with a number behind it.
-std::filesystem::path free_name_beside(const std::filesystem::path& file, const std::string& suffix);
-
 /// `xdg` where it is absolute (as its specification asks), else `home`/`under_home`; empty when neither is set.
 std::filesystem::path user_folder(const char* xdg, const char* home, const char* under_home);
 

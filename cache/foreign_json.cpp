@@ -94,10 +94,10 @@ class Builder final : public nlohmann::json_sax<Json> {
     std::string text;
     for (std::size_t i = 0; i < std::min(levels_.size(), kMostShown); ++i) {
       const Level& level = levels_[i];
-      if (level.json->is_object())
-        text += (i == 0 ? "" : ".") + excerpt_of(level.name);
-      else
+      if (level.json->is_array())
         text += fmt::format("[{}]", level.json->empty() ? 0 : level.json->size() - 1);
+      else
+        text.append(i == 0 ? "" : ".").append(excerpt_of(level.name));
     }
     return excerpt_of(text) + (levels_.size() > kMostShown ? "..." : "");
   }

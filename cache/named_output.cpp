@@ -104,13 +104,25 @@ bool is_database(const fs::path& path) {
 }
 
 void refuse_unfit(const Node& node, const WriteErrand& errand) {
-  if (node.descriptor || !node.facts) return;
+  if (node.descriptor) {
+    const int flags = ::fcntl(*node.descriptor, F_GETFL);
+    if (flags < 0) throw WriteError(errand, errno);
+    if ((flags & O_ACCMODE) == O_RDONLY) throw WriteError(errand, EBADF, "it is open for reading alone");
+    return;
+  }
+  if (!node.facts) return;
   if (S_ISDIR(node.facts->st_mode)) throw WriteError(errand, EISDIR);
   if (S_ISSOCK(node.facts->st_mode)) throw WriteError(errand, ENXIO, "it is a socket");
-  if (!node.is_plain()) return;
   if (::faccessat(AT_FDCWD, node.path.c_str(), W_OK, AT_EACCESS) != 0)
     throw WriteError(errand, errno, errno == EACCES ? "it is write-protected" : "");
-  if (is_database(node.path)) throw WriteError(errand, EEXIST, "it is a database");
+  if (node.is_plain() && is_database(node.path)) throw WriteError(errand, EEXIST, "it is a database");
+}
+
+/// What `path` stands for now, once it is fit to be written. Throws WriteError.
+Node fit_node(const fs::path& path, const WriteErrand& errand) {
+  Node node = find(path, errand);
+  refuse_unfit(node, errand);
+  return node;
 }
 
 /// Whether a new file of the same mode would be all that the old one was to others.
@@ -119,9 +131,10 @@ bool can_be_stood_for(const Node& node) {
                          ::getxattr(node.path.c_str(), "system.posix_acl_access", nullptr, 0) < 0);
 }
 
-/// Whether the folder, and not the disk, was against a new file: then the old one may still be written.
-bool is_of_folder(int error) {
-  return error == EACCES || error == EPERM || error == EROFS || error == EBUSY || error == EXDEV;
+/// Whether the folder, and not the disk, was against a new file: then an old one may still be written.
+bool may_be_written_straight(const Node& node, const WriteError& why) {
+  constexpr std::array<int, 5> kOfFolder = {EACCES, EPERM, EROFS, EBUSY, EXDEV};
+  return node.facts && std::find(kOfFolder.begin(), kOfFolder.end(), why.code()) != kOfFolder.end();
 }
 
 /// A stream's way to a file that throws where it cannot be written.
@@ -187,16 +200,26 @@ void write_straight(const Node& node, const WriteErrand& errand, const std::func
 
 }  // namespace
 
+void require_named_output(const fs::path& path, const std::string& what) {
+  const WriteErrand errand{what, path, kRemedy};
+  const Node node = fit_node(path, errand);
+  if (!can_be_stood_for(node)) return;
+  try {
+    TemporaryFile(node.path.parent_path(), errand);  // and away with it: modes alone do not say what a folder takes
+  } catch (const WriteError& error) {
+    if (!may_be_written_straight(node, error)) throw;
+  }
+}
+
 void write_named_output(const fs::path& path, const std::string& what,
                         const std::function<void(std::ostream&)>& write) {
   const WriteErrand errand{what, path, kRemedy};
-  const Node node = find(path, errand);
-  refuse_unfit(node, errand);
+  const Node node = fit_node(path, errand);
   if (!can_be_stood_for(node)) return write_straight(node, errand, write);
   try {
     write_as_whole(node, errand, write);
   } catch (const WriteError& error) {
-    if (!node.facts || !is_of_folder(error.code())) throw;
+    if (!may_be_written_straight(node, error)) throw;
     write_straight(node, errand, write);
   }
 }

@@ -9,8 +9,8 @@
 #include <system_error>
 #include <vector>
 
+#include "cache/beside.h"
 #include "cache/error.h"
-#include "cache/filesystem.h"
 #include "cache/plain_text.h"
 #include "cache/rows.h"
 
@@ -245,10 +245,13 @@ Migrated migrate_file(const Sqlite& db) {
   try {
     migrated.left = migrate_locked(db, [&](int version) {
       if (version == 0) return;
-      migrated.backup = free_name_beside(db.path(), fmt::format(".v{}.bak", version));
-      // Through a second connection, which sees the file as it is before this transaction.
-      Sqlite copy = Sqlite::open(migrated.backup, Sqlite::Access::kReadWrite);
-      Sqlite::open(db.path(), Sqlite::Access::kReadOnly).copy_to(copy);
+      const auto copy = [&](const TemporaryFile& file) {
+        Sqlite to = Sqlite::open(file.path(), Sqlite::Access::kReadWrite);
+        to.script("PRAGMA journal_mode = MEMORY");  // a copy that is cut short goes, and so needs no journal
+        // Through a second connection, which sees the file as it is before this transaction.
+        Sqlite::open(db.path(), Sqlite::Access::kReadOnly).copy_to(to);
+      };
+      migrated.backup = keep_beside(db.path(), fmt::format(".v{}.bak", version), "a backup of the database", copy);
     });
   } catch (...) {
     std::error_code ignored;

@@ -107,6 +107,7 @@ void WrittenFile::write(std::string_view bytes) {
 }
 
 void WrittenFile::finish() {
+  if (fd_ < 0) return;
   if (const int error = sync(fd_); error != 0) fail(error);
   if (::close(std::exchange(fd_, -1)) != 0 && errno != EINTR) fail(errno);  // EINTR: it is closed all the same
 }

@@ -43,6 +43,7 @@ class WrittenFile {
   /// All of the bytes. Waits where the descriptor does not block; a broken pipe is an error and no signal.
   void write(std::string_view bytes);
   /// On the disk, where there is one, then closed: what only closing tells (a network disk that is full) counts, too.
+  /// Nothing where it is closed already.
   void finish();
 
   int fd() const { return fd_; }
@@ -69,8 +70,8 @@ class TemporaryFile {
   void take_after(const struct stat& replaced);
   /// On the disk first, then in sight under its name, then the name on the disk: a reader sees all of it or none.
   void publish(const std::filesystem::path& as);
-  /// The same for a name that nobody has yet; where somebody has it, that stays and this one goes. Whether it was this
-  /// one. (A file system that cannot tell replaces what another process made in the same instant.)
+  /// The same for a name that nobody has yet; where somebody has it, that stays, and this one may take another. Whether
+  /// it took this one. (A file system that cannot tell replaces what another process made in the same instant.)
   bool publish_as_new(const std::filesystem::path& as);
 
   const std::filesystem::path& path() const { return path_; }

@@ -219,7 +219,7 @@ void write_safetensors(const std::filesystem::path& path, const std::map<std::st
   const std::string header = header_of(tensors, metadata);
   std::array<char, kLengthBytes> length{};
   for (std::size_t i = 0; i < kLengthBytes; ++i) length[i] = static_cast<char>(header.size() >> (8 * i) & 0xffu);
-  write_named_output(path, "tensors", [&](std::ostream& file) {
+  write_named_output(path, kTensorsErrand, [&](std::ostream& file) {
     file.write(length.data(), kLengthBytes);
     file.write(header.data(), static_cast<std::streamsize>(header.size()));
     for (const auto& [name, tensor] : tensors)

@@ -46,6 +46,9 @@ SafetensorsIndex index_safetensors(const std::filesystem::path& path);
 /// Error(kIo) where the file has become shorter.
 HostTensor read_tensor(const SafetensorsIndex& index, const std::string& name);
 
+/// What errors call such a file when it is an output: for require_named_output().
+constexpr const char* kTensorsErrand = "tensors";
+
 /// Writes a whole file, by the rules of write_named_output(). Throws Error(kIo).
 void write_safetensors(const std::filesystem::path& path, const std::map<std::string, HostTensor>& tensors,
                        const std::map<std::string, std::string>& metadata = {});

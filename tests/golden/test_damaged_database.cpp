@@ -12,13 +12,10 @@ namespace flashtune {
 namespace {
 
 using testing::contains;
-using testing::tamper;
 using Arguments = std::vector<std::string>;
 
 class DamagedDatabase : public ::testing::Test {
  protected:
-  void SetUp() override { testing::sound_database(folder); }
-
   ProgramResult run(const Arguments& arguments) const {
     Arguments all = {FLASHTUNE_CLI};
     all.insert(all.end(), arguments.begin(), arguments.end());
@@ -38,15 +35,16 @@ class DamagedDatabase : public ::testing::Test {
     return folder / name;
   }
 
-  const testing::TempFolder folder;
-  const std::string path = folder / "tuning.db";
+  const testing::DatabaseFile database;
+  const testing::TempFolder& folder = database.folder();
+  const std::string path = database.path();
 };
 
 const Arguments kExplain = {"explain",    "--arch", "sm_90",   "--batch", "4",        "--heads",    "32",
                             "--kv-heads", "8",      "--seq-q", "1024",    "--causal", "--head-dim", "128"};
 
 TEST_F(DamagedDatabase, EveryReaderGoesOnAndSaysOnceWhatItPassedOver) {
-  tamper(path, "UPDATE bests SET candidate = 'prefill_mma br=32,nope=1' WHERE id = (SELECT min(id) FROM bests)");
+  database.tamper("UPDATE bests SET candidate = 'prefill_mma br=32,nope=1' WHERE id = (SELECT min(id) FROM bests)");
   expect({"query"}, 0, 1);
   expect({"query", "--trials"}, 0, 0);
   expect({"query", "--format", "json"}, 0, 1);
@@ -65,9 +63,9 @@ TEST_F(DamagedDatabase, EveryReaderGoesOnAndSaysOnceWhatItPassedOver) {
 }
 
 TEST_F(DamagedDatabase, CheckListsTheRowAndRepairMovesItToAFile) {
-  tamper(path,
-         "UPDATE bests SET candidate = 'prefill_mma br=32,nope=1' WHERE id = 1;"
-         "UPDATE trials SET driver = char(27) || '[31m' WHERE id = 3");
+  database.tamper(
+      "UPDATE bests SET candidate = 'prefill_mma br=32,nope=1' WHERE id = 1;"
+      "UPDATE trials SET driver = char(27) || '[31m' WHERE id = 3");
   const ProgramResult checked = expect({"db", "check"}, 1, 0);
   EXPECT_TRUE(contains(checked.out, "damaged  bests    1") && contains(checked.out, "'nope'")) << checked.out;
   EXPECT_TRUE(contains(checked.out, "damaged  trials   3") && contains(checked.out, "\\x1b")) << checked.out;
@@ -86,7 +84,7 @@ TEST_F(DamagedDatabase, CheckListsTheRowAndRepairMovesItToAFile) {
   expect({"db", "check"}, 0, 0);
   expect({"query"}, 0, 0);
 
-  tamper(path, "UPDATE trials SET attempts = -1 WHERE id = 1");
+  database.tamper("UPDATE trials SET attempts = -1 WHERE id = 1");
   EXPECT_EQ(run({"db", "check", "--repair", "--into", path + ".damaged.jsonl"}).exit_code, 1) << "it holds rows";
   EXPECT_EQ(testing::read_file(path + ".damaged.jsonl"), lines);
   expect({"db", "check"}, 1, 0);
@@ -95,21 +93,31 @@ TEST_F(DamagedDatabase, CheckListsTheRowAndRepairMovesItToAFile) {
   EXPECT_EQ(run({"db", "check", "--into", "rows.jsonl"}).exit_code, 2) << "it goes with --repair";
 }
 
+TEST_F(DamagedDatabase, RepairWritesThroughNoLinkOfAnotherAndAsPrivatelyAsTheDatabaseIs) {
+  database.tamper("UPDATE trials SET attempts = -1 WHERE id = 1");
+  std::filesystem::permissions(path, std::filesystem::perms(0600));
+  std::filesystem::create_symlink("made", path + ".damaged.jsonl");
+  const auto done = nlohmann::json::parse(expect({"db", "check", "--repair", "--format", "json"}, 0, 0).out);
+  EXPECT_EQ(done["moved_to"], path + ".damaged.jsonl.2");
+  EXPECT_EQ(database.names(), "tuning.db tuning.db.damaged.jsonl tuning.db.damaged.jsonl.2");
+  EXPECT_EQ(std::filesystem::status(path + ".damaged.jsonl.2").permissions(), std::filesystem::perms(0600));
+}
+
 TEST_F(DamagedDatabase, RepairLeavesRowsOfANewerFlashtune) {
-  tamper(path, "UPDATE bests SET candidate = 'prefill_later br=32,shape=round' WHERE id = 1");
+  database.tamper("UPDATE bests SET candidate = 'prefill_later br=32,shape=round' WHERE id = 1");
   expect({"query"}, 0, 1);
   EXPECT_TRUE(contains(expect({"db", "check"}, 1, 0).out, "newer  bests"));
   const auto done = nlohmann::json::parse(expect({"db", "check", "--repair", "--format", "json"}, 0, 0).out);
   EXPECT_EQ(done["rows_moved"], 0);
   EXPECT_EQ(done["newer_rows_kept"], 1);
-  EXPECT_EQ(testing::files_of(folder.path()), "tuning.db");
+  EXPECT_EQ(database.names(), "tuning.db");
 }
 
 TEST_F(DamagedDatabase, ViewsThatNeverEndAreRefused) {
-  tamper(path,
-         "DROP TABLE trials; DROP TABLE bests;"
-         "CREATE VIEW trials AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i AS id FROM n;"
-         "CREATE VIEW bests AS SELECT * FROM trials");
+  database.tamper(
+      "DROP TABLE trials; DROP TABLE bests;"
+      "CREATE VIEW trials AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i AS id FROM n;"
+      "CREATE VIEW bests AS SELECT * FROM trials");
   for (const Arguments& command : {Arguments{"query"}, {"db", "info"}, {"db", "check"}, {"db", "export"}, kExplain}) {
     const ProgramResult result = run(command);
     EXPECT_EQ(result.exit_code, 1) << command.front();
@@ -119,8 +127,8 @@ TEST_F(DamagedDatabase, ViewsThatNeverEndAreRefused) {
 }
 
 TEST_F(DamagedDatabase, TextOfAFileDoesNotReachTheTerminalAsItIs) {
-  tamper(path,
-         "UPDATE trials SET detail = char(27) || ']0;title' || char(7) || char(155) || '2J' || char(10) || 'next'");
+  database.tamper(
+      "UPDATE trials SET detail = char(27) || ']0;title' || char(7) || char(155) || '2J' || char(10) || 'next'");
   for (const char* format : {"table", "csv", "json"}) {
     const ProgramResult result = expect({"query", "--trials", "--format", format}, 0, 0);
     for (const char* control : {"\x1b", "\x07", "\xC2\x9B"}) EXPECT_FALSE(contains(result.out, control)) << format;
@@ -134,7 +142,7 @@ TEST_F(DamagedDatabase, TextOfAFileDoesNotReachTheTerminalAsItIs) {
 }
 
 TEST_F(DamagedDatabase, AnImportTakesWhatIsSoundOnlyWhenAskedTo) {
-  auto json = nlohmann::ordered_json::parse(export_json(Database::open(path)));
+  auto json = nlohmann::ordered_json::parse(export_json(database.open()));
   json["trials"][1]["device"]["name"] = "\x1b[2J";
   json["bests"][0]["candidate"]["family"] = "prefill_later";
   const std::string file = write("import.json", json.dump());

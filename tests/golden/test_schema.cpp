@@ -5,21 +5,15 @@
 
 #include "cache/codec.h"
 #include "cache/database.h"
-#include "tests/support/cache_fixtures.h"
+#include "tests/support/damaged_database.h"
 
 namespace flashtune {
 namespace {
 
 using testing::caught;
 using testing::contains;
+using testing::DatabaseFile;
 using testing::read_file;
-using testing::TempFolder;
-
-std::filesystem::path make_v1(const TempFolder& folder) {
-  const std::filesystem::path path = folder / "tuning.db";
-  Sqlite::open(path, Sqlite::Access::kReadWrite).script(read_file(FLASHTUNE_SOURCE_DIR "/tests/golden/schema_v1.sql"));
-  return path;
-}
 
 /// What the records of the golden file are today.
 void expect_migrated(const Database& db) {
@@ -52,59 +46,70 @@ void expect_migrated(const Database& db) {
 }
 
 TEST(Schema, MigratesVersion1BesideABackup) {
-  const TempFolder folder;
-  const std::filesystem::path path = make_v1(folder);
-  const std::string before = read_file(path);
-  expect_migrated(Database::open(path));
-  expect_migrated(Database::open(path));
-  EXPECT_EQ(testing::files_of(folder.path()), "tuning.db tuning.db.v1.bak");
-  const Sqlite backup = Sqlite::open(folder / "tuning.db.v1.bak", Sqlite::Access::kImmutable);
+  const DatabaseFile file = DatabaseFile::of_schema(1);
+  const std::string before = file.bytes();
+  expect_migrated(file.open());
+  expect_migrated(file.open());
+  EXPECT_EQ(file.names(), "tuning.db tuning.db.v1.bak");
+  const Sqlite backup = Sqlite::open(file.folder() / "tuning.db.v1.bak", Sqlite::Access::kImmutable);
   EXPECT_EQ(schema_version_of(backup), 1);
   EXPECT_EQ(backup.number("SELECT count(*) FROM bests"), 3);
-  EXPECT_EQ(read_file(folder / "tuning.db.v1.bak").size(), before.size());
+  EXPECT_EQ(read_file(file.folder() / "tuning.db.v1.bak").size(), before.size());
 }
 
 TEST(Schema, GivesAMigratedFileTheTablesOfANewOne) {
-  const TempFolder folder;
-  const std::filesystem::path path = make_v1(folder);
-  Database::open(path);
-  Database::open(folder / "new.db");
+  const DatabaseFile file = DatabaseFile::of_schema(1);
+  file.open();
+  Database::open(file.folder() / "new.db");
   const char* sql = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name";
-  EXPECT_EQ(Sqlite::open(path, Sqlite::Access::kReadOnly).query(sql),
-            Sqlite::open(folder / "new.db", Sqlite::Access::kReadOnly).query(sql));
+  EXPECT_EQ(Sqlite::open(file.path(), Sqlite::Access::kReadOnly).query(sql),
+            Sqlite::open(file.folder() / "new.db", Sqlite::Access::kReadOnly).query(sql));
 }
 
 TEST(Schema, NeverOverwritesAnEarlierBackup) {
-  const TempFolder folder;
-  const std::filesystem::path path = make_v1(folder);
-  testing::write_file(folder / "tuning.db.v1.bak", "precious");
-  Database::open(path);
-  EXPECT_EQ(read_file(folder / "tuning.db.v1.bak"), "precious");
-  EXPECT_EQ(schema_version_of(Sqlite::open(folder / "tuning.db.v1.bak.2", Sqlite::Access::kImmutable)), 1);
+  const DatabaseFile file = DatabaseFile::of_schema(1);
+  testing::write_file(file.folder() / "tuning.db.v1.bak", "precious");
+  file.open();
+  EXPECT_EQ(read_file(file.folder() / "tuning.db.v1.bak"), "precious");
+  EXPECT_EQ(schema_version_of(Sqlite::open(file.folder() / "tuning.db.v1.bak.2", Sqlite::Access::kImmutable)), 1);
+}
+
+TEST(Schema, NeverWritesABackupThroughALink) {
+  const DatabaseFile file = DatabaseFile::of_schema(1);
+  std::filesystem::permissions(file.path(), std::filesystem::perms(0600));
+  testing::write_file(file.folder() / "empty", "");
+  std::filesystem::create_symlink("made", file.folder() / "tuning.db.v1.bak");
+  std::filesystem::create_symlink("empty", file.folder() / "tuning.db.v1.bak.2");
+  testing::write_file(file.folder() / "tuning.db.v1.bak.3-journal", "of what was there");
+  file.open();
+  EXPECT_EQ(read_file(file.folder() / "empty"), "");
+  EXPECT_EQ(read_file(file.folder() / "tuning.db.v1.bak.3-journal"), "of what was there");
+  EXPECT_EQ(file.names(),
+            "empty tuning.db tuning.db.v1.bak tuning.db.v1.bak.2 tuning.db.v1.bak.3-journal tuning.db.v1.bak.4");
+  EXPECT_EQ(schema_version_of(Sqlite::open(file.folder() / "tuning.db.v1.bak.4", Sqlite::Access::kImmutable)), 1);
+  EXPECT_EQ(std::filesystem::status(file.folder() / "tuning.db.v1.bak.4").permissions(), std::filesystem::perms(0600))
+      << "as private as the database";
 }
 
 TEST(Schema, ReadsVersion1WithoutChangingTheFile) {
-  const TempFolder folder;
-  const std::filesystem::path path = make_v1(folder);
-  const std::string before = read_file(path);
+  const DatabaseFile file = DatabaseFile::of_schema(1);
+  const std::string before = file.bytes();
   {
-    Database db = Database::open(path, Database::Mode::kReadOnly);
+    Database db = file.read();
     expect_migrated(db);
     EXPECT_THROW(db.finish(testing::sample_trial()), Error);
   }
-  EXPECT_EQ(read_file(path), before);
-  EXPECT_FALSE(std::filesystem::exists(folder / "tuning.db.v1.bak"));
+  EXPECT_EQ(file.bytes(), before);
+  EXPECT_FALSE(std::filesystem::exists(file.folder() / "tuning.db.v1.bak"));
 }
 
 TEST(Schema, LeavesRowsThatCannotBeReadInTheBackup) {
   for (const Database::Mode mode : {Database::Mode::kReadOnly, Database::Mode::kReadWrite}) {
     const bool writes = mode == Database::Mode::kReadWrite;
-    const TempFolder folder;
-    const std::filesystem::path path = make_v1(folder);
-    Sqlite::open(path, Sqlite::Access::kReadWrite)
-        .script("UPDATE trials SET problem = 'a riddle' WHERE id = 2; UPDATE bests SET grade = 'hoped' WHERE id = 1");
-    const std::string before = read_file(path);
-    const Database db = Database::open(path, mode);
+    const DatabaseFile file = DatabaseFile::of_schema(1);
+    file.tamper("UPDATE trials SET problem = 'a riddle' WHERE id = 2; UPDATE bests SET grade = 'hoped' WHERE id = 1");
+    const std::string before = file.bytes();
+    const Database db = Database::open(file.path(), mode);
     EXPECT_EQ(db.trials().size(), 1u);
     EXPECT_EQ(db.bests().size(), 1u);
     EXPECT_EQ(db.skipped(), (SkippedRows{1, 1}));
@@ -113,32 +118,28 @@ TEST(Schema, LeavesRowsThatCannotBeReadInTheBackup) {
     ASSERT_EQ(found.size(), 2u);
     EXPECT_TRUE(found[0].table == "trials" && found[0].id == 2 && contains(found[0].why, "unknown op 'a'"))
         << found[0].why;
-    EXPECT_EQ(db.left_out()->backup, writes ? folder / "tuning.db.v1.bak" : std::filesystem::path());
-    const Sqlite kept = Sqlite::open(writes ? folder / "tuning.db.v1.bak" : path, Sqlite::Access::kReadOnly);
+    EXPECT_EQ(db.left_out()->backup, writes ? file.folder() / "tuning.db.v1.bak" : std::filesystem::path());
+    const Sqlite kept =
+        Sqlite::open(writes ? file.folder() / "tuning.db.v1.bak" : file.path(), Sqlite::Access::kReadOnly);
     EXPECT_EQ(kept.query("SELECT problem FROM trials WHERE id = 2"), (std::vector<SqlRow>{{std::string("a riddle")}}));
-    EXPECT_TRUE(writes || read_file(path) == before);
+    EXPECT_TRUE(writes || file.bytes() == before);
   }
 }
 
 TEST(Schema, KnowsTheTablesOfEachVersionByTheirGoldens) {
   for (int version = 1; version <= kSchemaVersion; ++version) {
-    const std::string golden =
-        read_file(FLASHTUNE_SOURCE_DIR "/tests/golden/schema_v" + std::to_string(version) + ".sql");
-    const TempFolder folder;
-    const Sqlite made = Sqlite::open(folder / "golden.db", Sqlite::Access::kReadWrite);
-    made.script(golden);
-    EXPECT_EQ(schema_version_of(made), version);
-    EXPECT_TRUE(contains(golden, tables_of_version(version))) << "schema_v" << version << ".sql is history";
+    const DatabaseFile file = DatabaseFile::of_schema(version);
+    EXPECT_EQ(schema_version_of(Sqlite::open(file.path(), Sqlite::Access::kReadOnly)), version);
+    EXPECT_TRUE(contains(testing::golden_schema(version), tables_of_version(version)))
+        << "schema_v" << version << ".sql is history";
   }
   EXPECT_EQ(tables_of_version(kSchemaVersion + 1), nullptr);
   EXPECT_EQ(tables_of_version(0), nullptr);
 }
 
 TEST(Schema, ReadsTheRecordsOfTheCurrentGolden) {
-  const TempFolder folder;
-  Sqlite::open(folder / "tuning.db", Sqlite::Access::kReadWrite)
-      .script(read_file(FLASHTUNE_SOURCE_DIR "/tests/golden/schema_v2.sql"));
-  const Database db = Database::open(folder / "tuning.db", Database::Mode::kReadOnly);
+  const DatabaseFile file = DatabaseFile::of_schema(kSchemaVersion);
+  const Database db = file.read();
   EXPECT_TRUE(db.check().empty());
   ASSERT_EQ(db.trials().size(), 1u);
   EXPECT_EQ(testing::without_id(db.trials()[0]), testing::sample_trial());
@@ -146,49 +147,43 @@ TEST(Schema, ReadsTheRecordsOfTheCurrentGolden) {
 }
 
 TEST(Schema, TwoProcessesMigrateOnce) {
-  const TempFolder folder;
-  const std::filesystem::path path = make_v1(folder);
+  const DatabaseFile file = DatabaseFile::of_schema(1);
   const auto open = [&] {
-    return testing::start_child([&] { return Database::open(path).info().schema_version == kSchemaVersion; });
+    return testing::start_child([&] { return file.open().info().schema_version == kSchemaVersion; });
   };
   const pid_t a = open(), b = open();
   EXPECT_TRUE(testing::ended_well(a));
   EXPECT_TRUE(testing::ended_well(b));
-  expect_migrated(Database::open(path));
-  EXPECT_EQ(testing::files_of(folder.path()), "tuning.db tuning.db.v1.bak");
+  expect_migrated(file.open());
+  EXPECT_EQ(file.names(), "tuning.db tuning.db.v1.bak");
 }
 
 TEST(Schema, RefusesANewerFileAndLeavesItAsItWas) {
   for (const Database::Mode mode : {Database::Mode::kReadWrite, Database::Mode::kReadOnly}) {
-    const TempFolder folder;
-    const std::filesystem::path path = make_v1(folder);
-    Sqlite::open(path, Sqlite::Access::kReadWrite)
-        .script("PRAGMA user_version = 99; ALTER TABLE bests ADD COLUMN colour TEXT");
-    const std::string before = read_file(path);
-    const Error e = caught([&] { Database::open(path, mode); });
+    const DatabaseFile file = DatabaseFile::of_schema(1);
+    file.tamper("PRAGMA user_version = 99; ALTER TABLE bests ADD COLUMN colour TEXT");
+    const std::string before = file.bytes();
+    const Error e = caught([&] { Database::open(file.path(), mode); });
     EXPECT_EQ(e.kind(), ErrorKind::kIo);
-    EXPECT_TRUE(contains(e.what(), path.string()) && contains(e.what(), "schema 99") && contains(e.what(), "up to 2") &&
-                contains(e.what(), "update"))
+    EXPECT_TRUE(contains(e.what(), file.path().string()) && contains(e.what(), "schema 99") &&
+                contains(e.what(), "up to 2") && contains(e.what(), "update"))
         << e.what();
-    EXPECT_EQ(read_file(path), before);
-    EXPECT_EQ(testing::files_of(folder.path()), "tuning.db");
+    EXPECT_EQ(file.bytes(), before);
+    EXPECT_EQ(file.names(), "tuning.db");
   }
 }
 
 TEST(Schema, SaysWhenTheBackupCannotBeWritten) {
-  const TempFolder folder;
-  std::filesystem::create_directory(folder / "shut");
-  const std::filesystem::path path = folder / "shut/tuning.db";
-  std::filesystem::rename(make_v1(folder), path);
-  Sqlite::open(path, Sqlite::Access::kReadWrite).query("PRAGMA journal_mode = DELETE");
-  std::filesystem::permissions(path, std::filesystem::perms(0666));
-  std::filesystem::permissions(folder / "shut", std::filesystem::perms(0555));
-  const std::string before = read_file(path);
+  const DatabaseFile file = DatabaseFile::of_schema(1);
+  std::filesystem::permissions(file.path(), std::filesystem::perms(0666));
+  std::filesystem::permissions(file.folder().path(), std::filesystem::perms(0555));
+  const std::string before = file.bytes();
   EXPECT_TRUE(testing::as_ordinary_user([&] {
-    const Error e = caught([&] { Database::open(path); });
-    return e.kind() == ErrorKind::kIo && contains(e.what(), path.string());
+    const Error e = caught([&] { file.open(); });
+    return e.kind() == ErrorKind::kIo && contains(e.what(), file.path().string());
   }));
-  EXPECT_EQ(read_file(path), before);
+  EXPECT_EQ(file.bytes(), before);
+  std::filesystem::permissions(file.folder().path(), std::filesystem::perms(0755));
 }
 
 }  // namespace

@@ -164,6 +164,45 @@ TEST_F(Streams, TheDatabaseIsNoPlaceForItsExport) {
   EXPECT_TRUE(read("tuning.db") == before);
 }
 
+TEST_F(Streams, AnUnfitOutputIsToldBeforeTheWork) {
+  fill_database();
+  ASSERT_EQ(shell("mkdir folder; ln -s loop loop; ln -s nowhere/made lost; echo old > file").exit_code, 0);
+  const std::string before = testing::files_of(home_.path());
+  // Each of these would take far longer than a test may, or fails later of itself.
+  const std::pair<const char*, const char*> kWorks[] = {
+      {"run --device sim --heads 32 --seq-q 16384 --head-dim 128 --output ", "tensors"},
+      {"run --device sim --input no_such_file --output ", "tensors"},
+      {"ladder --device sim --heads 32 --seq-q 16384 --head-dim 128 --chart ", "the chart"},
+      {"db export --db no_such.db ", "the records"},
+      {"db check --repair --db no_such.db --into ", "the damaged rows"},
+  };
+  for (const auto& [work, what] : kWorks)
+    for (const std::string output :
+         {"nowhere/o", "folder", "folder/", "loop", "lost", "file/o", "/proc/o", "/dev/fd/7"}) {
+      const ProgramResult result = shell("exec timeout 20 \"$FT\" " + std::string(work) + output + " 7< file");
+      EXPECT_EQ(result.exit_code, 1) << work << output;
+      EXPECT_EQ(result.out, "") << work << output;
+      EXPECT_TRUE(contains(result.err, "cannot write " + std::string(what) + " to " + output + ": ")) << result.err;
+    }
+  const ProgramResult unnamed =
+      shell("cd /proc && exec timeout 20 \"$FT\" ladder --device sim --heads 32 --seq-q 16384 --head-dim 128");
+  EXPECT_TRUE(contains(unnamed.err, "cannot write the chart to ladder.svg: ")) << unnamed.err;
+  EXPECT_EQ(testing::files_of(home_.path()), before);
+}
+
+TEST_F(Streams, AWorkThatFailsLeavesTheFileOfItsOutput) {
+  fill_database();
+  for (const std::string work : {"run --device sim --input no_such_file --output file",
+                                 "run --device sim --heads 1 --seq-q 2 --head-dim 8 --config bc=9999 --output file",
+                                 "ladder --device sim --db no_such.db --heads 1 --seq-q 2 --head-dim 8 --chart file",
+                                 "db export --db no_such.db file", "db check --repair --db no_such.db --into file"}) {
+    ASSERT_EQ(shell("echo precious > file").exit_code, 0);
+    EXPECT_NE(code_of(work, ""), 0) << work;
+    EXPECT_EQ(read("file"), "precious\n") << work;
+    EXPECT_FALSE(contains(testing::files_of(home_.path()), ".tmp")) << work;
+  }
+}
+
 TEST_F(Streams, AnUnsetVariableIsNotTheDefault) {
   fill_database();
   const std::string before = shell("exec \"$FT\" query").out;

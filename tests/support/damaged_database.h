@@ -40,14 +40,41 @@ inline void tamper_past_constraints(const std::filesystem::path& path, const std
              "PRAGMA writable_schema = RESET;");
 }
 
-/// Four trials (br 16 to 128) and two bests, of two buckets.
-inline std::filesystem::path sound_database(const TempFolder& folder) {
-  const std::filesystem::path path = folder / "tuning.db";
-  Database db = Database::open(path);
-  for (const int br : {16, 32, 64, 128}) db.finish(sample_trial(br));
-  db.put_best(sample_best(4096));
-  db.put_best(sample_best(1024));
-  return path;
+/// What makes the golden file of a schema version.
+inline std::string golden_schema(int version) {
+  return read_file(FLASHTUNE_SOURCE_DIR "/tests/golden/schema_v" + std::to_string(version) + ".sql");
 }
+
+/// A database in a folder of its own, for a test to harm: four trials (br 16 to 128) and two bests, of two buckets.
+class DatabaseFile {
+ public:
+  DatabaseFile() {
+    Database db = open();
+    for (const int br : {16, 32, 64, 128}) db.finish(sample_trial(br));
+    db.put_best(sample_best(4096));
+    db.put_best(sample_best(1024));
+  }
+  /// The same, tampered with.
+  explicit DatabaseFile(const std::string& sql) : DatabaseFile() { tamper(sql); }
+  /// As a flashtune of that schema left it: the golden file of the version.
+  static DatabaseFile of_schema(int version) { return {NoRows(), golden_schema(version)}; }
+
+  const TempFolder& folder() const { return folder_; }
+  std::filesystem::path path() const { return folder_ / "tuning.db"; }
+  std::string bytes() const { return read_file(path()); }
+  /// Of the files that are in its folder now.
+  std::string names() const { return files_of(folder_.path()); }
+
+  Database open() const { return Database::open(path()); }
+  Database read() const { return Database::open(path(), Database::Mode::kReadOnly); }
+  void tamper(const std::string& sql) const { testing::tamper(path(), sql); }
+  void tamper_past_constraints(const std::string& sql) const { testing::tamper_past_constraints(path(), sql); }
+
+ private:
+  struct NoRows {};
+  DatabaseFile(NoRows, const std::string& sql) { tamper(sql); }
+
+  TempFolder folder_;
+};
 
 }  // namespace flashtune::testing

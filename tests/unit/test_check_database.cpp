@@ -13,12 +13,9 @@ namespace {
 
 using testing::caught;
 using testing::contains;
+using testing::DatabaseFile;
 using testing::sample_key;
 using testing::sample_trial;
-using testing::sound_database;
-using testing::tamper;
-using testing::tamper_past_constraints;
-using testing::TempFolder;
 
 /// The lines that a repair hands out, parsed.
 std::vector<nlohmann::json> lines_of(const std::string& text) {
@@ -29,14 +26,12 @@ std::vector<nlohmann::json> lines_of(const std::string& text) {
 }
 
 TEST(CheckDatabase, NamesEachRowAndEachColumnThatDoesNotSayWhatItShould) {
-  const TempFolder folder;
-  const std::filesystem::path path = sound_database(folder);
-  tamper(path,
-         "UPDATE trials SET candidate = 'prefill_mma wraps=4' WHERE id = 1;"
-         "UPDATE trials SET dtype = 'fp16' WHERE id = 2;"
-         "UPDATE trials SET policy = 'warm' WHERE id = 3;"
-         "UPDATE bests SET bucket = 'none' WHERE id = 1");
-  const std::vector<Damage> found = Database::open(path, Database::Mode::kReadOnly).check();
+  const DatabaseFile file(
+      "UPDATE trials SET candidate = 'prefill_mma wraps=4' WHERE id = 1;"
+      "UPDATE trials SET dtype = 'fp16' WHERE id = 2;"
+      "UPDATE trials SET policy = 'warm' WHERE id = 3;"
+      "UPDATE bests SET bucket = 'none' WHERE id = 1");
+  const std::vector<Damage> found = file.read().check();
   ASSERT_EQ(found.size(), 4u);
   const char* const tables[] = {"trials", "trials", "trials", "bests"};
   const char* const parts[] = {"'wraps'", "column dtype", "column key", "column bucket"};
@@ -49,30 +44,28 @@ TEST(CheckDatabase, NamesEachRowAndEachColumnThatDoesNotSayWhatItShould) {
 }
 
 TEST(CheckDatabase, ReportsDamagedPages) {
-  const TempFolder folder;
-  const std::filesystem::path path = folder / "tuning.db";
+  const DatabaseFile file;
   {
-    Database db = Database::open(path);
+    Database db = file.open();
     for (int i = 0; i < 200; ++i) db.finish(sample_trial(i));
   }
-  std::string bytes = testing::read_file(path);
+  std::string bytes = file.bytes();
   ASSERT_GT(bytes.size(), 40000u);
   for (std::size_t i = 20000; i < 30000; ++i) bytes[i] = 'Z';
-  testing::write_file(path, bytes);
-  const std::vector<Damage> found = Database::open(path).check();
+  testing::write_file(file.path(), bytes);
+  const std::vector<Damage> found = file.open().check();
   ASSERT_FALSE(found.empty());
   EXPECT_EQ(found.front().kind, Damage::Kind::kFile);
 }
 
 TEST(CheckDatabase, LooksAtOneMomentWhileAnotherWrites) {
-  const TempFolder folder;
-  const std::filesystem::path path = sound_database(folder);
-  Database writer = Database::open(path);
-  const Database reader = Database::open(path, Database::Mode::kReadOnly);
+  const DatabaseFile file;
+  Database writer = file.open();
+  const Database reader = file.read();
   reader.reading([&] {
     EXPECT_EQ(reader.trials().size(), 4u);
     writer.finish(sample_trial(48));
-    tamper(path, "UPDATE trials SET attempts = -1");
+    file.tamper("UPDATE trials SET attempts = -1");
     EXPECT_EQ(reader.trials().size(), 4u) << "the view of the beginning";
     EXPECT_TRUE(reader.check().empty());
   });
@@ -80,14 +73,13 @@ TEST(CheckDatabase, LooksAtOneMomentWhileAnotherWrites) {
 }
 
 TEST(CheckDatabase, ARepairMovesDamagedRowsWholeAndLeavesTheOthers) {
-  const TempFolder folder;
-  const std::filesystem::path path = sound_database(folder);
-  tamper(path,
-         "UPDATE trials SET candidate = 'prefill_mma br=32,nope=1', spread_us = 9e999 WHERE id = 2;"
-         "UPDATE bests SET driver = CAST(x'ff' AS TEXT) WHERE id = 1;"
-         "UPDATE bests SET grade = 'predicted' WHERE id = 2");
-  tamper_past_constraints(path, "UPDATE trials SET arch = x'00ff', policy = NULL WHERE id = 3");
-  Database db = Database::open(path);
+  const DatabaseFile file;
+  file.tamper(
+      "UPDATE trials SET candidate = 'prefill_mma br=32,nope=1', spread_us = 9e999 WHERE id = 2;"
+      "UPDATE bests SET driver = CAST(x'ff' AS TEXT) WHERE id = 1;"
+      "UPDATE bests SET grade = 'predicted' WHERE id = 2");
+  file.tamper_past_constraints("UPDATE trials SET arch = x'00ff', policy = NULL WHERE id = 3");
+  Database db = file.open();
   std::string kept;
   const Repair done = db.repair([&](const std::string& lines) { kept = lines; });
   EXPECT_EQ(done.rows_moved, 3);
@@ -118,21 +110,17 @@ TEST(CheckDatabase, ARepairMovesDamagedRowsWholeAndLeavesTheOthers) {
 }
 
 TEST(CheckDatabase, ARepairWhoseRowsCannotBeKeptChangesNothing) {
-  const TempFolder folder;
-  const std::filesystem::path path = sound_database(folder);
-  tamper(path, "UPDATE trials SET attempts = -1 WHERE id = 2");
-  Database db = Database::open(path);
+  const DatabaseFile file("UPDATE trials SET attempts = -1 WHERE id = 2");
+  Database db = file.open();
   EXPECT_THROW(db.repair([](const std::string&) { throw Error(ErrorKind::kIo, "no room"); }), Error);
   ASSERT_EQ(db.check().size(), 1u);
   EXPECT_EQ(db.check()[0].id, 2);
 }
 
 TEST(CheckDatabase, ARepairMendsAnIndexThatLacksRowsAndKeepsTheNewestOfEachKey) {
-  const TempFolder folder;
-  const std::filesystem::path path = sound_database(folder);
+  const DatabaseFile file;
   // An entry less in each index of trials: what looks rows up there does not find row 1 any more.
-  tamper(
-      path,
+  file.tamper(
       "PRAGMA writable_schema = ON;"
       "CREATE TEMP TABLE kept AS SELECT rowid AS r, * FROM main.sqlite_schema;"
       "DELETE FROM sqlite_schema WHERE tbl_name = 'trials' AND type = 'index';"
@@ -148,7 +136,7 @@ TEST(CheckDatabase, ARepairMendsAnIndexThatLacksRowsAndKeepsTheNewestOfEachKey) 
       "INSERT INTO sqlite_schema(rowid, type, name, tbl_name, rootpage, sql) SELECT r, type, name, tbl_name, rootpage,"
       " sql FROM kept ORDER BY r;"
       "PRAGMA writable_schema = RESET;");
-  Database db = Database::open(path);
+  Database db = file.open();
   ASSERT_FALSE(db.check().empty());
   EXPECT_EQ(db.check().front().kind, Damage::Kind::kFile) << "SQLite finds rows missing from the index";
   std::string kept;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "tuner/cli/progress.h"
 
@@ -35,6 +36,16 @@ TEST(Table, IsAnArrayOfTypedObjectsInJson) {
 
 TEST(Table, QuotesWhatCsvWouldTearApart) {
   EXPECT_EQ(render(example(), Format::kCsv), "name,count,time\nshort,7,1.5\n\"a, \"\"quoted\"\" name\",1234,\n");
+}
+
+TEST(Cell, IsAskedForItsValueOnlyWhereThereIsOne) {
+  const std::optional<double> none, some = 2.5;
+  const auto cell_of = [](const std::optional<double>& value) {
+    return cell_if(value.has_value(), [&] { return value.value(); });
+  };
+  EXPECT_EQ(cell_of(none), Cell());
+  EXPECT_EQ(cell_of(some), Cell(2.5));
+  EXPECT_EQ(cell_if(true, [] { return std::string(); }), Cell(std::string()));
 }
 
 TEST(Table, WithoutRowsIsAHeader) {

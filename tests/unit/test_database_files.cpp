@@ -6,7 +6,7 @@
 
 #include "cache/filesystem.h"
 #include "cache/sqlite.h"
-#include "tests/support/cache_fixtures.h"
+#include "tests/support/damaged_database.h"
 
 namespace flashtune {
 namespace {
@@ -149,7 +149,7 @@ TEST(OpenDatabase, RefusesATruncatedDatabaseAndLeavesItAlone) {
 
 TEST(OpenDatabase, RefusesADatabaseOfAnotherProgramAndLeavesItAlone) {
   const TempFolder folder;
-  Sqlite::open(folder / "music.db", Sqlite::Access::kReadWrite).script("CREATE TABLE songs(title TEXT)");
+  testing::tamper(folder / "music.db", "CREATE TABLE songs(title TEXT)");
   const std::string before = testing::read_file(folder / "music.db");
   const Error e = caught([&] { Database::open(folder / "music.db"); });
   EXPECT_EQ(e.kind(), ErrorKind::kIo);

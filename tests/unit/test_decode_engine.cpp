@@ -9,6 +9,7 @@
 #include "runtime/api/engine.h"
 #include "tests/support/decode_problems.h"
 #include "tests/support/fake_device.h"
+#include "tests/support/run_program.h"
 
 namespace flashtune {
 namespace {
@@ -83,8 +84,8 @@ TEST_F(DecodeEngine, PinnedHasNoSubstituteDuringCapture) {
 TEST_F(DecodeEngine, PinnedTakesStridesThatTheTunedKernelDoesNot) {
   EngineOptions options;
   options.pinned_chunk = 256;
-  options.database = std::filesystem::path(testing::TempDir()) / "flashtune_test_pinned.db";
-  std::filesystem::remove(*options.database);
+  const ScratchFolder folder;
+  options.database = folder.path() / "tuning.db";
   Best slabs;
   slabs.device = fake_device_info(90).key;
   slabs.driver = fake_device_info(90).driver;

@@ -12,9 +12,8 @@
 #include "cache/database.h"
 #include "cache/error.h"
 #include "cache/keys.h"
-#include "cache/sqlite.h"
+#include "tests/support/damaged_database.h"
 #include "tests/support/fake_device.h"
-#include "tests/support/run_program.h"
 
 namespace flashtune {
 namespace {
@@ -31,7 +30,7 @@ Problem problem_of(int seq, int head_dim = 64) {
 Tensors tensors() { return {0x1000, 0x2000, 0x3000, 0x4000, 0x5000, 0.125f}; }
 
 /// An engine whose compiler turns every candidate into the fake kernel "attention".
-class EngineTest : public testing::Test {
+class EngineTest : public ::testing::Test {
  protected:
   void open(EngineOptions options = {}) {
     auto owned = std::make_unique<FakeDevice>(fake_device_info(80));
@@ -69,7 +68,7 @@ class EngineTest : public testing::Test {
 
   /// A database with one measured row for this device.
   std::filesystem::path database_with(const Best& row) {
-    const std::filesystem::path path = std::filesystem::path(testing::TempDir()) / "flashtune_test_engine.db";
+    const std::filesystem::path path = folder / "tuning.db";
     std::filesystem::remove(path);
     Database::open(path).put_best(row);
     return path;
@@ -89,6 +88,7 @@ class EngineTest : public testing::Test {
     return row;
   }
 
+  const testing::TempFolder folder;
   FakeDevice* device = nullptr;
   std::unique_ptr<EngineImpl> engine;
   bool compiles = true;
@@ -281,8 +281,6 @@ TEST_F(EngineTest, ServesRowsOfTheDatabase) {
 TEST_F(EngineTest, PrefersTheUsersRowsToTheShippedOnes) {
   Best mine = row_of(problem_of(4096)), shipped = mine;
   std::get<PrefillMmaConfig>(shipped.candidate.config).bc = 64;
-  const std::filesystem::path folder = testing::TempDir();
-  for (const char* name : {"mine.db", "shipped.db"}) std::filesystem::remove(folder / name);
   Database::open(folder / "mine.db").put_best(mine);
   Database::open(folder / "shipped.db").put_best(shipped);
   EngineOptions options;
@@ -312,7 +310,6 @@ TEST_F(EngineTest, DoesNotWarnOfATunedDevice) {
 }
 
 TEST_F(EngineTest, SaysThatCompiledKernelsAreNotKept) {
-  const ScratchFolder folder;
   std::filesystem::permissions(folder.path(), std::filesystem::perms::all);
   std::vector<std::string> heard;
   EngineOptions options;
@@ -324,7 +321,7 @@ TEST_F(EngineTest, SaysThatCompiledKernelsAreNotKept) {
 }
 
 TEST_F(EngineTest, RefusesADatabaseThatIsNone) {
-  const std::filesystem::path path = std::filesystem::path(testing::TempDir()) / "no_database.db";
+  const std::filesystem::path path = folder / "no_database.db";
   std::ofstream(path) << "these are forty bytes that are no SQLite file at all";
   EngineOptions options;
   options.database = path;
@@ -354,8 +351,7 @@ TEST_F(EngineTest, PassesOverADamagedRowSaysSoOnceAndTakesTheNextGrade) {
   EngineOptions options;
   options.database = database_with(row_of(problem_of(1024)));
   Database::open(*options.database).put_best(modelled);
-  Sqlite::open(*options.database, Sqlite::Access::kReadWrite)
-      .script("UPDATE bests SET candidate = 'prefill_mma br=32,nope=1' WHERE id = 1");
+  testing::tamper(*options.database, "UPDATE bests SET candidate = 'prefill_mma br=32,nope=1' WHERE id = 1");
   warnings.clear();
   open(options);
   EXPECT_EQ(engine->skipped_rows(), (SkippedRows{1, 0}));

@@ -13,22 +13,19 @@ namespace {
 
 using testing::caught;
 using testing::contains;
-using testing::read_file;
-using testing::sound_database;
-using testing::tamper;
-using testing::TempFolder;
+using testing::DatabaseFile;
 
 /// The error with which a file is refused, by readers and writers alike; it is as it was afterwards.
-std::string refusal_of(const std::filesystem::path& path) {
-  const std::string before = read_file(path);
+std::string refusal_of(const DatabaseFile& file) {
+  const std::string before = file.bytes();
   std::string why;
   for (const Database::Mode mode : {Database::Mode::kReadOnly, Database::Mode::kReadWrite}) {
-    const Error e = caught([&] { Database::open(path, mode); });
+    const Error e = caught([&] { Database::open(file.path(), mode); });
     EXPECT_EQ(e.kind(), ErrorKind::kIo) << e.what();
     why = e.what();
-    EXPECT_TRUE(contains(why, path.string()) && contains(why, "--db")) << why;
+    EXPECT_TRUE(contains(why, file.path().string()) && contains(why, "--db")) << why;
   }
-  EXPECT_EQ(read_file(path), before);
+  EXPECT_EQ(file.bytes(), before);
   return why;
 }
 
@@ -58,50 +55,42 @@ TEST(ForeignSchema, ObjectsThatNoFlashtuneMakesAreRefusedAndNamed) {
   };
   for (const auto& object : kObjects) {
     SCOPED_TRACE(object.sql);
-    const TempFolder folder;
-    const std::filesystem::path path = sound_database(folder);
-    tamper(path, object.sql);
-    const std::string why = refusal_of(path);
+    const DatabaseFile file(object.sql);
+    const std::string why = refusal_of(file);
     EXPECT_TRUE(contains(why, object.name)) << why;
     EXPECT_FALSE(contains(why, "\x1b"));
     Database into = Database::in_memory();
-    EXPECT_THROW(merge(into, Database::open(path, Database::Mode::kReadOnly)), Error);
+    EXPECT_THROW(merge(into, file.read()), Error);
   }
 }
 
 TEST(ForeignSchema, ViewsThatNeverEndAreRefusedAtOnce) {
-  const TempFolder folder;
-  const std::filesystem::path path = sound_database(folder);
-  tamper(path,
-         "DROP TABLE trials; DROP TABLE bests;"
-         "CREATE VIEW trials AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i AS id FROM n;"
-         "CREATE VIEW bests AS SELECT * FROM trials");
-  EXPECT_TRUE(contains(refusal_of(path), "view"));
+  const DatabaseFile file(
+      "DROP TABLE trials; DROP TABLE bests;"
+      "CREATE VIEW trials AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i AS id FROM n;"
+      "CREATE VIEW bests AS SELECT * FROM trials");
+  EXPECT_TRUE(contains(refusal_of(file), "view"));
 }
 
 TEST(ForeignSchema, AnOlderVersionIsComparedWithItsOwnTables) {
-  const TempFolder folder;
-  const std::filesystem::path path = folder / "tuning.db";
-  tamper(path, read_file(FLASHTUNE_SOURCE_DIR "/tests/golden/schema_v1.sql"));
-  EXPECT_EQ(Database::open(path, Database::Mode::kReadOnly).trials().size(), 2u);
-  tamper(path, "CREATE TRIGGER t AFTER DELETE ON trials BEGIN DELETE FROM bests; END");
-  EXPECT_TRUE(contains(refusal_of(path), "trigger t"));
-  EXPECT_EQ(testing::files_of(folder.path()), "tuning.db");
+  const DatabaseFile file = DatabaseFile::of_schema(1);
+  EXPECT_EQ(file.read().trials().size(), 2u);
+  file.tamper("CREATE TRIGGER t AFTER DELETE ON trials BEGIN DELETE FROM bests; END");
+  EXPECT_TRUE(contains(refusal_of(file), "trigger t"));
+  EXPECT_EQ(file.names(), "tuning.db");
 }
 
 TEST(ForeignSchema, SpacesBetweenTheWordsOfTheSchemaDoNotMatter) {
-  const TempFolder folder;
-  const std::filesystem::path path = sound_database(folder);
-  tamper(path,
-         "PRAGMA writable_schema = ON;"
-         "UPDATE sqlite_schema SET sql = replace(replace(sql, char(10), '  '), ', ', ',');"
-         "PRAGMA writable_schema = RESET;");
-  EXPECT_EQ(Database::open(path).trials().size(), 4u);
+  const DatabaseFile file(
+      "PRAGMA writable_schema = ON;"
+      "UPDATE sqlite_schema SET sql = replace(replace(sql, char(10), '  '), ', ', ',');"
+      "PRAGMA writable_schema = RESET;");
+  EXPECT_EQ(file.open().trials().size(), 4u);
 }
 
 TEST(ForeignSchema, AStatementThatTakesMoreThanTheFileCanHoldIsEnded) {
-  const TempFolder folder;
-  const Sqlite db = Sqlite::open(sound_database(folder), Sqlite::Access::kReadOnly);
+  const DatabaseFile file;
+  const Sqlite db = Sqlite::open(file.path(), Sqlite::Access::kReadOnly);
   const auto begin = std::chrono::steady_clock::now();
   const Error endless = caught([&] {
     db.number("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n WHERE i < 0");
@@ -117,12 +106,10 @@ TEST(ForeignSchema, AStatementThatTakesMoreThanTheFileCanHoldIsEnded) {
 }
 
 TEST(ForeignSchema, ViewsAndTriggersDoNotWorkEvenWhereOneIsThere) {
-  const TempFolder folder;
-  const std::filesystem::path path = sound_database(folder);
-  tamper(path,
-         "CREATE VIEW v AS SELECT 1 AS one;"
-         "CREATE TRIGGER t AFTER DELETE ON trials BEGIN DELETE FROM bests; END");
-  const Sqlite db = Sqlite::open(path, Sqlite::Access::kReadWrite);
+  const DatabaseFile file(
+      "CREATE VIEW v AS SELECT 1 AS one;"
+      "CREATE TRIGGER t AFTER DELETE ON trials BEGIN DELETE FROM bests; END");
+  const Sqlite db = Sqlite::open(file.path(), Sqlite::Access::kReadWrite);
   EXPECT_THROW(db.query("SELECT one FROM v"), Error);
   db.query("DELETE FROM trials WHERE id = 1");
   EXPECT_EQ(db.number("SELECT count(*) FROM bests"), 2);

@@ -14,6 +14,7 @@
 #include <fstream>
 #include <future>
 #include <ostream>
+#include <tuple>
 
 #include "tests/support/cache_fixtures.h"
 
@@ -38,8 +39,11 @@ struct stat facts_of(const fs::path& path) {
 
 mode_t mode_of(const fs::path& path) { return facts_of(path).st_mode & 07777u; }
 
+/// Why a path cannot be written; the same is said before there is something to write.
 std::string complaint(const fs::path& path) {
-  return caught([&] { write_text(path, "new"); }).what();
+  const std::string before = caught([&] { require_named_output(path, "the test"); }).what();
+  const std::string why = caught([&] { write_text(path, "new"); }).what();
+  return before == why ? why : "said before: " + before.substr(0, 30);
 }
 
 /// Gives up what root may do, for good: of child processes.
@@ -276,6 +280,49 @@ TEST(NamedOutput, MayBeTheInputByAnotherName) {
     out << word << " and new";
   });
   EXPECT_EQ(read_file(folder / "input"), "old and new");
+}
+
+TEST(NamedOutput, IsJudgedBeforehandWithoutATrace) {
+  const TempFolder folder;
+  fs::create_directory(folder / "elsewhere");
+  testing::write_file(folder / "file", "old");
+  chmod((folder / "file").c_str(), 0640);
+  fs::create_symlink("elsewhere/made", folder / "link");
+  ASSERT_EQ(mkfifo((folder / "fifo").c_str(), 0600), 0);
+  const struct stat before = facts_of(folder / "file");
+  const int fd = open((folder / "opened").c_str(), O_WRONLY | O_CREAT, 0600);
+  for (const fs::path& path : {folder / "new", folder / "file", folder / "link", folder / "opened",
+                               folder / "fifo",  // which nobody reads: opening it would wait for ever
+                               fs::path("/dev/fd/" + std::to_string(fd))})
+    EXPECT_NO_THROW(require_named_output(path, "the test")) << path;
+  close(fd);
+  EXPECT_EQ(testing::files_of(folder.path()), "fifo file link opened");
+  EXPECT_EQ(read_file(folder / "file"), "old");
+  const struct stat after = facts_of(folder / "file");
+  EXPECT_EQ(std::tie(before.st_ino, before.st_mode, before.st_mtim.tv_nsec, before.st_ctim.tv_nsec),
+            std::tie(after.st_ino, after.st_mode, after.st_mtim.tv_nsec, after.st_ctim.tv_nsec));
+}
+
+TEST(NamedOutput, RefusesWhatIsOpenForReadingAlone) {
+  const TempFolder folder;
+  testing::write_file(folder / "file", "old");
+  const int fd = open((folder / "file").c_str(), O_RDONLY);
+  EXPECT_TRUE(contains(complaint("/dev/fd/" + std::to_string(fd)), "it is open for reading alone"));
+  close(fd);
+}
+
+TEST(NamedOutput, RefusesAFolderThatTakesNoFiles) {
+  // Root may do anything there, says its mode; the file system does not.
+  EXPECT_TRUE(contains(complaint("/proc/file"), "cannot write the test to /proc/file: "));
+  const pid_t child = testing::start_child([] {
+    const TempFolder folder;
+    if (mkfifo((folder / "fifo").c_str(), 0400) != 0) return false;
+    fs::permissions(folder.path(), fs::perms(0555));
+    if (!become_nobody()) return false;
+    return contains(complaint(folder / "new"), "Permission denied") &&
+           contains(complaint(folder / "fifo"), "it is write-protected");
+  });
+  EXPECT_TRUE(testing::ended_well(child));
 }
 
 TEST(NamedOutput, TakesNamesAsLongAsTheDiskDoes) {

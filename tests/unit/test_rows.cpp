@@ -13,13 +13,10 @@ namespace flashtune {
 namespace {
 
 using testing::contains;
+using testing::DatabaseFile;
 using testing::sample_best;
 using testing::sample_key;
 using testing::sample_trial;
-using testing::sound_database;
-using testing::tamper;
-using testing::tamper_past_constraints;
-using testing::TempFolder;
 
 /// What happens to one row, and a part of what is said of it.
 struct Case {
@@ -118,13 +115,12 @@ constexpr Case kNewerBests[] = {
 /// One row of `table` is made so: every reader goes on, the row is counted as `expected` and named.
 void expect_passed_over(const char* table, const Case& one, SkippedRows expected, bool past_constraints = false) {
   SCOPED_TRACE(std::string(table) + ": " + one.sql);
-  const TempFolder folder;
-  const std::filesystem::path path = sound_database(folder);
+  const DatabaseFile file;
   const std::string sql = std::string("UPDATE ") + table + " SET " + one.sql + " WHERE id = 1";
-  past_constraints ? tamper_past_constraints(path, sql) : tamper(path, sql);
+  past_constraints ? file.tamper_past_constraints(sql) : file.tamper(sql);
   const bool of_trials = table == std::string("trials");
 
-  const Database db = Database::open(path, Database::Mode::kReadOnly);
+  const Database db = file.read();
   EXPECT_EQ(db.trials().size(), of_trials ? 3u : 4u);
   EXPECT_EQ(db.bests().size(), of_trials ? 2u : 1u);
   db.trials(), db.bests(), db.info();
@@ -144,7 +140,7 @@ void expect_passed_over(const char* table, const Case& one, SkippedRows expected
   EXPECT_FALSE(imported.skipped().any());
 
   // And the database takes in what it had: nothing of the bad row counts as known.
-  Database writer = Database::open(path);
+  Database writer = file.open();
   writer.begin_attempt(sample_key(16));
   writer.finish(sample_trial(16));
   writer.put_best(sample_best(4096));
@@ -171,33 +167,29 @@ TEST(Rows, RowsWithWordsOfANewerFlashtuneArePassedOverAndCountedApart) {
 }
 
 TEST(Rows, ATrialOfANewerFlashtuneIsKnownByItsKeyFittingWordsThatWeDoNotKnow) {
-  const TempFolder folder;
-  const std::filesystem::path path = sound_database(folder);
+  const DatabaseFile file;
   const TrialKey key = sample_key(16);
   const std::string candidate = "prefill_later br=16,shape=round";
   const std::string digest =
       digest_of(trial_key_text(key.device, candidate, problem_to_text(key.problem), key.cubin_digest, key.policy));
-  tamper(path, "UPDATE trials SET candidate = '" + candidate + "', key = '" + digest + "' WHERE id = 1");
-  const Database db = Database::open(path, Database::Mode::kReadOnly);
+  file.tamper("UPDATE trials SET candidate = '" + candidate + "', key = '" + digest + "' WHERE id = 1");
+  const Database db = file.read();
   EXPECT_EQ(db.trials().size(), 3u);
   EXPECT_EQ(db.skipped(), (SkippedRows{0, 1}));
 }
 
 TEST(Rows, ADamagedValueBesideAWordOfANewerFlashtuneIsDamage) {
-  const TempFolder folder;
-  const std::filesystem::path path = sound_database(folder);
-  tamper(path, "UPDATE bests SET grade = 'predicted', median_us = -1 WHERE id = 1");
-  const Database db = Database::open(path, Database::Mode::kReadOnly);
+  const DatabaseFile file("UPDATE bests SET grade = 'predicted', median_us = -1 WHERE id = 1");
+  const Database db = file.read();
   EXPECT_EQ(db.bests().size(), 1u);
   EXPECT_EQ(db.skipped(), (SkippedRows{1, 0}));
 }
 
 TEST(Rows, AnAttemptOnADamagedRowBeginsAnew) {
-  const TempFolder folder;
-  const std::filesystem::path path = sound_database(folder);
-  tamper(path, "UPDATE trials SET outcome = 'in_flight', attempts = 9223372036854775807 WHERE id = 1");
-  tamper_past_constraints(path, "UPDATE trials SET sm_clock_mhz = 'fast' WHERE id = 2");
-  Database db = Database::open(path);
+  const DatabaseFile file;
+  file.tamper("UPDATE trials SET outcome = 'in_flight', attempts = 9223372036854775807 WHERE id = 1");
+  file.tamper_past_constraints("UPDATE trials SET sm_clock_mhz = 'fast' WHERE id = 2");
+  Database db = file.open();
   EXPECT_EQ(db.begin_attempt(sample_key(16)).attempts, 1);
   EXPECT_EQ(db.begin_attempt(sample_key(16)).attempts, 2);
   EXPECT_EQ(db.begin_attempt(sample_key(32)).attempts, 1);
@@ -205,10 +197,8 @@ TEST(Rows, AnAttemptOnADamagedRowBeginsAnew) {
 }
 
 TEST(Rows, AFilterCountsOnlyWhatItSelects) {
-  const TempFolder folder;
-  const std::filesystem::path path = sound_database(folder);
-  tamper(path, "UPDATE trials SET attempts = -1 WHERE id = 1");
-  const Database db = Database::open(path, Database::Mode::kReadOnly);
+  const DatabaseFile file("UPDATE trials SET attempts = -1 WHERE id = 1");
+  const Database db = file.read();
   RecordFilter other;
   other.arch = 80;
   db.trials(other);

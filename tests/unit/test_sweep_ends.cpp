@@ -11,6 +11,7 @@
 #include "cache/codec.h"
 #include "cache/error.h"
 #include "cache/sqlite.h"
+#include "tests/support/damaged_database.h"
 #include "tests/support/run_program.h"
 #include "tests/support/sweep_fixture.h"
 
@@ -248,10 +249,10 @@ TEST_F(Sweep, GoesOnWhereARowIsDamagedAndMeasuresThatOneAnew) {
   bench.sweep(file, quick());
   const Best first = *bench.done().best;
   const Sqlite raw = Sqlite::open(path, Sqlite::Access::kReadWrite);
-  raw.script(
-      "UPDATE trials SET outcome = 'in_flight', attempts = 9223372036854775807 WHERE id = 2;"
-      "UPDATE trials SET median_us = -1 WHERE id = 3;"
-      "UPDATE bests SET candidate = 'prefill_mma br=32,nope=1'");
+  testing::tamper(path,
+                  "UPDATE trials SET outcome = 'in_flight', attempts = 9223372036854775807 WHERE id = 2;"
+                  "UPDATE trials SET median_us = -1 WHERE id = 3;"
+                  "UPDATE bests SET candidate = 'prefill_mma br=32,nope=1'");
   const auto launched_of = [&](std::int64_t id) {
     const SqlRow row = raw.query("SELECT candidate FROM trials WHERE id = ?1", {id}).at(0);
     return bench.launched.contains(short_config(candidate_from_text(std::get<std::string>(row.at(0)))));

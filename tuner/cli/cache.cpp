@@ -38,7 +38,7 @@ Work plan_info(const Flags& flags) {
                         {"size", size_cell(bytes_of(files), format)},
                         {"limit", size_cell(cubin_limit(), format)},
                         {"usable", why_unfit.empty()},
-                        {"why_not", why_unfit.empty() ? Cell() : Cell(why_unfit)}},
+                        {"why_not", cell_if(!why_unfit.empty(), [&] { return Cell(why_unfit); })}},
                  format));
     return kExitDone;
   };

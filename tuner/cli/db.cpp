@@ -7,8 +7,8 @@
 #include <cstdio>
 #include <system_error>
 
+#include "cache/beside.h"
 #include "cache/exchange.h"
-#include "cache/filesystem.h"
 #include "cache/last_resort.h"
 #include "cache/named_output.h"
 #include "cache/paths.h"
@@ -81,24 +81,39 @@ const char* name_of(Damage::Kind kind) {
 Table table_of(const std::vector<Damage>& found) {
   Table table{{"kind", "table", "id", "reason"}, {}};
   for (const Damage& one : found)
-    table.rows.push_back(
-        {std::string(name_of(one.kind)), one.table, one.id > 0 || !one.table.empty() ? Cell(one.id) : Cell(), one.why});
+    table.rows.push_back({std::string(name_of(one.kind)), one.table,
+                          cell_if(one.id > 0 || !one.table.empty(), [&] { return one.id; }), one.why});
   return table;
 }
 
+// What is written, in errors.
+constexpr const char* kDamagedRows = "the damaged rows";
+constexpr const char* kRecords = "the records";
+
+void refuse_filled(const std::filesystem::path& file) {
+  std::error_code none;
+  if (std::filesystem::is_regular_file(file, none) && std::filesystem::file_size(file, none) > 0 && !none)
+    throw Error(ErrorKind::kIo, fmt::format("--into {}: this file holds something; name another", file.string()));
+}
+
 int repair(const std::filesystem::path& path, const Flags& flags, Format format) {
+  if (!flags.into.empty()) {
+    require_named_output(flags.into, kDamagedRows);
+    refuse_filled(flags.into);
+  }
   open_existing(flags.common.db);  // a repair makes no database
   Database db = Database::open(path);
   std::filesystem::path file = flags.into;
   const Repair done = db.repair([&](const std::string& lines) {
-    if (file.empty()) file = free_name_beside(path, ".damaged.jsonl");
-    std::error_code none;
-    if (std::filesystem::is_regular_file(file, none) && std::filesystem::file_size(file, none) > 0 && !none)
-      throw Error(ErrorKind::kIo, fmt::format("--into {}: this file holds something; name another", file.string()));
-    write_named_output(file, "the damaged rows", [&](std::ostream& out) { out << lines; });
+    if (flags.into.empty()) {
+      file = keep_beside(path, ".damaged.jsonl", kDamagedRows, [&](TemporaryFile& kept) { kept.write(lines); });
+      return;
+    }
+    refuse_filled(file);
+    write_named_output(file, kDamagedRows, [&](std::ostream& out) { out << lines; });
   });
   print(render(Record{{"rows_moved", std::int64_t{done.rows_moved}},
-                      {"moved_to", done.rows_moved > 0 ? Cell(file.string()) : Cell()},
+                      {"moved_to", cell_if(done.rows_moved > 0, [&] { return file.string(); })},
                       {"newer_rows_kept", std::int64_t{done.newer_rows}},
                       {"tables_written_anew", done.rebuilt}},
                format));
@@ -128,12 +143,14 @@ Work plan_check(const Flags& flags) {
 Work plan_export(const Flags& flags) {
   const RecordFilter filter = filter_of(flags.filter);
   return [=, db = flags.common.db, file = flags.file, what = flags.best ? Exported::kBests : Exported::kAll] {
+    const bool to_file = !file.empty() && file != "-";
+    if (to_file) require_named_output(file, kRecords);
     const Database opened = open_existing(db);
     const std::string text = export_json(opened, filter, what);
-    if (file.empty() || file == "-")
-      print(text);
+    if (to_file)
+      write_named_output(file, kRecords, [&](std::ostream& out) { out << text; });
     else
-      write_named_output(file, "the records", [&](std::ostream& out) { out << text; });
+      print(text);
     remark_skipped(opened);
     return kExitDone;
   };

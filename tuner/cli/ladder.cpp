@@ -94,8 +94,6 @@ int sweep_first(const Request& request, const std::vector<Problem>& problems) {
   return perform_sweep(sweep);
 }
 
-Cell cell_of(std::optional<double> value) { return value ? Cell(*value) : Cell(); }
-
 /// How much faster than the rung before that ran.
 std::optional<double> gain_of(const std::vector<LadderStep>& steps, std::size_t at) {
   if (!steps[at].timing) return std::nullopt;
@@ -128,6 +126,10 @@ std::int64_t counter_of(const LadderStep& step, std::string_view name) {
   return 0;
 }
 
+void add_counters(std::vector<Cell>& row, const LadderStep& step) {
+  for (const char* name : kShownCounters) row.push_back(cell_if(step.ran(), [&] { return counter_of(step, name); }));
+}
+
 Table table_for_people(const std::vector<LadderStep>& steps, bool counted) {
   Table table;
   table.columns = {"rung"};
@@ -140,14 +142,15 @@ Table table_for_people(const std::vector<LadderStep>& steps, bool counted) {
     const LadderStep& step = steps[i];
     std::vector<Cell> row = {step.rung};
     if (counted) {
-      for (const char* name : kShownCounters) row.push_back(step.ran() ? Cell(counter_of(step, name)) : Cell());
+      add_counters(row, step);
     } else {
       const auto gain = gain_of(steps, i);
-      row.push_back(step.timing ? Cell(human_time(step.timing->median_us)) : Cell());
-      row.push_back(step.timing ? Cell(fmt::format("{:.1f}", step.tflops())) : Cell());
-      row.push_back(gain ? Cell(fmt::format("{:.2f}x", *gain)) : Cell());
+      const bool timed = step.timing.has_value();
+      row.push_back(cell_if(timed, [&] { return human_time(step.timing->median_us); }));
+      row.push_back(cell_if(timed, [&] { return fmt::format("{:.1f}", step.tflops()); }));
+      row.push_back(cell_if(gain.has_value(), [&] { return fmt::format("{:.2f}x", *gain); }));
     }
-    row.push_back(step.ran() ? Cell(fmt::format("{:.1e}", step.verdict.max_error)) : Cell());
+    row.push_back(cell_if(step.ran(), [&] { return fmt::format("{:.1e}", step.verdict.max_error); }));
     row.emplace_back(story_of(step));
     table.rows.push_back(std::move(row));
   }
@@ -167,29 +170,33 @@ Table table_for_programs(const std::vector<std::vector<LadderStep>>& climbs, boo
       const LadderStep& s = steps[i];
       std::vector<Cell> row = {s.rung,
                                problem_to_text(s.problem),
-                               s.candidate ? Cell(candidate_to_text(*s.candidate)) : Cell(),
+                               cell_if(s.candidate.has_value(), [&] { return candidate_to_text(*s.candidate); }),
                                s.grade,
                                s.changed,
                                s.moved,
                                s.skipped};
-      row.push_back(s.ran() ? Cell(s.verdict.max_error) : Cell());
-      row.push_back(s.ran() ? Cell(s.verdict.bound) : Cell());
+      row.push_back(cell_if(s.ran(), [&] { return s.verdict.max_error; }));
+      row.push_back(cell_if(s.ran(), [&] { return s.verdict.bound; }));
       if (counted) {
-        for (const char* name : kShownCounters) row.push_back(s.ran() ? Cell(counter_of(s, name)) : Cell());
+        add_counters(row, s);
       } else {
-        row.push_back(s.timing ? Cell(s.timing->median_us) : Cell());
-        row.push_back(s.timing ? Cell(s.timing->spread_us) : Cell());
-        row.push_back(s.timing ? Cell(std::int64_t{s.timing->samples}) : Cell());
-        row.push_back(s.timing ? Cell(s.tflops()) : Cell());
-        row.push_back(cell_of(gain_of(steps, i)));
+        const auto gain = gain_of(steps, i);
+        const bool timed = s.timing.has_value();
+        row.push_back(cell_if(timed, [&] { return s.timing->median_us; }));
+        row.push_back(cell_if(timed, [&] { return s.timing->spread_us; }));
+        row.push_back(cell_if(timed, [&] { return std::int64_t{s.timing->samples}; }));
+        row.push_back(cell_if(timed, [&] { return s.tflops(); }));
+        row.push_back(cell_if(gain.has_value(), [&] { return *gain; }));
       }
       table.rows.push_back(std::move(row));
     }
   return table;
 }
 
+constexpr const char* kChart = "the chart";
+
 void write_chart(const std::string& path, const std::string& svg) {
-  write_named_output(path, "the chart", [&](std::ostream& out) { out << svg; });
+  write_named_output(path, kChart, [&](std::ostream& out) { out << svg; });
   remark(fmt::format("Chart: {}", path));
 }
 
@@ -211,6 +218,7 @@ void compile_ahead(const Ladder& ladder, const std::vector<Problem>& problems, c
 }
 
 int climb(const Request& request) {
+  if (!request.flags.chart.empty()) require_named_output(request.flags.chart, kChart);  // before it has cost anything
   if (!request.flags.no_sweep && request.target.kind != Target::Kind::kModel)
     if (const int code = sweep_first(request, request.problems.empty() ? usual_problems(false) : request.problems);
         code != kExitDone)

@@ -21,6 +21,13 @@ constexpr const char* name_of(Format format) {
 /// table.
 using Cell = std::variant<std::monostate, bool, std::int64_t, double, std::string>;
 
+/// What `value` gives where there is something to show, else an empty one.
+template <class Value>
+Cell cell_if(bool there, Value&& value) {
+  if (there) return value();
+  return {};
+}
+
 struct Table {
   std::vector<std::string> columns;  // tokens: they are the JSON keys and the CSV header too
   std::vector<std::vector<Cell>> rows;

@@ -18,10 +18,17 @@ struct Flags {
   bool best = false, trials = false;
 };
 
-Cell positive(double value) { return value > 0 ? Cell(value) : Cell(); }
+Cell positive(double value) {
+  return cell_if(value > 0, [&] { return value; });
+}
 
 Cell tflops(const Problem& problem, double microseconds) {
-  return microseconds > 0 ? Cell(flops_of(problem) / microseconds / 1e6) : Cell();
+  return cell_if(microseconds > 0, [&] { return flops_of(problem) / microseconds / 1e6; });
+}
+
+Cell gain(const Best& best) {
+  return cell_if(best.default_us > 0 && best.timing.median_us > 0,
+                 [&] { return best.default_us / best.timing.median_us; });
 }
 
 /// For people a table is short; programs get every field and the exact texts that identify a row.
@@ -29,10 +36,9 @@ Table best_table(const std::vector<Best>& bests, Format format) {
   if (format == Format::kTable) {
     Table table{{"device", "arch", "problem", "config", "grade", "median_us", "tflops", "vs_default"}, {}};
     for (const Best& b : bests)
-      table.rows.push_back(
-          {b.device.name, fmt::format("sm_{}", b.device.arch), short_problem(b.problem), short_config(b.candidate),
-           std::string(name_of(b.grade)), positive(b.timing.median_us), tflops(b.problem, b.timing.median_us),
-           b.default_us > 0 && b.timing.median_us > 0 ? Cell(b.default_us / b.timing.median_us) : Cell()});
+      table.rows.push_back({b.device.name, fmt::format("sm_{}", b.device.arch), short_problem(b.problem),
+                            short_config(b.candidate), std::string(name_of(b.grade)), positive(b.timing.median_us),
+                            tflops(b.problem, b.timing.median_us), gain(b)});
     return table;
   }
   Table table{{"device", "sms", "arch", "problem", "candidate", "grade", "median_us", "spread_us", "warm_us", "samples",

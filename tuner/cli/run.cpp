@@ -7,6 +7,7 @@
 #include <cstring>
 #include <variant>
 
+#include "cache/named_output.h"
 #include "runtime/api/engine.h"
 #include "tuner/cli/command.h"
 #include "tuner/cli/common.h"
@@ -18,6 +19,7 @@
 #include "tuner/cli/target.h"
 #include "tuner/device_inputs.h"
 #include "tuner/output_check.h"
+#include "tuner/safetensors.h"
 #include "tuner/timer.h"
 #include "tuner/timing_inputs.h"
 
@@ -253,7 +255,9 @@ void add_time(Record& record, const Timing& timing, const Problem& problem, bool
 }
 
 int run(const Request& request) {
-  std::optional<QkvInput> given;  // a bad file is heard of before a device is opened
+  const std::string& output = request.flags.output;
+  if (!output.empty()) require_named_output(output, kTensorsErrand);  // before it has cost anything
+  std::optional<QkvInput> given;                                      // a bad file, too, before a device is opened
   if (!request.problem) given = load_input(request.flags.input, request.flags.problem);
   if (given)
     for (const Overflow& overflow : given->overflows) remark("warning: " + text_of(overflow));
@@ -274,7 +278,7 @@ int run(const Request& request) {
   const auto start = std::chrono::steady_clock::now();
   const Returned returned = compute(device, data, scale, launch);
   const std::chrono::duration<double> host = std::chrono::steady_clock::now() - start;
-  if (!request.flags.output.empty()) write_output(request.flags.output, problem, returned.o, returned.lse);
+  if (!output.empty()) write_output(output, problem, returned.o, returned.lse);
 
   const bool json = request.format == Format::kJson;
   Record record = {{"problem", problem_to_text(problem)},

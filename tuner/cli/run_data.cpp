@@ -15,9 +15,10 @@ namespace {
 
 /// The flags' problem; what a file says stands in it as placeholders.
 Problem with_placeholders(ProblemFlags flags) {
-  if (flags.heads.empty()) flags.heads = flags.kv_heads = "1";
-  flags.seq_q = flags.seq_kv = "1";
-  flags.head_dim = "64";
+  const std::string one = "1", usual_dim = "64";
+  if (flags.heads.empty()) flags.heads = flags.kv_heads = one;
+  flags.seq_q = flags.seq_kv = one;
+  flags.head_dim = usual_dim;
   // A precision alone speaks of a file of fp32.
   if (!flags.precision.empty() && flags.dtype.empty()) flags.dtype = name_of(Dtype::kFp32);
   return problem_of(flags);
