@@ -50,11 +50,11 @@ class Judging(unittest.TestCase):
     def test_a_lane_ends_where_the_next_begins(self):
         self.assertEqual(lanes.lanes_of("build 10.5\ntests 40.25\n", 100.0), [("build", 29.75), ("tests", 59.75)])
 
-    def test_the_cache_is_warm_when_half_of_what_was_compiled_came_from_it(self):
+    def test_the_cache_is_warm_when_nine_in_ten_of_what_was_compiled_came_from_it(self):
         hit, miss = "# a.cpp\ndirect_cache_hit\nlocal_storage_hit\n", "# b.cpp\ncache_miss\ndirect_cache_miss\n"
         other = "# c.cpp\npreprocessed_cache_hit\ndirect_cache_miss\n# d.o\ncalled_for_link\n"
-        for log, warm, words in ((hit + miss, True, "1 of 2"), (hit + 2 * miss, False, "1 of 3"),
-                                 (other + miss, True, "1 of 2"), (miss, False, "0 of 1"), ("", True, "nothing"),
+        for log, warm, words in ((9 * hit + miss, True, "9 of 10"), (8 * hit + miss, False, "8 of 9"),
+                                 (8 * hit + other + miss, True, "9 of 10"), (miss, False, "0 of 1"), ("", True, "nothing"),
                                  (None, False, "no compiler cache")):
             cache = lanes.cache_of(log)
             self.assertEqual(cache.warm, warm, log)
