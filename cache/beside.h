@@ -15,9 +15,8 @@ std::filesystem::path free_name_beside(const std::filesystem::path& file, const 
 
 /// Makes a file under such a name, which is returned. `fill` gets it under a name of our own, readable by this user
 /// alone; when it is whole it takes the rights of `file`, so that it tells nobody more, and then its name: what
-/// somebody else makes there in the meantime stays, and no link is followed. Throws WriteError, "cannot write <what> to
-/// PATH:
-/// ...", and leaves nothing.
+/// somebody else makes there in the meantime stays, and no link is followed. Throws WriteError, "cannot write <what>
+/// to PATH: ...", and leaves nothing.
 std::filesystem::path keep_beside(const std::filesystem::path& file, const std::string& suffix, const std::string& what,
                                   const std::function<void(TemporaryFile&)>& fill);
 

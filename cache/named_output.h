@@ -23,7 +23,7 @@ void write_named_output(const std::filesystem::path& path, const std::string& wh
                         const std::function<void(std::ostream&)>& write);
 
 /// Throws now what write_named_output() would throw of this path, before there is something to write: who works for an
-/// hour first asks first. Writes and opens nothing that is there, and leaves no trace. A disk that fills up, or a path
+/// hour first asks first. Writes to nothing that is there, and leaves no trace. A disk that fills up, or a path
 /// that changes, is found only when it is written.
 void require_named_output(const std::filesystem::path& path, const std::string& what);
 

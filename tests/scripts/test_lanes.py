@@ -54,7 +54,7 @@ class Judging(unittest.TestCase):
         hit, miss = "# a.cpp\ndirect_cache_hit\nlocal_storage_hit\n", "# b.cpp\ncache_miss\ndirect_cache_miss\n"
         other = "# c.cpp\npreprocessed_cache_hit\ndirect_cache_miss\n# d.o\ncalled_for_link\n"
         for log, warm, words in ((9 * hit + miss, True, "9 of 10"), (8 * hit + miss, False, "8 of 9"),
-                                 (8 * hit + other + miss, True, "9 of 10"), (miss, False, "0 of 1"), ("", True, "nothing"),
+                                 (8 * hit + other + miss, True, "9 of 10"), (miss, False, "0 of 1"), ("", False, "nothing"),
                                  (None, False, "no compiler cache")):
             cache = lanes.cache_of(log)
             self.assertEqual(cache.warm, warm, log)

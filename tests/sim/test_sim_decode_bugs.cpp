@@ -213,7 +213,7 @@ const std::vector<DecodeBug> kBugs = {
      32},
     {{"a tile that came before the length was known keeps what lies behind it",
       kLastBlock,
-      {kLoop, "clear_rows(ring.v.stage(slot), length - key, lane);", ""},
+      {kLoop, "clear_rows(ring.v.stage(slot), length - key, kBc, lane);", ""},
       "LER"}},
     {{"no wait for a first tile that is not used",
       kBoxed,

@@ -14,7 +14,7 @@
 namespace flashtune {
 namespace {
 
-constexpr int kRows = 16, kKeys = 70, kDim = 64;
+constexpr int kRows = 16, kKeys = 70;
 
 /// What the scores of a row are, in units of its magnitude.
 enum Pattern { kTopTwice, kBottomTwice, kFromBelow, kFromAbove, kPatterns };
@@ -61,13 +61,13 @@ HostTensors large_scores(const Problem& p, bool negative_scale) {
   return t;
 }
 
-Problem prefill(Dtype dtype, Precision precision = Precision::kIeee, bool causal = false) {
-  Problem p = small_problem(1, 1, kRows, kKeys, kDim, causal, 0, dtype);
+Problem prefill(Dtype dtype, Precision precision = Precision::kIeee, bool causal = false, int head_dim = 64) {
+  Problem p = small_problem(1, 1, kRows, kKeys, head_dim, causal, 0, dtype);
   p.precision = precision;
   return p;
 }
 Problem decode(Dtype dtype, int page_size = 0) {
-  Problem p = small_problem(2, 1, kRows / 2, kKeys, kDim, true, 0, dtype);
+  Problem p = small_problem(2, 1, kRows / 2, kKeys, 64, true, 0, dtype);
   p.op = Op::kDecode;
   p.page_size = page_size;
   return with_layout(p, Layout::kBshd);
@@ -95,8 +95,8 @@ float rounded_to(Dtype dtype, float x) {
 
 /// Every row within the oracle's bounds; and where its keys weigh 0 or the same, the very mean of their values, and a
 /// log-sum-exp that is the largest score to a few units in the last place.
-void expect_exact(const std::string& text, const Problem& p) {
-  for (const float scale : {1.f, 0.11f, -0.11f}) {
+void expect_exact(const std::string& text, const Problem& p, const std::vector<float>& scales = {1.f, 0.11f, -0.11f}) {
+  for (const float scale : scales) {
     SimDevice device(kArch);
     AttentionCase one(device, p, large_scores(without_pages(p), scale < 0), scale);
     const Candidate candidate = most_blocks(candidate_from_text(text), traits_of(p));
@@ -130,10 +130,68 @@ TEST(LargeScores, AreRightInPrefillWgmma) {
       expect_exact(fmt::format("prefill_wgmma warpgroups=1,bc=64,{}", rest), prefill(dtype));
   for (const char* epilogue : {"vector", "tma"}) {
     expect_exact(fmt::format("prefill_wgmma warpgroups=2,bc=64,pack_gqa=1,epilogue={}", epilogue),
-                 small_problem(2, 1, kRows, kKeys, kDim, true));
+                 small_problem(2, 1, kRows, kKeys, 64, true));
     expect_exact(fmt::format("prefill_wgmma warpgroups=1,bc=64,q_stages=2,epilogue={}", epilogue),
-                 small_problem(4, 2, kRows, kKeys, kDim, true, 20));
+                 small_problem(4, 2, kRows, kKeys, 64, true, 20));
   }
+}
+
+TEST(LargeScores, AreRightInEveryWarpAndTileAndAtEveryWidthOfARow) {
+  const auto rows = [](int seq_q, int head_dim, Dtype dtype) {
+    return small_problem(1, 1, seq_q, kKeys, head_dim, false, 0, dtype);
+  };
+  // Rows of both warpgroups, and of a second tile that ends within its first.
+  for (const char* epilogue : {"vector", "tma"})
+    expect_exact(fmt::format("prefill_wgmma warpgroups=2,bc=64,epilogue={}", epilogue), rows(150, 64, Dtype::kBf16),
+                 {0.11f});
+  for (const int head_dim : {72, 128, 136, 256})
+    expect_exact("prefill_wgmma warpgroups=1,bc=64,epilogue=tma", rows(kRows, head_dim, Dtype::kFp16), {-0.11f});
+  for (const int head_dim : {8, 80, 128, 256})
+    expect_exact(fmt::format("prefill_mma br={},bc=16,warps=1", head_dim < 128 ? 32 : 16),
+                 rows(24, head_dim, Dtype::kBf16), {0.11f});
+  for (const int head_dim : {5, 37, 129}) {
+    Problem p = prefill(Dtype::kFp32, Precision::kTf32, false, head_dim);
+    expect_exact("prefill_tf32 br=16,bc=16,warps=1,copy=plain4,kv_layout=pad", p, {1.f});
+  }
+}
+
+/// Keys of the last tile, which comes first, are far below the others: what was computed under their maximum weighs
+/// nothing in the end, and may not have become infinite before. O is 1, the values of the keys whose score is 0.
+void expect_forgotten(const std::string& text, const Problem& p, int last_tile) {
+  HostTensors in = large_scores(p, false);
+  for (Elements* tensor : {&in.q, &in.k, &in.v})
+    for (std::size_t i = 0; i < tensor->size(); ++i) tensor->set(i, 0.f);
+  const float far = p.dtype == Dtype::kFp16 ? -65024.f : -100352.f;
+  for (int row = 0; row < p.seq_q; ++row)
+    for (int head = 0; head < p.heads; ++head)
+      in.q.set(offset_of(p.q, 0, row, head), 33280.f + 256.f * static_cast<float>(row));
+  for (int key = 0; key < p.seq_kv; ++key) {
+    // Their maximum is that of a few, in several lanes; the rest are far below even these.
+    const bool top = key >= last_tile && (key - last_tile) % 5 < 2;
+    if (key >= last_tile) in.k.set(offset_of(p.k, 0, key, 0), top ? far / 2 : far);
+    for (int d = 0; d < p.head_dim_v; ++d)
+      in.v.set(offset_of(p.v, 0, key, 0) + static_cast<std::size_t>(d), key < last_tile ? 1.f
+                                                                        : top           ? (d == 5 ? 4.f : 0.0009765625f)
+                                                                                        : 0.f);
+  }
+  SimDevice device(kArch);
+  AttentionCase one(device, p, std::move(in), 1.f);
+  const Candidate candidate = most_blocks(candidate_from_text(text), traits_of(p));
+  ASSERT_EQ(one.fault_of(load_kernel(device, compiler(), candidate, traits_of(p))), "") << text;
+  for (const ReferenceRow& row : one.rows())
+    for (const double x : row.o) ASSERT_NEAR(x, 1, 1e-9) << "the test is not what it says";
+}
+
+TEST(LargeScores, FarBelowTheOthersAreForgotten) {
+  for (const Dtype dtype : {Dtype::kFp16, Dtype::kBf16}) {
+    expect_forgotten("prefill_mma br=16,bc=16,warps=1", prefill(dtype), 64);
+    expect_forgotten("prefill_mma br=16,bc=16,warps=1,lazy_rescale=1", prefill(dtype), 64);
+    expect_forgotten("prefill_wgmma warpgroups=1,bc=64,flow=serial", prefill(dtype), 64);
+    expect_forgotten("prefill_wgmma warpgroups=1,bc=64,flow=overlap,lazy_rescale=1,epilogue=tma", prefill(dtype), 64);
+    expect_forgotten("decode_split br=16,bc=16,warps=2,stages=2,splits=2", decode(dtype), 64);
+  }
+  for (const Precision precision : {Precision::kTf32, Precision::kTf32x3})
+    expect_forgotten("prefill_tf32 br=16,bc=16,warps=1,lazy_rescale=1", prefill(Dtype::kFp32, precision), 64);
 }
 
 TEST(LargeScores, AreRightInPrefillTf32) {

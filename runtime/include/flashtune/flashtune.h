@@ -13,12 +13,12 @@
  *   key, in all of O and in the log-sum-exp, and of no other; so does a score of +inf. A score of -inf is a weight of
  *   0, and a row that has no other is like a fully masked one. A NaN or infinity in V comes into its dim of the rows
  *   that see its key, an infinity as itself or, where its weight is rounded to 0, as NaN. Rows that do not see the key,
- *   fully masked ones too, are NaN in that dim where their kernel's tile holds it for a neighbour that does, since 0
+ *   fully masked ones too, may be NaN in that dim where their kernel's tile holds it for a neighbour that does, since 0
  *   times it is NaN, as in PyTorch's math backend. FT_TF32X3 splits each number, which makes NaN of infinities in Q, K
  *   and V; there and with FT_TF32 numbers of 3.402e38 and more count as infinite.
  * - Large scores: every finite score is right. Scores and the sums that they are made of, before and after the scale
  *   times log2(e), must stay within fp32; what is past it has no right answer. Some kernels do a row again, slowly,
- *   where its largest score, times the scale and log2(e), is 2^16 or more, of fp16 and fp32 2^13; rows of NaN too.
+ *   where its largest score, times the scale and log2(e), is 2^15 or more, of fp16 and fp32 2^12.
  * - Decode (FT_DECODE): seq_q new rows of each sequence, 1 to 16, against a cache. seq_kv is the most keys that a
  *   sequence may have; how many it has, the new ones among them, is read on the device, so that a step never waits for
  *   the host. A length or page that cannot be is skipped there and noted in the workspace: see ft_options.debug_checks.

@@ -206,13 +206,11 @@ FT_DEVICE void attend_by_rows(const PrefillParams& p) {
         rows_left, lane);
   Element* out = static_cast<Element*>(p.o) + tile.batch * p.o_strides.batch + tile.head * p.o_strides.head +
                  tile.first_row * p.o_strides.row;
-  u32 large = 0;
-  if constexpr (Math::Softmax::kMayBeOff) large = softmax.template large_rows<kTraits.dtype>(o);
+  const u32 large = softmax.large_rows(kTraits.dtype);
   math.write_output(out, p.o_strides.row, o, softmax, rows_left);
-  if constexpr (Math::Softmax::kMayBeOff)
-    if (any_in_warp(large != 0))
-      repeat_large_rows<kTraits>(p, large, min(kRowTiles * 16, rows_left - warp_row), first_row, tile.head,
-                                 tile.kv_head, tile.batch);
+  if (any_in_warp(large != 0))
+    repeat_large_rows<kTraits>(p, large, min(kRowTiles * 16, rows_left - warp_row), first_row, tile.head, tile.kv_head,
+                               tile.batch);
 }
 
 }  // namespace flashtune

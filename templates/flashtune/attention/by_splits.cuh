@@ -132,7 +132,7 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
       }
       if constexpr (kTraits.windowed)
         if (key < first_seen) {
-          clear_rows(ring.v.stage(slot), 0, min(first_seen - key, kBc), lane);
+          clear_rows(ring.v.stage(slot), 0, first_seen - key, lane);
           if constexpr (uses_copy_engine(kConfig)) fence_async_copies();  // which fills the slot again
           sync_warp();
         }

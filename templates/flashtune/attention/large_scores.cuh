@@ -1,7 +1,6 @@
 // Attention of single rows, key by key, where a warp met scores too large for the exponents of the main loops.
 #pragma once
 
-#include "flashtune/attention/online_softmax.cuh"
 #include "flashtune/attention/softmax_scale.cuh"
 #include "flashtune/primitives/global.cuh"
 #include "flashtune/primitives/memory.cuh"
@@ -12,7 +11,7 @@
 namespace flashtune {
 
 /// A row of Q and what becomes of it, held by a warp: each lane has every 32nd dim or, of 16 bits, a run of neighbours.
-/// Weights are taken from differences of scores before these are scaled, as the main loops cannot afford to.
+/// Weights are taken from differences of scores before these are scaled, as the main loops of prefill cannot afford to.
 template <KernelTraits kTraits>
 struct RowOfWarp {
   static constexpr Dtype kDtype = kTraits.dtype;
@@ -38,7 +37,7 @@ struct RowOfWarp {
       for (int e = 0; e < kWidth; ++e) o[i][e] = 0.f;
   }
 
-  /// A key that the row sees. nullptr: its row of K and V counts as zero.
+  /// A key that the row sees.
   FT_DEVICE void take_in(const Element* k, const Element* v, const SoftmaxScale& scale) {
     float s = 0.f;
 #pragma unroll
@@ -102,9 +101,10 @@ struct RowOfWarp {
   FT_DEVICE void load(const Element* from, int step, float (&x)[kWidth]) const {
 #pragma unroll
     for (int e = 0; e < kWidth; ++e) x[e] = 0.f;
-    if (from == nullptr || dim_of(step) >= kDim) return;
+    if (dim_of(step) >= kDim) return;
     if constexpr (kDtype == Dtype::kFp32) {
       x[0] = load_global(from + dim_of(step));
+      if constexpr (kTraits.precision == Precision::kTf32) x[0] = float_of(round_to_tf32(x[0]));
       if constexpr (kTraits.precision == Precision::kTf32x3) {
         Tf32Parts<Precision::kTf32x3, 1> parts;  // an infinity is to be NaN here, too
         parts.split(0, x[0]);

@@ -3,7 +3,7 @@
 
 #include "flashtune/attention/kv_split.cuh"
 #include "flashtune/attention/online_softmax.cuh"
-#include "flashtune/attention/row_softmax.cuh"
+#include "flashtune/attention/softmax_scale.cuh"
 #include "flashtune/tiles/gemm.cuh"
 
 namespace flashtune {

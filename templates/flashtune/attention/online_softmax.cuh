@@ -17,10 +17,11 @@ struct RowFactors {
 
 /// How exp2(scale * (s - m)) is computed.
 enum class Exponents {
-  /// s * scale - m * scale, one instruction. m * scale is rounded and s * scale is not, so that even the largest
+  /// s * scale - m * scale, one instruction. s * scale is exact there and m * scale is rounded, upwards, so that a
   /// score's
-  /// exponent is a little off 0: by up to 2^-24 of m * scale. Where that shows, large_rows() says so when all keys have
-  /// been seen, and large_scores.cuh does the row again.
+  /// exponent is at most 0 and never makes an infinity; the largest score's is below it by up to 2^-23 of m * scale.
+  /// Where
+  /// that shows, large_rows() says so when all keys have been seen, and large_scores.cuh does the row again.
   kFused,
   /// (s - m) * scale: right for scores of any size. It costs prefill 6% on Hopper, and loops that wait for memory
   /// nothing.
@@ -31,7 +32,6 @@ enum class Exponents {
 /// `scale` is times log2 e, and positive.
 template <int kRowTiles, bool kLazy, Exponents kExponents = Exponents::kFused>
 struct OnlineSoftmax {
-  static constexpr bool kMayBeOff = kExponents == Exponents::kFused;  // then rows that are large are to be done again
   float m[kRowTiles]
          [2];  // the maximum that the exponentials refer to; the row's true one, or up to 2^8 below it when lazy
   float l[kRowTiles][2];  // this lane's part of the row sum; the quad's parts are added at the end
@@ -44,7 +44,10 @@ struct OnlineSoftmax {
 
   /// A row that has seen no key has m = -inf; its exponents then refer to 0, so that exp2(-inf - 0) = 0 and not NaN.
   FT_DEVICE float reference(int i, int half) const { return m[i][half] == negative_infinity() ? 0.f : m[i][half]; }
-  FT_DEVICE float offset(int i, int half) const { return m[i][half] == negative_infinity() ? 0.f : m[i][half] * scale; }
+  FT_DEVICE float offset(int i, int half) const {
+    const float product = product_rounded_up(m[i][half], scale);  // before the choice, or it would be made a branch
+    return m[i][half] == negative_infinity() ? 0.f : product;
+  }
 
   /// exp2(scale * (score - m)).
   FT_DEVICE float weight(float score, int i, int half) const {
@@ -56,20 +59,20 @@ struct OnlineSoftmax {
 
   /// The m * scale up to which P, rounded to its type, does not show how far exponents are off: the largest score's P
   /// is 1.
-  static constexpr float most_for(Dtype dtype) { return dtype == Dtype::kBf16 ? 0x1p16f : 0x1p13f; }
+  static constexpr float most_for(Dtype dtype) { return dtype == Dtype::kBf16 ? 0x1p15f : 0x1p12f; }
 
-  /// Which of the lane's rows had exponents further off: bit i * 2 + half. An earlier m far below 0 does no harm, as
-  /// what was summed under it weighs nothing now; unless it made infinities, which 0 makes NaN.
-  template <Dtype kDtype, int kOutTiles>
-  FT_DEVICE u32 large_rows(const Accumulator<kRowTiles, kOutTiles>& o) const {
+  /// Which of the lane's rows had exponents further off: bit i * 2 + half; the same in the four lanes of a quad. An
+  /// earlier m far below 0 does no harm, as what was summed under it weighs nothing now. A score of +inf makes its row
+  /// NaN anyway.
+  FT_DEVICE u32 large_rows(Dtype dtype) const {
+    static_assert(kExponents == Exponents::kFused, "other exponents are never off");
     u32 rows = 0;
 #pragma unroll
     for (int i = 0; i < kRowTiles; ++i)
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        const float first = o.at[i][0][half * 2];
-        const bool right = magnitude(offset(i, half)) < most_for(kDtype) && l[i][half] == l[i][half] && first == first;
-        if (!right) rows |= 1u << (i * 2 + half);
+        const float size = magnitude(offset(i, half));
+        if (size >= most_for(dtype) && size < -negative_infinity()) rows |= 1u << (i * 2 + half);
       }
     return rows;
   }

@@ -2,6 +2,7 @@
 // schedule.
 #pragma once
 
+#include "flashtune/attention/online_softmax.cuh"
 #include "flashtune/attention/wgmma_repeat.cuh"
 
 namespace flashtune {
@@ -302,7 +303,7 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
 
   /// O, normalised, and then the log-sum-exp.
   FT_DEVICE void write_output(const PackedTile& tile) {
-    const u32 large = softmax.template large_rows<kDtype>(o);
+    const u32 large = softmax.large_rows(kDtype);
     softmax.reduce_sums();
     if constexpr (kTmaStore)
       store_by_copy_engine(tile, large);

@@ -27,6 +27,8 @@ FT_DEVICE float reciprocal_approx(float x) {
 }
 /// Rounded before anything is added to it: an ordinary product may become part of a fused one.
 FT_DEVICE float rounded_product(float a, float b) { return __fmul_rn(a, b); }
+/// Rounded towards +inf: no smaller than the product.
+FT_DEVICE float product_rounded_up(float a, float b) { return __fmul_ru(a, b); }
 FT_DEVICE float maximum(float a, float b) { return fmaxf(a, b); }
 FT_DEVICE float magnitude(float x) { return fabsf(x); }
 

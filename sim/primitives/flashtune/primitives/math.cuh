@@ -15,6 +15,14 @@ FT_DEVICE float fused_multiply_add(float a, float b, float c) {
 }
 FT_DEVICE float reciprocal_approx(float x) { return 1.f / x; }
 FT_DEVICE float rounded_product(float a, float b) { return a * b; }
+FT_DEVICE float product_rounded_up(float a, float b) {
+  const double exact = static_cast<double>(a) * static_cast<double>(b);
+  const float near = static_cast<float>(exact);
+  if (!(near < exact)) return near;
+  // The next float up: away from 0 where it is positive, towards 0 where it is negative; of 0 the least positive one.
+  const u32 bits = __builtin_bit_cast(u32, near);
+  return __builtin_bit_cast(float, near > 0.f ? bits + 1 : near < 0.f ? bits - 1 : 1u);
+}
 FT_DEVICE float maximum(float a, float b) { return a > b || b != b ? a : b; }  // the operand that is no NaN, as fmaxf
 FT_DEVICE float magnitude(float x) { return __builtin_fabsf(x); }
 
