@@ -260,7 +260,8 @@ FT_API ft_status ft_engine_create(const ft_options* options, ft_engine** engine)
 FT_API void ft_engine_destroy(ft_engine* engine);
 
 /* Bytes of device memory that ft_forward() needs beside the tensors: the workspace. Decode always needs some, which
- * serves its ft_append(), too; prefill 256 bytes or none, by the kernel that answers. */
+ * serves its ft_append(), too; prefill none or 256 bytes, of fp32 with keys in the outer loop more, by the kernel that
+ * answers. */
 FT_API ft_status ft_workspace_bytes(ft_engine* engine, const ft_problem* problem, size_t* bytes);
 
 /* Compiles (or finds) and loads the kernels of these problems. Afterwards ft_forward() on them, and on problems of

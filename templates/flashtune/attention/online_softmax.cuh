@@ -17,14 +17,12 @@ struct RowFactors {
 
 /// How exp2(scale * (s - m)) is computed.
 enum class Exponents {
-  /// s * scale - m * scale, one instruction. s * scale is exact there and m * scale is rounded, upwards, so that a
-  /// score's
-  /// exponent is at most 0 and never makes an infinity; the largest score's is below it by up to 2^-23 of m * scale.
-  /// Where
-  /// that shows, large_rows() says so when all keys have been seen, and large_scores.cuh does the row again.
+  /// s * scale - m * scale, one instruction. s * scale is exact there and m * scale is rounded up. So no score's
+  /// exponent is above 0, and none makes an infinity; the largest score's is below 0 by up to 2^-23 of m * scale.
+  /// Where that shows, large_rows() says so when all keys have been seen, and large_scores.cuh does the row again.
   kFused,
-  /// (s - m) * scale: right for scores of any size. It costs prefill 6% on Hopper, and loops that wait for memory
-  /// nothing.
+  /// (s - m) * scale: right for scores of any size. It costs prefill on Hopper 1 to 6%, by head dim, and loops that
+  /// wait for memory nothing.
   kOfDifferences,
 };
 

@@ -83,7 +83,7 @@ constexpr const char* name_of(Epilogue epilogue) {
   return epilogue == Epilogue::kTma ? "tma" : epilogue == Epilogue::kVector ? "vector" : nullptr;
 }
 
-/// Family prefill_wgmma: FlashAttention-3's forward on wgmma and TMA (sm_90a). One warp copies; each consumer
+/// Family prefill_wgmma: FlashAttention-3's forward on wgmma and TMA (sm_90a). One thread copies; each consumer
 /// warpgroup computes 64 rows of the query tile.
 struct PrefillWgmmaConfig {
   int warpgroups = 2;      // consumers, 1 to 3
