@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
+#include <vector>
 
 #include "cache/codec.h"
 #include "runtime/dispatch/plan.h"
@@ -96,12 +98,13 @@ float rounded_to(Dtype dtype, float x) {
 /// Every row within the oracle's bounds; and where its keys weigh 0 or the same, the very mean of their values, and a
 /// log-sum-exp that is the largest score to a few units in the last place.
 void expect_exact(const std::string& text, const Problem& p, const std::vector<float>& scales = {1.f, 0.11f, -0.11f}) {
-  for (const float scale : scales) {
-    SimDevice device(kArch);
+  const Candidate candidate = most_blocks(candidate_from_text(text), traits_of(p));
+  SimDevice device(kArch);
+  const SimKernel kernel = load_kernel(device, compiler(), candidate, traits_of(p));
+  for (const float scale : kSanitized ? std::vector<float>{scales.back()} : scales) {
     AttentionCase one(device, p, large_scores(without_pages(p), scale < 0), scale);
-    const Candidate candidate = most_blocks(candidate_from_text(text), traits_of(p));
     const std::string about = fmt::format("{}, {}, scale {}", text, problem_to_text(p), scale);
-    ASSERT_EQ(one.fault_of(load_kernel(device, compiler(), candidate, traits_of(p))), "") << about;
+    ASSERT_EQ(one.fault_of(kernel), "") << about;
     Elements o(p.dtype, span_of(p.o, p.batch, p.seq_q, p.heads, p.head_dim_v));
     std::copy_n(static_cast<const char*>(one.output().o), o.bytes(), o.data());
     for (const ReferenceRow& row : one.rows()) {
@@ -115,6 +118,12 @@ void expect_exact(const std::string& text, const Problem& p, const std::vector<f
       EXPECT_NEAR(one.output().lse[lse] / row.lse, 1, 1e-6) << about << ": row " << row.index.row;
     }
   }
+}
+
+/// The first alone where a sanitizer makes all of them take too long.
+std::vector<int> some(std::vector<int> head_dims) {
+  if (kSanitized) head_dims.resize(1);
+  return head_dims;
 }
 
 TEST(LargeScores, AreRightInPrefillMma) {
@@ -144,12 +153,12 @@ TEST(LargeScores, AreRightInEveryWarpAndTileAndAtEveryWidthOfARow) {
   for (const char* epilogue : {"vector", "tma"})
     expect_exact(fmt::format("prefill_wgmma warpgroups=2,bc=64,epilogue={}", epilogue), rows(150, 64, Dtype::kBf16),
                  {0.11f});
-  for (const int head_dim : {72, 128, 136, 256})
+  for (const int head_dim : some({136, 72, 128, 256}))
     expect_exact("prefill_wgmma warpgroups=1,bc=64,epilogue=tma", rows(kRows, head_dim, Dtype::kFp16), {-0.11f});
-  for (const int head_dim : {8, 80, 128, 256})
+  for (const int head_dim : some({80, 8, 128, 256}))
     expect_exact(fmt::format("prefill_mma br={},bc=16,warps=1", head_dim < 128 ? 32 : 16),
                  rows(24, head_dim, Dtype::kBf16), {0.11f});
-  for (const int head_dim : {5, 37, 129}) {
+  for (const int head_dim : some({37, 5, 129})) {
     Problem p = prefill(Dtype::kFp32, Precision::kTf32, false, head_dim);
     expect_exact("prefill_tf32 br=16,bc=16,warps=1,copy=plain4,kv_layout=pad", p, {1.f});
   }
