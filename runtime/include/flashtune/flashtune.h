@@ -5,7 +5,7 @@
  *   ft_problem_init(), then change what differs.
  * - Tensors: Q [batch, seq_q, heads, head_dim], K and V [batch, seq_kv, kv_heads, head_dim], O like Q; device pointers,
  *   each aligned to 16 bytes, with the innermost dimension contiguous. The optional log-sum-exp is contiguous fp32
- *   [batch, heads, seq_q], natural logarithm.
+ *   [batch, heads, seq_q], natural logarithm. O and the log-sum-exp share no memory with Q, K and V.
  * - Masks are aligned bottom-right: query row i stands at position i + seq_kv - seq_q, in decode, by its sequence's
  *   length, at i + length - seq_q. A fully masked row gives O = 0 and a log-sum-exp of -inf.
  * - NaN and infinities: keys past a sequence's length, keys that no row sees and pages that are not the sequence's own
