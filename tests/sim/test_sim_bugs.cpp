@@ -33,6 +33,10 @@ constexpr const char* kTop =
     "        issue(t);\n";
 
 const std::vector<Bug> kBugs = {
+    {"no barrier before O takes K's place",
+     kReuseTwoV,
+     {kKernel, "    if constexpr (kConfig.q_smem_reuse != 0) sync_block();  // O is staged", "    // O is staged"},
+     "LET"},
     {"no barrier at the top of a step",
      kPlain,
      {kKernel, kTop, "        cp_async_wait<Schedule::kPendingAtTop>();\n        issue(t);\n"},
@@ -78,10 +82,6 @@ const std::vector<Bug> kBugs = {
      kReuse,
      {kKernel, "      sync_block();  // all warps hold their Q: K may overwrite it\n", ""},
      "LERT"},
-    {"no barrier before O takes K's place",
-     kReuseTwoV,
-     {kKernel, "    if constexpr (kConfig.q_smem_reuse != 0) sync_block();  // O is staged", "    // O is staged"},
-     "LET"},
     {"no barrier before O takes Q's place in its warp",
      kStaged,
      {kMath, "    sync_warp();\n    const OTile", "    const OTile"},

@@ -8,7 +8,7 @@
 #define __grid_constant__
 #define __launch_bounds__(...)
 #define FT_DEVICE __attribute__((always_inline)) inline
-#define FT_OUTLINED static __attribute__((noinline))
+#define FT_OUTLINED FT_DEVICE  // ptxas is what it is for
 
 namespace flashtune {
 
