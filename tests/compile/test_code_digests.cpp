@@ -27,8 +27,8 @@
 #include "tests/support/kernel_promises.h"
 #include "tests/support/run_program.h"
 #include "tests/support/watched_kernels.h"
+#include "tuner/ladder/unfused.h"
 #include "tuner/parallel.h"
-#include "tuner/unfused.h"
 
 namespace flashtune {
 namespace {

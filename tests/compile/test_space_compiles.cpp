@@ -13,8 +13,8 @@
 
 #include "runtime/jit/kernel_compiler.h"
 #include "tests/support/kernel_promises.h"
-#include "tuner/compile_pool.h"
-#include "tuner/space.h"
+#include "tuner/space/space.h"
+#include "tuner/sweep/compile_pool.h"
 
 namespace flashtune {
 namespace {

@@ -6,7 +6,7 @@
 #include "runtime/jit/cubin.h"
 #include "runtime/jit/kernel_compiler.h"
 #include "tests/support/run_program.h"
-#include "tuner/unfused.h"
+#include "tuner/ladder/unfused.h"
 
 namespace flashtune {
 namespace {

@@ -1,7 +1,7 @@
 // Missed problems: what is read can be computed, and written for a sweep it is read as the same.
 #include "runtime/dispatch/missed.h"
 #include "tests/fuzz/fuzz.h"
-#include "tuner/missed_file.h"
+#include "tuner/suites/missed_file.h"
 
 namespace flashtune {
 namespace {

@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "tests/fuzz/fuzz.h"
-#include "tuner/safetensors.h"
+#include "tuner/tensors/safetensors.h"
 
 namespace flashtune {
 namespace {

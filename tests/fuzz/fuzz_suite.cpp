@@ -2,7 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/fuzz/fuzz.h"
-#include "tuner/suite_file.h"
+#include "tuner/suites/suite_file.h"
 
 namespace flashtune {
 namespace {

@@ -10,7 +10,7 @@
 
 #include "tests/support/golden.h"
 #include "tests/support/run_program.h"
-#include "tuner/safetensors.h"
+#include "tuner/tensors/safetensors.h"
 
 namespace flashtune {
 namespace {

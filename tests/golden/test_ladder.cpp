@@ -10,7 +10,7 @@
 
 #include "tests/support/golden.h"
 #include "tests/support/run_program.h"
-#include "tuner/ladder_chart.h"
+#include "tuner/ladder/ladder_chart.h"
 
 namespace flashtune {
 namespace {

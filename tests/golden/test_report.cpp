@@ -1,5 +1,5 @@
 // What people and programs see of a sweep, to the letter.
-#include "tuner/report.h"
+#include "tuner/report/report.h"
 
 #include <gtest/gtest.h>
 

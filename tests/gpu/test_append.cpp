@@ -6,7 +6,7 @@
 #include "runtime/jit/kernel_compiler.h"
 #include "tests/support/append_case.h"
 #include "tests/support/gpu.h"
-#include "tuner/compile_pool.h"
+#include "tuner/sweep/compile_pool.h"
 
 namespace flashtune {
 namespace {

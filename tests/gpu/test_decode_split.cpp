@@ -6,7 +6,7 @@
 #include "tests/support/attention_gpu.h"
 #include "tests/support/cover.h"
 #include "tests/support/wrong_cache.h"
-#include "tuner/device_inputs.h"
+#include "tuner/tensors/device_inputs.h"
 
 namespace flashtune {
 namespace {

@@ -1,5 +1,5 @@
 // The ladder on a GPU: every rung proven and timed, at the head dims that its kernels were written for and at others.
-#include "tuner/ladder.h"
+#include "tuner/ladder/ladder.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>

@@ -10,8 +10,8 @@
 #include "tests/sim/bench.h"
 #include "tests/support/attention_gpu.h"
 #include "tests/support/cover.h"
-#include "tuner/device_inputs.h"
-#include "tuner/fence.h"
+#include "tuner/tensors/device_inputs.h"
+#include "tuner/tensors/fence.h"
 
 namespace flashtune {
 namespace {

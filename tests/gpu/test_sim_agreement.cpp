@@ -10,8 +10,8 @@
 #include "tests/sim/bench.h"
 #include "tests/support/cover.h"
 #include "tests/support/gpu.h"
-#include "tuner/compile_pool.h"
-#include "tuner/family_space.h"
+#include "tuner/space/family_space.h"
+#include "tuner/sweep/compile_pool.h"
 
 namespace flashtune {
 namespace {

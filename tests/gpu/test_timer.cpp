@@ -1,5 +1,5 @@
 // The timer on a GPU, against kernels that wait for a given time by the GPU's own clock.
-#include "tuner/timer.h"
+#include "tuner/time/timer.h"
 
 #include <gtest/gtest.h>
 

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "tests/support/gpu.h"
-#include "tuner/validate.h"
+#include "tuner/judge/validate.h"
 
 namespace flashtune {
 namespace {

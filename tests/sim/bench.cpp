@@ -12,8 +12,8 @@
 #include "cache/error.h"
 #include "runtime/dispatch/plan.h"
 #include "tests/support/uploaded.h"
-#include "tuner/device_inputs.h"
-#include "tuner/fence.h"
+#include "tuner/tensors/device_inputs.h"
+#include "tuner/tensors/fence.h"
 
 namespace flashtune {
 namespace fs = std::filesystem;

@@ -10,9 +10,9 @@
 #include "runtime/dispatch/loaded_candidate.h"
 #include "sim/sim_compiler.h"
 #include "sim/sim_device.h"
-#include "tuner/inputs.h"
-#include "tuner/output_check.h"
-#include "tuner/validate.h"
+#include "tuner/judge/output_check.h"
+#include "tuner/judge/validate.h"
+#include "tuner/tensors/inputs.h"
 
 namespace flashtune {
 

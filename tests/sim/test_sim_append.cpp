@@ -13,8 +13,8 @@
 #include "tests/sim/bench.h"
 #include "tests/support/append_case.h"
 #include "tests/support/uploaded.h"
-#include "tuner/append_data.h"
-#include "tuner/kv_cache.h"
+#include "tuner/judge/append_data.h"
+#include "tuner/tensors/kv_cache.h"
 
 namespace flashtune {
 namespace {

@@ -8,11 +8,11 @@
 namespace flashtune {
 namespace {
 
-constexpr const char* kKernel = "flashtune/attention/by_rows.cuh";
-constexpr const char* kMath = "flashtune/attention/bit16_math.cuh";
+constexpr const char* kKernel = "flashtune/loops/rows/by_rows.cuh";
+constexpr const char* kMath = "flashtune/loops/rows/bit16_math.cuh";
 constexpr const char* kCopy = "flashtune/tiles/copy.cuh";
 constexpr const char* kTile = "flashtune/tiles/smem_tile.cuh";
-constexpr const char* kEpilogue = "flashtune/attention/epilogue.cuh";
+constexpr const char* kEpilogue = "flashtune/loops/rows/epilogue.cuh";
 constexpr const char* kMask = "flashtune/attention/mask.cuh";
 constexpr const char* kSoftmax = "flashtune/attention/online_softmax.cuh";
 

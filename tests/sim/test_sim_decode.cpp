@@ -9,7 +9,7 @@
 #include "tests/sim/bench.h"
 #include "tests/support/cover.h"
 #include "tests/support/wrong_cache.h"
-#include "tuner/validate.h"
+#include "tuner/judge/validate.h"
 
 namespace flashtune {
 namespace {

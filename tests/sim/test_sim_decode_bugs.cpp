@@ -14,14 +14,14 @@
 namespace flashtune {
 namespace {
 
-constexpr const char* kLoop = "flashtune/attention/by_splits.cuh";
-constexpr const char* kRing = "flashtune/attention/split_ring.cuh";
-constexpr const char* kMma = "flashtune/attention/mma_split.cuh";
-constexpr const char* kScalar = "flashtune/attention/scalar_split.cuh";
-constexpr const char* kSplit = "flashtune/attention/kv_split.cuh";
-constexpr const char* kMerge = "flashtune/attention/merge.cuh";
-constexpr const char* kAhead = "flashtune/attention/read_ahead.cuh";
-constexpr const char* kPages = "flashtune/attention/page_copy.cuh";
+constexpr const char* kLoop = "flashtune/loops/splits/by_splits.cuh";
+constexpr const char* kRing = "flashtune/loops/splits/split_ring.cuh";
+constexpr const char* kMma = "flashtune/loops/splits/mma_split.cuh";
+constexpr const char* kScalar = "flashtune/loops/splits/scalar_split.cuh";
+constexpr const char* kSplit = "flashtune/loops/splits/kv_split.cuh";
+constexpr const char* kMerge = "flashtune/loops/splits/merge.cuh";
+constexpr const char* kAhead = "flashtune/loops/splits/read_ahead.cuh";
+constexpr const char* kPages = "flashtune/loops/splits/page_copy.cuh";
 
 constexpr const char* kLastBlock = "bc=16,warps=2,stages=2,splits=3,blocks_per_sm=4";
 // Twice as many threads as a tile has pieces of output: two share a piece's splits.

@@ -8,7 +8,7 @@
 #include "cache/codec.h"
 #include "tests/sim/bench.h"
 #include "tests/support/cover.h"
-#include "tuner/validate.h"
+#include "tuner/judge/validate.h"
 
 namespace flashtune {
 namespace {

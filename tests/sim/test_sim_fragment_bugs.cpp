@@ -14,8 +14,8 @@
 namespace flashtune {
 namespace {
 
-constexpr const char* kBlockFile = "flashtune/attention/fragment_block.cuh";
-constexpr const char* kLoopsFile = "flashtune/attention/outer_loops.cuh";
+constexpr const char* kBlockFile = "flashtune/loops/rows/fragment_block.cuh";
+constexpr const char* kLoopsFile = "flashtune/loops/rows/outer_loops.cuh";
 constexpr const char* kFragmentsFile = "flashtune/tiles/fragments.cuh";
 constexpr const char* kMma = "fragment=mma,loop=q_outer,br=32,bc=32,warps=4";
 constexpr const char* kWmma = "fragment=wmma,loop=q_outer,br=32,bc=32,warps=3";

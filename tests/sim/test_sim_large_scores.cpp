@@ -11,7 +11,7 @@
 #include "cache/codec.h"
 #include "runtime/dispatch/plan.h"
 #include "tests/sim/bench.h"
-#include "tuner/kv_cache.h"
+#include "tuner/tensors/kv_cache.h"
 
 namespace flashtune {
 namespace {

@@ -14,8 +14,8 @@
 #include "cache/codec.h"
 #include "tests/sim/bench.h"
 #include "tests/support/uploaded.h"
-#include "tuner/fence.h"
-#include "tuner/kv_cache.h"
+#include "tuner/tensors/fence.h"
+#include "tuner/tensors/kv_cache.h"
 
 namespace flashtune {
 namespace {
@@ -188,26 +188,26 @@ class Nonfinite : public testing::TestWithParam<Subject> {
     return out;
   }
 
-  float element(const Output& out, const RowIndex& at, int dim) const {
+  float element(const Output& out, const QueryRow& at, int dim) const {
     return element_at(out.o.data(), offset_of(problem_.o, at.batch, at.row, at.head) + static_cast<std::size_t>(dim),
                       problem_.dtype);
   }
-  float lse(const Output& out, const RowIndex& at) const {
+  float lse(const Output& out, const QueryRow& at) const {
     return out.lse[static_cast<std::size_t>((at.batch * problem_.heads + at.head) * problem_.seq_q + at.row)];
   }
   /// Bit for bit what it is without the change.
-  bool is_clean(const Output& out, const RowIndex& at, int dim) const {
+  bool is_clean(const Output& out, const QueryRow& at, int dim) const {
     return element(out, at, dim) == element(clean_, at, dim);
   }
 
   /// Calls f(row, whether it sees kKey).
-  void each_row(const std::function<void(const RowIndex&, bool)>& f) const {
-    for (const RowIndex& at : sample_rows(flat_, 1 << 20, 1)) {
+  void each_row(const std::function<void(const QueryRow&, bool)>& f) const {
+    for (const QueryRow& at : sample_rows(flat_, 1 << 20, 1)) {
       const KeyRange keys = seen(at.batch, at.row);
       f(at, kKey >= keys.begin && kKey < keys.end);
     }
   }
-  void expect_row(const Output& out, const RowIndex& at, bool nan, const char* what) const {
+  void expect_row(const Output& out, const QueryRow& at, bool nan, const char* what) const {
     for (int dim = 0; dim < problem_.head_dim; ++dim)
       ASSERT_TRUE(nan ? std::isnan(element(out, at, dim)) : is_clean(out, at, dim))
           << what << ", row " << at.row << " of batch " << at.batch << ", dim " << dim << ": " << element(out, at, dim);
@@ -255,7 +255,7 @@ TEST_P(Nonfinite, ANanOrInfinityOfVIsInItsDimOfTheRowsThatSeeItAndOfNoOther) {
   constexpr int kDim = 3;
   for (const float value : {kNan, kInf, -kInf}) {
     const Output out = changed("V", [&](HostTensors& in) { set_v(in, kKey, value, kDim); });
-    each_row([&](const RowIndex& at, bool sees) {
+    each_row([&](const QueryRow& at, bool sees) {
       for (int dim = 0; dim < problem_.head_dim; ++dim) {
         const float x = element(out, at, dim);
         if (dim != kDim || (!sees && !std::isnan(x)))
@@ -272,7 +272,7 @@ TEST_P(Nonfinite, ANanOrInfinityOfVIsInItsDimOfTheRowsThatSeeItAndOfNoOther) {
 
 TEST_P(Nonfinite, ANanOfKIsInTheRowsThatSeeItAlone) {
   const Output out = changed("K", [&](HostTensors& in) { set_k(in, kKey, kNan, 5); });
-  each_row([&](const RowIndex& at, bool sees) { expect_row(out, at, sees, "K of NaN"); });
+  each_row([&](const QueryRow& at, bool sees) { expect_row(out, at, sees, "K of NaN"); });
 }
 
 TEST_P(Nonfinite, AnInfiniteScoreMakesItsRowNan) {
@@ -280,7 +280,7 @@ TEST_P(Nonfinite, AnInfiniteScoreMakesItsRowNan) {
     set_k(in, kKey, kInf, 5);
     for (int row = 0; row < problem_.seq_q; ++row) set_q(in, row, 1.f, 5);
   });
-  each_row([&](const RowIndex& at, bool sees) {
+  each_row([&](const QueryRow& at, bool sees) {
     for (int dim = 0; dim < problem_.head_dim; ++dim) ASSERT_EQ(std::isnan(element(out, at, dim)), sees) << at.row;
     ASSERT_EQ(std::isnan(lse(out, at)), sees) << lse(out, at);
   });
@@ -291,7 +291,7 @@ TEST_P(Nonfinite, AScoreOfMinusInfinityIsAKeyLessButInTf32x3) {
     for (int row = 0; row < problem_.seq_q; ++row) set_q(in, row, 1.f, 5);
   };
   const Output out = changed("K", [&](HostTensors& in) { set_k(in, kKey, -kInf, 5), with_ones(in); });
-  each_row([&](const RowIndex& at, bool sees) {
+  each_row([&](const QueryRow& at, bool sees) {
     for (int dim = 0; dim < problem_.head_dim; ++dim)
       ASSERT_EQ(std::isnan(element(out, at, dim)), sees && splits_infinities()) << at.row;
   });
@@ -300,7 +300,7 @@ TEST_P(Nonfinite, AScoreOfMinusInfinityIsAKeyLessButInTf32x3) {
     with_ones(in);
   });
   if (splits_infinities()) return;
-  each_row([&](const RowIndex& at, bool) {
+  each_row([&](const QueryRow& at, bool) {
     ASSERT_EQ(element(none, at, 0), 0.f) << "as if fully masked";
     ASSERT_EQ(lse(none, at), -kInf);
   });
@@ -309,7 +309,7 @@ TEST_P(Nonfinite, AScoreOfMinusInfinityIsAKeyLessButInTf32x3) {
 TEST_P(Nonfinite, ANanOrInfinityOfQIsInItsRowAlone) {
   for (const float value : {kNan, kInf}) {
     const Output out = changed("Q", [&](HostTensors& in) { set_q(in, 1, value, 2); });
-    each_row([&](const RowIndex& at, bool) {
+    each_row([&](const QueryRow& at, bool) {
       // Scores of both infinities or, by luck of the signs, of one: then it is a row of the keys that have none.
       if (at.row != 1 || std::isnan(value)) expect_row(out, at, at.row == 1, "Q");
     });

@@ -10,7 +10,7 @@
 #include "runtime/dispatch/plan.h"
 #include "tests/sim/bench.h"
 #include "tests/support/cover.h"
-#include "tuner/validate.h"
+#include "tuner/judge/validate.h"
 
 namespace flashtune {
 namespace {

@@ -6,7 +6,7 @@
 #include "runtime/dispatch/plan.h"
 #include "tests/sim/bench.h"
 #include "tests/support/seed_shapes.h"
-#include "tuner/presets.h"
+#include "tuner/space/presets.h"
 
 namespace flashtune {
 namespace {

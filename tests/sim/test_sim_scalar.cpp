@@ -9,8 +9,8 @@
 #include "runtime/dispatch/plan.h"
 #include "tests/sim/bench.h"
 #include "tests/support/fp32_cases.h"
-#include "tuner/space.h"
-#include "tuner/validate.h"
+#include "tuner/judge/validate.h"
+#include "tuner/space/space.h"
 
 namespace flashtune {
 namespace {

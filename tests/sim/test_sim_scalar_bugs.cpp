@@ -12,9 +12,9 @@
 namespace flashtune {
 namespace {
 
-constexpr const char* kTileFile = "flashtune/attention/scalar_tile.cuh";
-constexpr const char* kRowsFile = "flashtune/attention/scalar_rows.cuh";
-constexpr const char* kLoopsFile = "flashtune/attention/outer_loops.cuh";
+constexpr const char* kTileFile = "flashtune/loops/rows/scalar_tile.cuh";
+constexpr const char* kRowsFile = "flashtune/loops/rows/scalar_rows.cuh";
+constexpr const char* kLoopsFile = "flashtune/loops/rows/outer_loops.cuh";
 constexpr const char* kTile = "split=tile,br=32,bc=16,warps=2,row_lanes=16";
 constexpr const char* kQOuter = "split=warp_row,loop=q_outer,br=16,bc=24,warps=4";
 constexpr const char* kKvOuter = "split=warp_row,loop=kv_outer,br=16,bc=24,warps=4";

@@ -9,7 +9,7 @@
 #include "tests/sim/bench.h"
 #include "tests/support/cover.h"
 #include "tests/support/uploaded.h"
-#include "tuner/tensor_core.h"
+#include "tuner/tensors/tensor_core.h"
 
 namespace flashtune {
 namespace {

@@ -8,7 +8,7 @@
 
 #include "tests/sim/hopper.h"
 #include "tests/sim/races.h"
-#include "tuner/launch_guard.h"
+#include "tuner/time/launch_guard.h"
 
 namespace flashtune {
 namespace {

@@ -12,7 +12,7 @@
 #include "flashtune/shared/resources.h"
 #include "runtime/device/dtype_bits.h"
 #include "tests/support/uploaded.h"
-#include "tuner/kv_cache.h"
+#include "tuner/tensors/kv_cache.h"
 
 namespace flashtune {
 namespace {

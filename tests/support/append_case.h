@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "runtime/dispatch/plan.h"
-#include "tuner/inputs.h"
-#include "tuner/rotary.h"
+#include "tuner/tensors/inputs.h"
+#include "tuner/tensors/rotary.h"
 
 namespace flashtune {
 

@@ -2,9 +2,9 @@
 #include "tests/support/attention_gpu.h"
 
 #include "cache/codec.h"
-#include "tuner/compile_pool.h"
-#include "tuner/device_inputs.h"
-#include "tuner/validate.h"
+#include "tuner/judge/validate.h"
+#include "tuner/sweep/compile_pool.h"
+#include "tuner/tensors/device_inputs.h"
 
 namespace flashtune {
 

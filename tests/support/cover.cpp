@@ -1,8 +1,8 @@
 // Covers made by pairwise_cover.
 #include "tests/support/cover.h"
 
-#include "tuner/family_space.h"
-#include "tuner/space.h"
+#include "tuner/space/family_space.h"
+#include "tuner/space/space.h"
 
 namespace flashtune {
 

@@ -7,7 +7,7 @@
 #include "cache/codec.h"
 #include "runtime/dispatch/plan.h"
 #include "runtime/jit/cubin.h"
-#include "tuner/space.h"
+#include "tuner/space/space.h"
 
 namespace flashtune {
 

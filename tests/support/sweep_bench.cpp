@@ -3,8 +3,8 @@
 
 #include "cache/codec.h"
 #include "cache/keys.h"
-#include "tuner/report.h"
-#include "tuner/timer.h"
+#include "tuner/report/report.h"
+#include "tuner/time/timer.h"
 
 namespace flashtune {
 namespace {

@@ -9,7 +9,7 @@
 
 #include "tests/support/fake_device.h"
 #include "tests/support/host_attention.h"
-#include "tuner/sweep.h"
+#include "tuner/sweep/sweep.h"
 
 namespace flashtune {
 

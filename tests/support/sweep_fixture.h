@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "tests/support/sweep_bench.h"
-#include "tuner/report.h"
-#include "tuner/sweep.h"
+#include "tuner/report/report.h"
+#include "tuner/sweep/sweep.h"
 
 namespace flashtune {
 

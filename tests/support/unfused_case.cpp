@@ -10,8 +10,8 @@
 #include <random>
 #include <stdexcept>
 
-#include "tuner/fence.h"
-#include "tuner/output_check.h"
+#include "tuner/judge/output_check.h"
+#include "tuner/tensors/fence.h"
 
 namespace flashtune {
 namespace {

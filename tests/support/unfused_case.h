@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "runtime/device/device.h"
-#include "tuner/inputs.h"
-#include "tuner/unfused.h"
+#include "tuner/ladder/unfused.h"
+#include "tuner/tensors/inputs.h"
 
 namespace flashtune {
 

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "runtime/device/device.h"
-#include "tuner/elements.h"
+#include "tuner/tensors/elements.h"
 
 namespace flashtune {
 

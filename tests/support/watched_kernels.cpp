@@ -17,8 +17,8 @@
 #include "cache/read_file.h"
 #include "runtime/dispatch/fp32_copies.h"
 #include "runtime/dispatch/plan.h"
-#include "tuner/presets.h"
-#include "tuner/space.h"
+#include "tuner/space/presets.h"
+#include "tuner/space/space.h"
 
 namespace flashtune {
 namespace {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "runtime/dispatch/loaded_candidate.h"
-#include "tuner/device_inputs.h"
+#include "tuner/tensors/device_inputs.h"
 
 namespace flashtune {
 

@@ -11,7 +11,7 @@
 #include "runtime/api/c_api.h"
 #include "runtime/dispatch/plan.h"
 #include "tests/support/fake_device.h"
-#include "tuner/space.h"
+#include "tuner/space/space.h"
 
 namespace flashtune {
 namespace {

@@ -1,5 +1,5 @@
 // What an append is timed on. That it finds what is wrong is seen where there is a kernel: test_sim_append.cpp.
-#include "tuner/append_data.h"
+#include "tuner/judge/append_data.h"
 
 #include <gtest/gtest.h>
 

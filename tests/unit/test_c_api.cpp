@@ -15,7 +15,7 @@
 #include "tests/support/cache_fixtures.h"
 #include "tests/support/fake_device.h"
 #include "tests/support/run_program.h"
-#include "tuner/missed_file.h"
+#include "tuner/suites/missed_file.h"
 
 namespace flashtune {
 namespace {

@@ -5,7 +5,7 @@
 #include "tuner/cli/filter_flags.h"
 #include "tuner/cli/flags.h"
 #include "tuner/cli/target.h"
-#include "tuner/cost_model.h"
+#include "tuner/model/cost_model.h"
 
 namespace flashtune {
 namespace {

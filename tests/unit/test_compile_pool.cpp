@@ -1,5 +1,5 @@
 // The compile pool: order, exceptions, cancelling, many threads.
-#include "tuner/compile_pool.h"
+#include "tuner/sweep/compile_pool.h"
 
 #include <gtest/gtest.h>
 

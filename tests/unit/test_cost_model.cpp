@@ -1,12 +1,12 @@
 // The cost model: what must make a candidate slower, and configs that are known to be good on known GPUs.
-#include "tuner/cost_model.h"
+#include "tuner/model/cost_model.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 
 #include "cache/error.h"
-#include "tuner/space.h"
+#include "tuner/space/space.h"
 
 namespace flashtune {
 namespace {

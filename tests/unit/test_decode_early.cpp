@@ -4,7 +4,7 @@
 #include "cache/codec.h"
 #include "runtime/dispatch/plan.h"
 #include "tests/support/decode_problems.h"
-#include "tuner/space.h"
+#include "tuner/space/space.h"
 
 namespace flashtune {
 namespace {

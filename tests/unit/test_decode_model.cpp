@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "cache/codec.h"
-#include "tuner/cost_model.h"
+#include "tuner/model/cost_model.h"
 
 namespace flashtune {
 namespace {

@@ -13,7 +13,7 @@
 #include "runtime/dispatch/dispatcher.h"
 #include "tests/support/decode_problems.h"
 #include "tests/support/fake_device.h"
-#include "tuner/space.h"
+#include "tuner/space/space.h"
 
 namespace flashtune {
 namespace {

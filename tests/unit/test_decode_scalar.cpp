@@ -10,8 +10,8 @@
 #include "flashtune/flashtune.h"
 #include "runtime/api/engine.h"
 #include "tests/support/fake_device.h"
-#include "tuner/cost_model.h"
-#include "tuner/space.h"
+#include "tuner/model/cost_model.h"
+#include "tuner/space/space.h"
 
 namespace flashtune {
 namespace {

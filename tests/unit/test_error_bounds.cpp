@@ -1,7 +1,7 @@
 // How far off an element may be, where the unfused answer is exact: in units of what is multiplied.
 #include <gtest/gtest.h>
 
-#include "tuner/output_check.h"
+#include "tuner/judge/output_check.h"
 
 namespace flashtune {
 namespace {

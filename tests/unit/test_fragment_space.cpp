@@ -8,8 +8,8 @@
 
 #include "cache/codec.h"
 #include "runtime/dispatch/plan.h"
-#include "tuner/cost_model.h"
-#include "tuner/space.h"
+#include "tuner/model/cost_model.h"
+#include "tuner/space/space.h"
 
 namespace flashtune {
 namespace {

@@ -1,5 +1,5 @@
 // Generated inputs: bits, determinism, and that each kind does what it is for.
-#include "tuner/inputs.h"
+#include "tuner/tensors/inputs.h"
 
 #include <gtest/gtest.h>
 

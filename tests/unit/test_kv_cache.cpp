@@ -1,5 +1,5 @@
 // Caches for tests and sweeps: every row in its page, everything else NaN.
-#include "tuner/kv_cache.h"
+#include "tuner/tensors/kv_cache.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // Climbing the ladder on a device whose kernels are host functions and whose clock is scripted.
-#include "tuner/ladder.h"
+#include "tuner/ladder/ladder.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // The watchdog: it barks at what is late, once, and at nothing else.
-#include "tuner/launch_guard.h"
+#include "tuner/time/launch_guard.h"
 
 #include <gtest/gtest.h>
 

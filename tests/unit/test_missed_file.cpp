@@ -1,5 +1,5 @@
 // Missed problems, from an engine's file to a sweep's list.
-#include "tuner/missed_file.h"
+#include "tuner/suites/missed_file.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // Where an output may be NaN, by where the inputs are no finite numbers.
-#include "tuner/nonfinite.h"
+#include "tuner/judge/nonfinite.h"
 
 #include <gtest/gtest.h>
 

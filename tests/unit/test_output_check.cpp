@@ -1,6 +1,6 @@
 // What is right beside what, where either may be an infinity or NaN: of an output and of a log-sum-exp, against the
 // oracle and against an output that was accepted.
-#include "tuner/output_check.h"
+#include "tuner/judge/output_check.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -8,7 +8,7 @@
 #include <cmath>
 #include <limits>
 
-#include "tuner/distance.h"
+#include "tuner/judge/distance.h"
 
 namespace flashtune {
 namespace {

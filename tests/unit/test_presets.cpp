@@ -1,5 +1,5 @@
 // The ladder's rungs as read from their file, and what a preset stands for where its own tile does not fit.
-#include "tuner/presets.h"
+#include "tuner/space/presets.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>

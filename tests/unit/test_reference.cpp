@@ -1,5 +1,5 @@
 // The oracle against hand-computed values and against an independent attention in long double.
-#include "tuner/reference.h"
+#include "tuner/judge/reference.h"
 
 #include <gtest/gtest.h>
 
@@ -38,7 +38,7 @@ struct NaiveRow {
   std::vector<long double> o;
   long double lse;
 };
-NaiveRow naive_row(const Problem& p, const HostTensors& in, float scale, const RowIndex& at) {
+NaiveRow naive_row(const Problem& p, const HostTensors& in, float scale, const QueryRow& at) {
   const int kv_head = at.head * p.kv_heads / p.heads;
   NaiveRow out{std::vector<long double>(static_cast<std::size_t>(p.head_dim_v), 0), 0};
   long double sum = 0;
@@ -57,7 +57,7 @@ NaiveRow naive_row(const Problem& p, const HostTensors& in, float scale, const R
   return out;
 }
 
-std::vector<RowIndex> all_rows(const Problem& p) { return sample_rows(p, std::numeric_limits<int>::max(), 0); }
+std::vector<QueryRow> all_rows(const Problem& p) { return sample_rows(p, std::numeric_limits<int>::max(), 0); }
 
 TEST(Reference, TwoKeysGiveTheValuesComputedByHand) {
   const Problem p = problem_of(1, 1, 1, 1, 2, 8);
@@ -176,7 +176,7 @@ TEST(Reference, TheUnfusedErrorOfFp32IsThatOfItsPrecision) {
 TEST(Reference, TheOrderOfRowsAndTheNumberOfThreadsChangeNothing) {
   Problem p = problem_of(2, 4, 2, 9, 40, 16);
   const HostTensors in = make_inputs(p, InputKind::kNormal, 5);
-  std::vector<RowIndex> rows = all_rows(p);
+  std::vector<QueryRow> rows = all_rows(p);
   const auto straight = reference_rows(p, in, 0.25f, rows, 1);
   std::reverse(rows.begin(), rows.end());
   const auto reversed = reference_rows(p, in, 0.25f, rows, 3);
@@ -332,13 +332,13 @@ TEST(Reference, ScoresThatFp32DoesNotTellApartMayWeighAnything) {
 
 TEST(SampleRows, HoldTileEdgesAndAreDeterministic) {
   const Problem p = problem_of(4, 8, 8, 1000, 1000, 64);
-  const std::vector<RowIndex> rows = sample_rows(p, 256, 7);
+  const std::vector<QueryRow> rows = sample_rows(p, 256, 7);
   EXPECT_LE(rows.size(), 256u);
   EXPECT_GT(rows.size(), 200u);
   EXPECT_EQ(rows, sample_rows(p, 256, 7));
   std::set<int> chosen;
   std::set<std::pair<int, int>> pairs;
-  for (const RowIndex& r : rows) {
+  for (const QueryRow& r : rows) {
     chosen.insert(r.row);
     pairs.insert({r.batch, r.head});
     EXPECT_TRUE(r.row >= 0 && r.row < 1000 && r.batch < 4 && r.head < 8);

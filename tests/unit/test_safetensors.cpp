@@ -1,5 +1,5 @@
 // Safetensors files: round trips, real files' quirks, and every way in which one can be broken.
-#include "tuner/safetensors.h"
+#include "tuner/tensors/safetensors.h"
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "cache/error.h"
-#include "tuner/qkv_file.h"
+#include "tuner/tensors/qkv_file.h"
 
 namespace flashtune {
 namespace {

@@ -1,5 +1,5 @@
 // The search's waves: sizes, order, what each effort covers.
-#include "tuner/search.h"
+#include "tuner/sweep/search.h"
 
 #include <gtest/gtest.h>
 

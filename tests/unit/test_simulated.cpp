@@ -37,7 +37,7 @@ TEST(SimProver, RefusesAWrongKernel) {
 
 TEST(SimProver, StopsAKernelThatNeverEndsAndSaysSo) {
   const Verdict verdict =
-      verdict_of({{"flashtune/attention/by_rows.cuh", "t < keys.count; ++t)", "t < keys.count; t += 0)"}});
+      verdict_of({{"flashtune/loops/rows/by_rows.cuh", "t < keys.count; ++t)", "t < keys.count; t += 0)"}});
   EXPECT_FALSE(verdict.ok);
   EXPECT_TRUE(verdict.timed_out);
   EXPECT_NE(verdict.why.find("still ran after 2 s"), std::string::npos) << verdict.why;

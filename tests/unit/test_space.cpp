@@ -1,5 +1,5 @@
 // The space: counted rejections, each config once, covers and neighbours.
-#include "tuner/space.h"
+#include "tuner/space/space.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // Order statistics by hand, ties, and successive halving.
-#include "tuner/stats.h"
+#include "tuner/time/stats.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // Suites: what the named ones hold, and how a file's mistakes are reported.
-#include "tuner/suites.h"
+#include "tuner/suites/suites.h"
 
 #include <gtest/gtest.h>
 
@@ -10,7 +10,7 @@
 
 #include "cache/codec.h"
 #include "cache/error.h"
-#include "tuner/suite_file.h"
+#include "tuner/suites/suite_file.h"
 
 namespace flashtune {
 namespace {

@@ -1,5 +1,5 @@
 // The sweep on a fake device: what is tried, what is remembered, and what a second run skips.
-#include "tuner/sweep.h"
+#include "tuner/sweep/sweep.h"
 
 #include <gtest/gtest.h>
 

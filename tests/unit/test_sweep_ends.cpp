@@ -1,5 +1,5 @@
 // How a sweep ends when things go wrong or its time is over, what it leaves on record, and how the next one goes on.
-#include "tuner/sweep.h"
+#include "tuner/sweep/sweep.h"
 
 #include <gtest/gtest.h>
 

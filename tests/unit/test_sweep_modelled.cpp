@@ -7,8 +7,8 @@
 #include "cache/codec.h"
 #include "runtime/dispatch/plan.h"
 #include "tests/support/sweep_bench.h"
-#include "tuner/report.h"
-#include "tuner/sweep.h"
+#include "tuner/report/report.h"
+#include "tuner/sweep/sweep.h"
 
 namespace flashtune {
 namespace {

@@ -1,5 +1,5 @@
 // Algorithm 1 with tiles of any size against the oracle, which judges it as it judges a kernel.
-#include "tuner/tiled_reference.h"
+#include "tuner/judge/tiled_reference.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -9,7 +9,7 @@
 #include <limits>
 
 #include "cache/error.h"
-#include "tuner/output_check.h"
+#include "tuner/judge/output_check.h"
 #include "tuner/parallel.h"
 
 namespace flashtune {

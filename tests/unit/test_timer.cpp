@@ -1,5 +1,5 @@
 // The timer on a scripted device: graphs for short kernels, rotation of inputs, interleaving, throttling, stopping.
-#include "tuner/timer.h"
+#include "tuner/time/timer.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // Right host kernels pass, each wrong one is caught and the verdict says what it did.
-#include "tuner/validate.h"
+#include "tuner/judge/validate.h"
 
 #include <gtest/gtest.h>
 

@@ -12,7 +12,7 @@
 #include "tuner/cli/flags.h"
 #include "tuner/cli/problem_flags.h"
 #include "tuner/cli/target.h"
-#include "tuner/report.h"
+#include "tuner/report/report.h"
 
 namespace flashtune {
 namespace {

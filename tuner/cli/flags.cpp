@@ -5,7 +5,7 @@
 #include <charconv>
 
 #include "runtime/dispatch/softmax_scale.h"
-#include "tuner/cost_model.h"
+#include "tuner/model/cost_model.h"
 
 namespace flashtune {
 

@@ -14,10 +14,10 @@
 #include "tuner/cli/open_device.h"
 #include "tuner/cli/problem_flags.h"
 #include "tuner/cli/sweep_request.h"
-#include "tuner/compile_pool.h"
-#include "tuner/ladder.h"
-#include "tuner/ladder_chart.h"
-#include "tuner/report.h"
+#include "tuner/ladder/ladder.h"
+#include "tuner/ladder/ladder_chart.h"
+#include "tuner/report/report.h"
+#include "tuner/sweep/compile_pool.h"
 
 namespace flashtune {
 namespace {

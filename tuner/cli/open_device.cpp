@@ -7,7 +7,7 @@
 #include "runtime/device/cuda_device.h"
 #include "tuner/cli/common.h"
 #include "tuner/cli/simulated.h"
-#include "tuner/unfused.h"
+#include "tuner/ladder/unfused.h"
 
 namespace flashtune {
 

@@ -10,7 +10,7 @@
 
 #include "cache/standard_error.h"
 #include "tuner/cli/streams.h"
-#include "tuner/report.h"
+#include "tuner/report/report.h"
 
 namespace flashtune {
 namespace {

@@ -4,7 +4,7 @@
 #include <chrono>
 #include <string>
 
-#include "tuner/sweep.h"
+#include "tuner/sweep/sweep.h"
 
 namespace flashtune {
 

@@ -7,7 +7,7 @@
 #include "tuner/cli/common.h"
 #include "tuner/cli/filter_flags.h"
 #include "tuner/cli/flags.h"
-#include "tuner/report.h"
+#include "tuner/report/report.h"
 
 namespace flashtune {
 namespace {

@@ -17,11 +17,11 @@
 #include "tuner/cli/run_append.h"
 #include "tuner/cli/run_data.h"
 #include "tuner/cli/target.h"
-#include "tuner/device_inputs.h"
-#include "tuner/output_check.h"
-#include "tuner/safetensors.h"
-#include "tuner/timer.h"
-#include "tuner/timing_inputs.h"
+#include "tuner/judge/output_check.h"
+#include "tuner/tensors/device_inputs.h"
+#include "tuner/tensors/safetensors.h"
+#include "tuner/tensors/timing_inputs.h"
+#include "tuner/time/timer.h"
 
 namespace flashtune {
 namespace {

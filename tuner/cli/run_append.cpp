@@ -7,12 +7,12 @@
 
 #include "cache/codec.h"
 #include "runtime/api/engine.h"
-#include "tuner/append_data.h"
 #include "tuner/cli/command.h"
 #include "tuner/cli/common.h"
 #include "tuner/cli/open_device.h"
-#include "tuner/device_inputs.h"
-#include "tuner/timer.h"
+#include "tuner/judge/append_data.h"
+#include "tuner/tensors/device_inputs.h"
+#include "tuner/time/timer.h"
 
 namespace flashtune {
 

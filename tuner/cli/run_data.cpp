@@ -7,8 +7,8 @@
 
 #include "cache/excerpt.h"
 #include "tuner/cli/flags.h"
-#include "tuner/kv_cache.h"
-#include "tuner/safetensors.h"
+#include "tuner/tensors/kv_cache.h"
+#include "tuner/tensors/safetensors.h"
 
 namespace flashtune {
 namespace {

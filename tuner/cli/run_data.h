@@ -4,7 +4,7 @@
 #include <filesystem>
 
 #include "tuner/cli/problem_flags.h"
-#include "tuner/qkv_file.h"
+#include "tuner/tensors/qkv_file.h"
 
 namespace flashtune {
 

@@ -7,8 +7,8 @@
 
 #include "cache/error.h"
 #include "runtime/dispatch/loaded_candidate.h"
-#include "tuner/device_inputs.h"
-#include "tuner/trial_book.h"
+#include "tuner/sweep/trial_book.h"
+#include "tuner/tensors/device_inputs.h"
 
 namespace flashtune {
 namespace {

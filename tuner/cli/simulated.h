@@ -9,8 +9,8 @@
 #include "sim/sim_compiler.h"
 #include "sim/sim_device.h"
 #include "tuner/cli/environment.h"
-#include "tuner/cost_model.h"
-#include "tuner/validate.h"
+#include "tuner/judge/validate.h"
+#include "tuner/model/cost_model.h"
 
 namespace flashtune {
 

@@ -16,10 +16,10 @@
 #include "tuner/cli/simulated.h"
 #include "tuner/cli/supervise.h"
 #include "tuner/cli/sweep_request.h"
-#include "tuner/missed_file.h"
-#include "tuner/report.h"
-#include "tuner/suites.h"
-#include "tuner/sweep.h"
+#include "tuner/report/report.h"
+#include "tuner/suites/missed_file.h"
+#include "tuner/suites/suites.h"
+#include "tuner/sweep/sweep.h"
 
 namespace flashtune {
 namespace {

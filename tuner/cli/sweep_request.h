@@ -9,7 +9,7 @@
 #include "tuner/cli/environment.h"
 #include "tuner/cli/output.h"
 #include "tuner/cli/target.h"
-#include "tuner/sweep.h"
+#include "tuner/sweep/sweep.h"
 
 namespace flashtune {
 

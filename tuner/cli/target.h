@@ -7,7 +7,7 @@
 #include <string>
 
 #include "runtime/device/cuda_device.h"
-#include "tuner/cost_model.h"
+#include "tuner/model/cost_model.h"
 
 namespace CLI {
 class App;

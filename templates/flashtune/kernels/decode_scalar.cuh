@@ -2,8 +2,8 @@
 // by_splits.cuh's, the mathematics of a tile scalar_split.cuh's.
 #pragma once
 
-#include "flashtune/attention/by_splits.cuh"
-#include "flashtune/attention/scalar_split.cuh"
+#include "flashtune/loops/splits/by_splits.cuh"
+#include "flashtune/loops/splits/scalar_split.cuh"
 
 namespace flashtune {
 

@@ -2,8 +2,8 @@
 // tile mma_split.cuh's.
 #pragma once
 
-#include "flashtune/attention/by_splits.cuh"
-#include "flashtune/attention/mma_split.cuh"
+#include "flashtune/loops/splits/by_splits.cuh"
+#include "flashtune/loops/splits/mma_split.cuh"
 
 namespace flashtune {
 

@@ -1,8 +1,8 @@
 // Family prefill_fragment: tf32 by fragments that are dealt to the warps of a block, as kernels on tensor cores began.
 #pragma once
 
-#include "flashtune/attention/fragment_block.cuh"
-#include "flashtune/attention/outer_loops.cuh"
+#include "flashtune/loops/rows/fragment_block.cuh"
+#include "flashtune/loops/rows/outer_loops.cuh"
 
 namespace flashtune {
 

@@ -2,8 +2,8 @@
 // visited right to left, masked tiles first.
 #pragma once
 
-#include "flashtune/attention/bit16_math.cuh"
-#include "flashtune/attention/by_rows.cuh"
+#include "flashtune/loops/rows/bit16_math.cuh"
+#include "flashtune/loops/rows/by_rows.cuh"
 
 namespace flashtune {
 

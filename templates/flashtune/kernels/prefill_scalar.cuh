@@ -1,9 +1,9 @@
 // Family prefill_scalar: exact fp32 on CUDA cores, by register tiles, or by single rows as kernels began with.
 #pragma once
 
-#include "flashtune/attention/outer_loops.cuh"
-#include "flashtune/attention/scalar_rows.cuh"
-#include "flashtune/attention/scalar_tile.cuh"
+#include "flashtune/loops/rows/outer_loops.cuh"
+#include "flashtune/loops/rows/scalar_rows.cuh"
+#include "flashtune/loops/rows/scalar_tile.cuh"
 
 namespace flashtune {
 

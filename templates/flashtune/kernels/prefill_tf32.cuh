@@ -2,8 +2,8 @@
 // for nearly the accuracy of fp32.
 #pragma once
 
-#include "flashtune/attention/by_rows.cuh"
-#include "flashtune/attention/tf32_math.cuh"
+#include "flashtune/loops/rows/by_rows.cuh"
+#include "flashtune/loops/rows/tf32_math.cuh"
 
 namespace flashtune {
 

@@ -3,8 +3,8 @@
 // tile after tile, so that the loads of the next begin under the end of the last.
 #pragma once
 
-#include "flashtune/attention/wgmma_consumer.cuh"
-#include "flashtune/attention/wgmma_producer.cuh"
+#include "flashtune/loops/wgmma/wgmma_consumer.cuh"
+#include "flashtune/loops/wgmma/wgmma_producer.cuh"
 
 namespace flashtune {
 
