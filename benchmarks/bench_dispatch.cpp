@@ -7,7 +7,8 @@
 
 #include "cache/keys.h"
 #include "runtime/dispatch/dispatcher.h"
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/fallback.h"
+#include "runtime/dispatch/validity.h"
 
 namespace flashtune {
 namespace {

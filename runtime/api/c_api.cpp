@@ -17,6 +17,8 @@
 #include "cache/standard_error.h"
 #include "runtime/device/cuda_device.h"
 #include "runtime/dispatch/missed.h"
+#include "runtime/launch/softmax_scale.h"
+#include "runtime/launch/tensors.h"
 
 namespace flashtune {
 namespace {

@@ -2,7 +2,7 @@
 // of waiting.
 #pragma once
 
-#include "runtime/dispatch/plan.h"
+#include "runtime/launch/tensors.h"
 
 namespace flashtune {
 

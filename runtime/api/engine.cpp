@@ -14,10 +14,15 @@
 #include "cache/keys.h"
 #include "runtime/api/debug_checks.h"
 #include "runtime/api/tensor_checks.h"
+#include "runtime/dispatch/adapted.h"
+#include "runtime/dispatch/fallback.h"
 #include "runtime/dispatch/fp32_copies.h"
-#include "runtime/dispatch/loaded_candidate.h"
 #include "runtime/dispatch/snapshot_map.h"
+#include "runtime/dispatch/validity.h"
 #include "runtime/jit/source.h"
+#include "runtime/launch/loaded_candidate.h"
+#include "runtime/launch/plan.h"
+#include "runtime/launch/tensors.h"
 
 namespace flashtune {
 namespace {

@@ -13,8 +13,8 @@
 #include "cache/skipped_rows.h"
 #include "runtime/device/device.h"
 #include "runtime/dispatch/dispatcher.h"
-#include "runtime/dispatch/plan.h"
 #include "runtime/jit/kernel_compiler.h"
+#include "runtime/launch/tensors.h"
 
 namespace flashtune {
 

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "cache/error.h"
-#include "runtime/dispatch/softmax_scale.h"
+#include "runtime/launch/softmax_scale.h"
 
 namespace flashtune {
 namespace {

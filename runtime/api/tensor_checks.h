@@ -1,7 +1,7 @@
 // What is checked of a call's tensors before anything is launched on them.
 #pragma once
 
-#include "runtime/dispatch/plan.h"
+#include "runtime/launch/tensors.h"
 
 namespace flashtune {
 

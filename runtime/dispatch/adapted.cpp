@@ -1,9 +1,11 @@
 // A tuned candidate for a problem or GPU beside the one it was tuned for: splits follow the sizes, all else stays,
 // unless that would cost too much.
+#include "runtime/dispatch/adapted.h"
+
 #include <algorithm>
 #include <cmath>
 
-#include "runtime/dispatch/plan.h"
+#include "flashtune/shared/resources.h"
 
 namespace flashtune {
 namespace {

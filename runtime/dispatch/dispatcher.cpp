@@ -10,9 +10,11 @@
 #include "cache/codec.h"
 #include "cache/error.h"
 #include "cache/keys.h"
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/adapted.h"
+#include "runtime/dispatch/fallback.h"
 #include "runtime/dispatch/row_index.h"
 #include "runtime/dispatch/snapshot_map.h"
+#include "runtime/dispatch/validity.h"
 
 namespace flashtune {
 namespace {

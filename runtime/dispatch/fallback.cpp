@@ -1,12 +1,14 @@
 // The built-in default: a config for every supported problem on every architecture, from a short list of shapes that do
 // well where shared memory allows them. Measured answers replace it; it only has to be right and decent.
+#include "runtime/dispatch/fallback.h"
+
 #include <algorithm>
 #include <array>
 #include <optional>
 #include <vector>
 
 #include "cache/error.h"
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/validity.h"
 
 namespace flashtune {
 namespace {

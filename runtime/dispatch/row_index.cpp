@@ -8,7 +8,8 @@
 #include <tuple>
 
 #include "cache/keys.h"
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/adapted.h"
+#include "runtime/dispatch/validity.h"
 
 namespace flashtune {
 namespace {

@@ -2,7 +2,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/validity.h"
 #include "runtime/jit/kernel_compiler.h"
 
 namespace flashtune {

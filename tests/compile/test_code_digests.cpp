@@ -17,7 +17,7 @@
 #include "cache/codec.h"
 #include "cache/error.h"
 #include "cache/read_file.h"
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/validity.h"
 #include "runtime/jit/code_digest.h"
 #include "runtime/jit/cubin.h"
 #include "runtime/jit/nvrtc.h"

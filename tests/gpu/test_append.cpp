@@ -2,8 +2,12 @@
 #include <gtest/gtest.h>
 
 #include "cache/codec.h"
-#include "runtime/dispatch/loaded_candidate.h"
+#include "runtime/dispatch/fallback.h"
+#include "runtime/dispatch/validity.h"
 #include "runtime/jit/kernel_compiler.h"
+#include "runtime/launch/loaded_candidate.h"
+#include "runtime/launch/plan.h"
+#include "runtime/launch/tensors.h"
 #include "tests/support/append_case.h"
 #include "tests/support/gpu.h"
 #include "tuner/sweep/compile_pool.h"

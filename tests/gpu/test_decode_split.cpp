@@ -3,6 +3,10 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "runtime/dispatch/fallback.h"
+#include "runtime/launch/plan.h"
+#include "runtime/launch/softmax_scale.h"
+#include "runtime/launch/tensors.h"
 #include "tests/support/attention_gpu.h"
 #include "tests/support/cover.h"
 #include "tests/support/wrong_cache.h"

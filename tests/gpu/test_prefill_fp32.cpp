@@ -6,6 +6,9 @@
 #include <vector>
 
 #include "cache/codec.h"
+#include "runtime/dispatch/fallback.h"
+#include "runtime/dispatch/validity.h"
+#include "runtime/launch/softmax_scale.h"
 #include "tests/support/attention_gpu.h"
 #include "tests/support/cover.h"
 

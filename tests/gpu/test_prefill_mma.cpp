@@ -3,6 +3,8 @@
 
 #include <vector>
 
+#include "runtime/dispatch/fallback.h"
+#include "runtime/launch/softmax_scale.h"
 #include "tests/support/attention_gpu.h"
 #include "tests/support/cover.h"
 

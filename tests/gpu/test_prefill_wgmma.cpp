@@ -7,6 +7,11 @@
 #include <vector>
 
 #include "cache/codec.h"
+#include "runtime/dispatch/fallback.h"
+#include "runtime/dispatch/validity.h"
+#include "runtime/launch/plan.h"
+#include "runtime/launch/softmax_scale.h"
+#include "runtime/launch/tensors.h"
 #include "tests/sim/bench.h"
 #include "tests/support/attention_gpu.h"
 #include "tests/support/cover.h"

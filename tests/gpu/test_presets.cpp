@@ -3,7 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "cache/codec.h"
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/fallback.h"
+#include "runtime/launch/softmax_scale.h"
 #include "tests/support/attention_gpu.h"
 #include "tests/support/seed_shapes.h"
 #include "tuner/space/presets.h"

@@ -5,7 +5,7 @@
 
 #include "cache/codec.h"
 #include "cache/error.h"
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/validity.h"
 #include "runtime/jit/kernel_compiler.h"
 #include "tests/sim/bench.h"
 #include "tests/support/cover.h"

@@ -10,7 +10,9 @@
 
 #include "cache/codec.h"
 #include "cache/error.h"
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/validity.h"
+#include "runtime/launch/plan.h"
+#include "runtime/launch/tensors.h"
 #include "tests/support/uploaded.h"
 #include "tuner/tensors/device_inputs.h"
 #include "tuner/tensors/fence.h"

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/dispatch/loaded_candidate.h"
+#include "runtime/launch/loaded_candidate.h"
 #include "sim/sim_compiler.h"
 #include "sim/sim_device.h"
 #include "tuner/judge/output_check.h"

@@ -6,6 +6,8 @@
 #include <limits>
 
 #include "cache/codec.h"
+#include "runtime/dispatch/fallback.h"
+#include "runtime/dispatch/validity.h"
 #include "tests/sim/bench.h"
 #include "tests/support/cover.h"
 #include "tuner/judge/validate.h"

@@ -6,7 +6,8 @@
 #include <filesystem>
 
 #include "cache/error.h"
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/fallback.h"
+#include "runtime/dispatch/validity.h"
 #include "tests/sim/bench.h"
 #include "tests/support/run_program.h"
 

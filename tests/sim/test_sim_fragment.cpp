@@ -6,7 +6,8 @@
 #include <limits>
 
 #include "cache/codec.h"
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/validity.h"
+#include "runtime/launch/tensors.h"
 #include "tests/sim/bench.h"
 #include "tests/support/cover.h"
 #include "tests/support/fp32_cases.h"

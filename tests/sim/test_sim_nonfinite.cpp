@@ -12,6 +12,8 @@
 #include <string>
 
 #include "cache/codec.h"
+#include "runtime/dispatch/validity.h"
+#include "runtime/launch/tensors.h"
 #include "tests/sim/bench.h"
 #include "tests/support/uploaded.h"
 #include "tuner/tensors/fence.h"

@@ -6,7 +6,9 @@
 #include <limits>
 
 #include "cache/codec.h"
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/fallback.h"
+#include "runtime/dispatch/validity.h"
+#include "runtime/launch/tensors.h"
 #include "tests/sim/bench.h"
 #include "tests/support/fp32_cases.h"
 #include "tuner/judge/validate.h"

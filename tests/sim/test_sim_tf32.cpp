@@ -5,7 +5,8 @@
 #include <cmath>
 
 #include "cache/codec.h"
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/fallback.h"
+#include "runtime/dispatch/validity.h"
 #include "tests/sim/bench.h"
 #include "tests/support/cover.h"
 #include "tests/support/uploaded.h"

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/dispatch/plan.h"
+#include "runtime/launch/tensors.h"
 #include "tuner/tensors/inputs.h"
 #include "tuner/tensors/rotary.h"
 

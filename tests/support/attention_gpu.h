@@ -4,8 +4,10 @@
 
 #include <vector>
 
-#include "runtime/dispatch/loaded_candidate.h"
+#include "runtime/dispatch/validity.h"
 #include "runtime/jit/kernel_compiler.h"
+#include "runtime/launch/loaded_candidate.h"
+#include "runtime/launch/softmax_scale.h"
 #include "tests/support/gpu.h"
 
 namespace flashtune {

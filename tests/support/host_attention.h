@@ -3,7 +3,7 @@
 
 #include <functional>
 
-#include "runtime/dispatch/plan.h"
+#include "runtime/launch/tensors.h"
 
 namespace flashtune {
 

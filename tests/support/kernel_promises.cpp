@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "cache/codec.h"
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/validity.h"
 #include "runtime/jit/cubin.h"
 #include "tuner/space/space.h"
 

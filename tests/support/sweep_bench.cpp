@@ -3,6 +3,8 @@
 
 #include "cache/codec.h"
 #include "cache/keys.h"
+#include "runtime/dispatch/fallback.h"
+#include "runtime/dispatch/validity.h"
 #include "tuner/report/report.h"
 #include "tuner/time/timer.h"
 

@@ -15,8 +15,9 @@
 #include "cache/error.h"
 #include "cache/exchange.h"
 #include "cache/read_file.h"
+#include "runtime/dispatch/fallback.h"
 #include "runtime/dispatch/fp32_copies.h"
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/validity.h"
 #include "tuner/space/presets.h"
 #include "tuner/space/space.h"
 

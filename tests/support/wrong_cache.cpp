@@ -3,6 +3,9 @@
 
 #include "cache/error.h"
 #include "runtime/api/debug_checks.h"
+#include "runtime/dispatch/validity.h"
+#include "runtime/launch/plan.h"
+#include "runtime/launch/softmax_scale.h"
 #include "tests/support/uploaded.h"
 
 namespace flashtune {

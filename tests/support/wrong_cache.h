@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/dispatch/loaded_candidate.h"
+#include "runtime/launch/loaded_candidate.h"
 #include "tuner/tensors/device_inputs.h"
 
 namespace flashtune {

@@ -9,7 +9,9 @@
 #include "cache/error.h"
 #include "flashtune/flashtune.hpp"
 #include "runtime/api/c_api.h"
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/fallback.h"
+#include "runtime/dispatch/validity.h"
+#include "runtime/launch/tensors.h"
 #include "tests/support/fake_device.h"
 #include "tuner/space/space.h"
 

@@ -2,7 +2,9 @@
 #include <gtest/gtest.h>
 
 #include "cache/codec.h"
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/adapted.h"
+#include "runtime/dispatch/fallback.h"
+#include "runtime/dispatch/validity.h"
 #include "tests/support/decode_problems.h"
 #include "tuner/space/space.h"
 

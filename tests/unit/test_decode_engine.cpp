@@ -7,6 +7,8 @@
 #include "cache/database.h"
 #include "cache/error.h"
 #include "runtime/api/engine.h"
+#include "runtime/dispatch/validity.h"
+#include "runtime/launch/tensors.h"
 #include "tests/support/decode_problems.h"
 #include "tests/support/fake_device.h"
 #include "tests/support/run_program.h"

@@ -12,7 +12,8 @@
 
 #include "cache/error.h"
 #include "cache/keys.h"
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/fallback.h"
+#include "runtime/dispatch/validity.h"
 
 namespace {
 std::atomic<long> allocations{0};

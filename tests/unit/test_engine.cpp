@@ -12,6 +12,10 @@
 #include "cache/database.h"
 #include "cache/error.h"
 #include "cache/keys.h"
+#include "runtime/dispatch/fallback.h"
+#include "runtime/dispatch/validity.h"
+#include "runtime/launch/plan.h"
+#include "runtime/launch/tensors.h"
 #include "tests/support/damaged_database.h"
 #include "tests/support/fake_device.h"
 

@@ -2,7 +2,8 @@
 #include <gtest/gtest.h>
 
 #include "cache/codec.h"
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/fallback.h"
+#include "runtime/dispatch/validity.h"
 
 namespace flashtune {
 namespace {

@@ -7,7 +7,9 @@
 #include <string>
 
 #include "cache/codec.h"
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/fallback.h"
+#include "runtime/dispatch/validity.h"
+#include "runtime/launch/plan.h"
 #include "tuner/model/cost_model.h"
 #include "tuner/space/space.h"
 

@@ -1,5 +1,7 @@
 // Launch plans: how many blocks, with what, and what is refused before a launch.
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/validity.h"
+#include "runtime/launch/bind.h"
+#include "runtime/launch/plan.h"
 
 #include <gtest/gtest.h>
 

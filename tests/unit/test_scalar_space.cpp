@@ -8,7 +8,11 @@
 #include <string>
 
 #include "cache/codec.h"
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/fallback.h"
+#include "runtime/dispatch/validity.h"
+#include "runtime/launch/bind.h"
+#include "runtime/launch/plan.h"
+#include "runtime/launch/tensors.h"
 #include "tests/support/fake_device.h"
 #include "tuner/model/cost_model.h"
 #include "tuner/space/space.h"

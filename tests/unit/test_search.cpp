@@ -7,7 +7,8 @@
 #include <set>
 
 #include "cache/codec.h"
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/fallback.h"
+#include "runtime/dispatch/validity.h"
 
 namespace flashtune {
 namespace {

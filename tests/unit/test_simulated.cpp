@@ -3,7 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/fallback.h"
+#include "runtime/dispatch/validity.h"
 #include "tests/sim/bench.h"
 #include "tests/support/run_program.h"
 

@@ -1,5 +1,5 @@
 // Which scales kernels can be given, and that what they are given is what was asked for.
-#include "runtime/dispatch/softmax_scale.h"
+#include "runtime/launch/softmax_scale.h"
 
 #include <gtest/gtest.h>
 
@@ -9,7 +9,11 @@
 #include <string>
 
 #include "cache/error.h"
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/fallback.h"
+#include "runtime/dispatch/validity.h"
+#include "runtime/launch/bind.h"
+#include "runtime/launch/plan.h"
+#include "runtime/launch/tensors.h"
 #include "sim/sim_device.h"
 
 namespace flashtune {

@@ -9,7 +9,7 @@
 #include <tuple>
 
 #include "cache/codec.h"
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/validity.h"
 
 namespace flashtune {
 namespace {

@@ -5,7 +5,7 @@
 #include <thread>
 
 #include "cache/codec.h"
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/validity.h"
 #include "tests/support/sweep_bench.h"
 #include "tuner/report/report.h"
 #include "tuner/sweep/sweep.h"

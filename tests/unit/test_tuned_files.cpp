@@ -9,7 +9,7 @@
 #include "cache/codec.h"
 #include "cache/exchange.h"
 #include "runtime/dispatch/dispatcher.h"
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/validity.h"
 
 namespace flashtune {
 namespace {

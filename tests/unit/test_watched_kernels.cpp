@@ -13,7 +13,7 @@
 #include <tuple>
 #include <type_traits>
 
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/validity.h"
 #include "tests/support/digest_table.h"
 
 namespace flashtune {

@@ -6,7 +6,7 @@
 
 #include "cache/plain_text.h"
 #include "runtime/dispatch/dispatcher.h"
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/validity.h"
 #include "tuner/cli/command.h"
 #include "tuner/cli/common.h"
 #include "tuner/cli/flags.h"

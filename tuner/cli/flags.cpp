@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <charconv>
 
-#include "runtime/dispatch/softmax_scale.h"
+#include "runtime/launch/softmax_scale.h"
 #include "tuner/model/cost_model.h"
 
 namespace flashtune {

@@ -9,6 +9,11 @@
 
 #include "cache/named_output.h"
 #include "runtime/api/engine.h"
+#include "runtime/dispatch/fallback.h"
+#include "runtime/dispatch/validity.h"
+#include "runtime/launch/plan.h"
+#include "runtime/launch/softmax_scale.h"
+#include "runtime/launch/tensors.h"
 #include "tuner/cli/command.h"
 #include "tuner/cli/common.h"
 #include "tuner/cli/flags.h"

@@ -6,7 +6,11 @@
 #include <algorithm>
 
 #include "cache/error.h"
-#include "runtime/dispatch/loaded_candidate.h"
+#include "runtime/dispatch/validity.h"
+#include "runtime/launch/loaded_candidate.h"
+#include "runtime/launch/plan.h"
+#include "runtime/launch/softmax_scale.h"
+#include "runtime/launch/tensors.h"
 #include "tuner/sweep/trial_book.h"
 #include "tuner/tensors/device_inputs.h"
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "runtime/device/device.h"
-#include "runtime/dispatch/plan.h"
+#include "runtime/launch/tensors.h"
 #include "tuner/tensors/inputs.h"
 
 namespace flashtune {

@@ -6,6 +6,9 @@
 #include <algorithm>
 
 #include "cache/error.h"
+#include "runtime/launch/plan.h"
+#include "runtime/launch/softmax_scale.h"
+#include "runtime/launch/tensors.h"
 #include "tuner/tensors/device_inputs.h"
 #include "tuner/tensors/inputs.h"
 #include "tuner/tensors/timing_inputs.h"

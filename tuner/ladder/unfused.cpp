@@ -7,7 +7,7 @@
 
 #include "cache/error.h"
 #include "flashtune/shared/unfused.h"
-#include "runtime/dispatch/softmax_scale.h"
+#include "runtime/launch/softmax_scale.h"
 
 namespace flashtune {
 namespace {

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "cache/records.h"
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/validity.h"
 
 namespace flashtune {
 

@@ -12,7 +12,7 @@
 
 #include "cache/codec.h"
 #include "runtime/dispatch/fp32_copies.h"
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/validity.h"
 
 namespace flashtune {
 

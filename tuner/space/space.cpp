@@ -7,7 +7,7 @@
 #include <tuple>
 #include <utility>
 
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/validity.h"
 #include "tuner/space/family_space.h"
 
 namespace flashtune {

@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <array>
 
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/fallback.h"
+#include "runtime/dispatch/validity.h"
 #include "tuner/space/family_space.h"
 
 namespace flashtune {

@@ -9,6 +9,11 @@
 #include <cmath>
 
 #include "cache/error.h"
+#include "runtime/dispatch/fallback.h"
+#include "runtime/dispatch/validity.h"
+#include "runtime/launch/plan.h"
+#include "runtime/launch/softmax_scale.h"
+#include "runtime/launch/tensors.h"
 #include "tuner/time/stats.h"
 #include "tuner/time/timer.h"
 

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/dispatch/loaded_candidate.h"
+#include "runtime/launch/loaded_candidate.h"
 #include "tuner/judge/validate.h"
 #include "tuner/sweep/compile_wave.h"
 #include "tuner/sweep/search.h"

@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "cache/codec.h"
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/validity.h"
 #include "tuner/space/family_space.h"
 
 namespace flashtune {

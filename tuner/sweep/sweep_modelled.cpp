@@ -2,7 +2,8 @@
 // from what their cubins say.
 #include <algorithm>
 
-#include "runtime/dispatch/plan.h"
+#include "runtime/dispatch/fallback.h"
+#include "runtime/dispatch/validity.h"
 #include "tuner/sweep/budget.h"
 #include "tuner/sweep/compile_wave.h"
 #include "tuner/sweep/search.h"

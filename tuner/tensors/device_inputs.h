@@ -1,7 +1,8 @@
 // What a call reads, on the device: Q, K and V between guard bands, and of a decode problem its lengths and its pages.
 #pragma once
 
-#include "runtime/dispatch/plan.h"
+#include "runtime/launch/plan.h"
+#include "runtime/launch/tensors.h"
 #include "tuner/tensors/fence.h"
 #include "tuner/tensors/kv_cache.h"
 

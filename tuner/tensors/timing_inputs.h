@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "runtime/device/device.h"
-#include "runtime/dispatch/plan.h"
+#include "runtime/launch/tensors.h"
 
 namespace flashtune {
 

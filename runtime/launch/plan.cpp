@@ -1,6 +1,6 @@
 // Candidate and problem in, launch out. The blocks of a launch are numbered along one axis, because heads and batch may
 // each exceed what the y and z axes hold; the kernel turns a block's number into its tile, head and batch again.
-#include "runtime/dispatch/plan.h"
+#include "runtime/launch/plan.h"
 
 #include <fmt/format.h>
 
@@ -11,9 +11,10 @@
 
 #include "cache/codec.h"
 #include "cache/error.h"
-#include "runtime/dispatch/softmax_scale.h"
-#include "runtime/dispatch/tensor_boxes.h"
-#include "runtime/dispatch/wgmma_plan.h"
+#include "runtime/dispatch/validity.h"
+#include "runtime/launch/append_chunks.h"
+#include "runtime/launch/tensor_boxes.h"
+#include "runtime/launch/wgmma_plan.h"
 
 namespace flashtune {
 namespace {
@@ -155,13 +156,6 @@ Plan plan_of(const Config& config, const Problem& p, const Resources& resources)
   return plan;
 }
 
-/// The chunks of `heads` heads of each new row, and the blocks of so many.
-void number_chunks(Plan& plan, AppendParams& params, int chunks_of_a_head, int heads) {
-  params.items = chunks_of_a_head * heads;
-  params.by_heads = divider_of(heads);
-  plan.grid[0] = (static_cast<unsigned>(params.items) - 1) / plan.block + 1;
-}
-
 Plan plan_of(const KvAppendConfig& config, const Problem& p, const Resources& resources) {
   // Three factors below 2^31 can overflow 64 bits; a double is exact enough to tell.
   const int chunks_of_a_head = p.head_dim * size_of(p.dtype) / 16;
@@ -187,25 +181,6 @@ Plan plan_of(const KvAppendConfig& config, const Problem& p, const Resources& re
   return plan;
 }
 
-template <class T>
-void move_by(T*& pointer, DevicePtr distance) {
-  pointer = reinterpret_cast<T*>(reinterpret_cast<DevicePtr>(pointer) + distance);
-}
-
-template <class Params>
-void bind_attention(Params& params, const Tensors& tensors) {
-  params.q = reinterpret_cast<const void*>(tensors.q);
-  params.k = reinterpret_cast<const void*>(tensors.k);
-  params.v = reinterpret_cast<const void*>(tensors.v);
-  params.o = reinterpret_cast<void*>(tensors.o);
-  params.lse = reinterpret_cast<float*>(tensors.lse);
-  const KernelScale scale = kernel_scale(tensors.scale);
-  if constexpr (requires { params.scale_rest; })
-    params.scale_log2 = scale.cut, params.scale_rest = scale.rest;
-  else
-    params.scale_log2 = scale.rounded;
-}
-
 /// The problem without the keys at its front that no row sees, which a window leaves of more keys than queries: a tile
 /// of keys that begins before them would take their values times 0, which is NaN where they are no finite numbers.
 /// Of decode only the device knows which these are.
@@ -214,86 +189,7 @@ Problem of_seen_keys(Problem p) {
   return p;
 }
 
-TensorMap map_of(const Device& device, TensorBox box, DevicePtr base) {
-  box.base = base;
-  return device.tensor_map(box);
-}
-
-/// Where a box of K or V lies. Without keys there may be none; nothing is read then, but a box wants an address.
-DevicePtr box_base(int seq_kv, DevicePtr tensor, DevicePtr other) { return seq_kv == 0 ? other : tensor; }
-
-void bind_family(PrefillParams& params, const Plan&, const Tensors& tensors, DevicePtr, const Device&) {
-  bind_attention(params, tensors);
-}
-
-void bind_family(PrefillScalarParams& params, const Plan& plan, const Tensors& tensors, DevicePtr workspace,
-                 const Device&) {
-  bind_attention(params, tensors);
-  params.row_state = plan.workspace_bytes > 0 ? reinterpret_cast<float*>(workspace + plan.workspace_head) : nullptr;
-}
-
-void bind_family(PrefillWgmmaParams& params, const Plan& plan, const Tensors& tensors, DevicePtr workspace,
-                 const Device& device) {
-  params.q_map = map_of(device, plan.q_box, tensors.q);
-  params.o_map = map_of(device, plan.o_box, tensors.o);
-  params.k_map = map_of(device, plan.k_box, box_base(params.seq_kv, tensors.k, tensors.q));
-  params.v_map = map_of(device, plan.v_box, box_base(params.seq_kv, tensors.v, tensors.q));
-  bind_attention(params, tensors);
-  if (params.next_tile != nullptr) move_by(params.next_tile, workspace);
-}
-
-void bind_family(AppendParams&, const Plan&, const Tensors&, DevicePtr, const Device&) {
-  throw Error(ErrorKind::kInternal, "the tensors of an attention were bound to an append");
-}
-
-void bind_family(DecodeParams& params, const Plan& plan, const Tensors& tensors, DevicePtr workspace,
-                 const Device& device) {
-  bind_attention(params, tensors);
-  params.lengths = reinterpret_cast<const int*>(tensors.lengths);
-  params.page_table = reinterpret_cast<const int*>(tensors.page_table);
-  params.num_pages = tensors.num_pages;
-  params.max_pages = tensors.max_pages;
-  if (params.box_rows > 0) {
-    const auto map = [&](TensorBox box, DevicePtr base) {
-      if (tensors.page_table != 0) box.sizes[3] = std::max(tensors.num_pages, 1);
-      return map_of(device, box, base);
-    };
-    params.k_map = map(plan.k_box, box_base(params.seq_kv, tensors.k, tensors.q));
-    params.v_map = map(plan.v_box, box_base(params.seq_kv, tensors.v, tensors.q));
-  }
-  move_by(params.status, workspace);
-  move_by(params.counters, workspace);
-  move_by(params.partial_sums, workspace);
-  move_by(params.partial_o, workspace);
-}
-
 }  // namespace
-
-Rejection rejection_of(const Candidate& candidate, const KernelTraits& traits, const ArchLimits& limits) {
-  return std::visit([&](const auto& config) { return rejection_of(config, traits, limits); }, candidate.config);
-}
-
-Rejection rejection_of(const Candidate& candidate, const Problem& problem, const ArchLimits& limits) {
-  const Rejection rejection = rejection_of(candidate, traits_of(problem), limits);
-  if (rejection != Rejection::kNone) return rejection;
-  return std::visit([&](const auto& config) { return rejection_of(config, problem); }, candidate.config);
-}
-
-Resources resources_of(const Candidate& candidate, const KernelTraits& traits, const ArchLimits& limits) {
-  return std::visit([&](const auto& config) { return resources_of(config, traits, limits); }, candidate.config);
-}
-
-ArchLimits limits_of(const DeviceKey& device) {
-  ArchLimits limits = limits_of(device.arch);
-  if (device.sm_count > 0) limits.sms = device.sm_count;
-  return limits;
-}
-
-void require_supported(const Problem& problem) {
-  if (const ProblemFault fault = fault_of(problem); fault != ProblemFault::kNone)
-    throw Error(ErrorKind::kInvalidArgument,
-                fmt::format("{}; the problem was: {}", text_of(fault), problem_to_text(problem)));
-}
 
 Plan make_plan(const Candidate& candidate, const Problem& problem, const ArchLimits& limits) {
   require_supported(problem);
@@ -319,36 +215,6 @@ Plan make_plan(const Candidate& candidate, const Problem& problem, const ArchLim
   return plan;
 }
 
-AnyParams bind(const Plan& plan, const Tensors& tensors, DevicePtr workspace, const Device& device) {
-  AnyParams any = plan.params;
-  Tensors seen = tensors;
-  seen.k += plan.k_skipped, seen.v += plan.v_skipped;
-  std::visit([&](auto& params) { bind_family(params, plan, seen, workspace, device); }, any);
-  return any;
-}
-
-Plan bind_append(const Plan& plan, const AppendTensors& tensors, DevicePtr workspace) {
-  Plan bound = plan;
-  auto& params = std::get<AppendParams>(bound.params);
-  params.k_new = reinterpret_cast<const void*>(tensors.k_new);
-  params.v_new = reinterpret_cast<const void*>(tensors.v_new);
-  params.k_new_strides = tensors.k_new_strides, params.v_new_strides = tensors.v_new_strides;
-  params.k = reinterpret_cast<void*>(tensors.k);
-  params.v = reinterpret_cast<void*>(tensors.v);
-  params.q = reinterpret_cast<const void*>(tensors.q);
-  params.q_out = reinterpret_cast<void*>(tensors.q_out);
-  params.lengths = reinterpret_cast<const int*>(tensors.lengths);
-  params.page_table = reinterpret_cast<const int*>(tensors.page_table);
-  params.num_pages = tensors.num_pages, params.max_pages = tensors.max_pages;
-  params.rope = tensors.rope;
-  params.rotary_dim = tensors.rope == Rope::kNone ? 0 : tensors.rotary_dim;
-  params.cos = reinterpret_cast<const float*>(tensors.cos);
-  params.sin = reinterpret_cast<const float*>(tensors.sin);
-  params.status = reinterpret_cast<unsigned*>(workspace);
-  if (tensors.q != 0) number_chunks(bound, params, params.items / params.kv_heads, params.kv_heads + params.heads);
-  return bound;
-}
-
 TileSteps tile_steps(const Candidate& candidate) {
   struct {
     TileSteps operator()(const PrefillMmaConfig& c) const { return {c.br, c.bc}; }
@@ -362,7 +228,5 @@ TileSteps tile_steps(const Candidate& candidate) {
   } steps;
   return std::visit(steps, candidate.config);
 }
-
-float default_scale(const Problem& problem) { return 1.0f / std::sqrt(static_cast<float>(problem.head_dim)); }
 
 }  // namespace flashtune

@@ -1,9 +1,13 @@
 // Loads and launches.
-#include "runtime/dispatch/loaded_candidate.h"
+#include "runtime/launch/loaded_candidate.h"
 
 #include <algorithm>
 
+#include "runtime/dispatch/validity.h"
 #include "runtime/jit/source.h"
+#include "runtime/launch/bind.h"
+#include "runtime/launch/plan.h"
+#include "runtime/launch/tensors.h"
 
 namespace flashtune {
 

@@ -1,5 +1,5 @@
 // One product, rounded once or cut in two: what is judged is what kernels compute with.
-#include "runtime/dispatch/softmax_scale.h"
+#include "runtime/launch/softmax_scale.h"
 
 #include <fmt/format.h>
 
@@ -34,5 +34,7 @@ KernelScale kernel_scale(float scale) {
   const float rest = std::max(static_cast<float>(exact - cut), std::numeric_limits<float>::denorm_min());
   return {scale * kLog2E, std::copysign(cut, scale), rest};
 }
+
+float default_scale(const Problem& problem) { return 1.0f / std::sqrt(static_cast<float>(problem.head_dim)); }
 
 }  // namespace flashtune

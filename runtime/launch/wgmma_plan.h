@@ -1,7 +1,7 @@
 // The launch of prefill_wgmma: tensors as the copy engine knows them, tiles in the order of the config.
 #pragma once
 
-#include "runtime/dispatch/plan.h"
+#include "runtime/launch/plan.h"
 
 namespace flashtune {
 

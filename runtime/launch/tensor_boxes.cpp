@@ -1,5 +1,5 @@
 // Sizes and strides in the order of the copy engine: innermost axis first.
-#include "runtime/dispatch/tensor_boxes.h"
+#include "runtime/launch/tensor_boxes.h"
 
 #include <algorithm>
 

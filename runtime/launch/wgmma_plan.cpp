@@ -1,12 +1,12 @@
 // Numbers the tiles and describes the tensors.
-#include "runtime/dispatch/wgmma_plan.h"
+#include "runtime/launch/wgmma_plan.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
 #include "cache/error.h"
-#include "runtime/dispatch/tensor_boxes.h"
+#include "runtime/launch/tensor_boxes.h"
 
 namespace flashtune {
 namespace {

@@ -4,7 +4,8 @@
 #include <memory>
 #include <string>
 
-#include "runtime/dispatch/plan.h"
+#include "runtime/launch/plan.h"
+#include "runtime/launch/tensors.h"
 
 namespace flashtune {
 

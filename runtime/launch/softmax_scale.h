@@ -1,6 +1,8 @@
 // The softmax scale as kernels are given it, and which scales can be given at all.
 #pragma once
 
+#include "flashtune/shared/problem.h"
+
 namespace flashtune {
 
 /// A scale times log2(e), as the exponentials are exp2. Rounded to one fp32, all weights of a row are off to the same
@@ -14,5 +16,8 @@ struct KernelScale {
 /// Any number that fp32 still holds after the product, the smallest ones included; of either sign, and 0, which makes a
 /// row the mean of its values. Throws Error(kInvalidArgument) that names the value and the limit.
 KernelScale kernel_scale(float scale);
+
+/// The softmax scale of everybody who asks for no other.
+float default_scale(const Problem& problem);
 
 }  // namespace flashtune
