@@ -1,7 +1,7 @@
 // Attention of single rows, key by key, where a warp met scores too large for the exponents of the main loops.
 #pragma once
 
-#include "flashtune/attention/softmax_scale.cuh"
+#include "flashtune/attention/logits.cuh"
 #include "flashtune/primitives/global.cuh"
 #include "flashtune/primitives/memory.cuh"
 #include "flashtune/primitives/warp.cuh"
@@ -38,7 +38,7 @@ struct RowOfWarp {
   }
 
   /// A key that the row sees.
-  FT_DEVICE void take_in(const Element* k, const Element* v, const SoftmaxScale& scale) {
+  FT_DEVICE void take_in(const Element* k, const Element* v, const Logits<kTraits>& logits) {
     float s = 0.f;
 #pragma unroll
     for (int i = 0; i < kSteps; ++i) {
@@ -49,11 +49,12 @@ struct RowOfWarp {
     }
 #pragma unroll
     for (int other = 1; other < 32; other *= 2) s += shuffle_xor(s, other);
-    if (scale.changes_scores) s *= scale.sign;
+    if (logits.has_terms()) s = logits.with_terms(s);
     const float old = m;
     m = maximum(old, s);
     const float reference = m == negative_infinity() ? 0.f : m;
-    const float factor = exp2_approx((old - reference) * scale.cut), weight = exp2_approx((s - reference) * scale.cut);
+    const float factor = exp2_approx((old - reference) * logits.scale.cut),
+                weight = exp2_approx((s - reference) * logits.scale.cut);
     l = fused_multiply_add(l, factor, weight);
 #pragma unroll
     for (int i = 0; i < kOutSteps; ++i) {
@@ -138,7 +139,7 @@ struct RowOfWarp {
 template <KernelTraits kTraits, class Params, class Rows>
 FT_DEVICE void attend_large_rows(const Params& p, const Rows& rows, u32 large, int count) {
   const int lane = thread_index() % 32;
-  const SoftmaxScale scale(p);
+  const Logits<kTraits> logits(p);
   sync_warp();
 #pragma unroll 1
   for (int row = 0; row < count; ++row) {
@@ -146,7 +147,7 @@ FT_DEVICE void attend_large_rows(const Params& p, const Rows& rows, u32 large, i
     RowOfWarp<kTraits> again(rows.query(row), lane);
     const int end = rows.end_key(row);
 #pragma unroll 1
-    for (int key = rows.first_key(row); key < end; ++key) again.take_in(rows.key(key), rows.value(key), scale);
+    for (int key = rows.first_key(row); key < end; ++key) again.take_in(rows.key(key), rows.value(key), logits);
     rows.put(row, again);
   }
   sync_warp();

@@ -1,36 +1,37 @@
 // Which keys a query row may see, and which key tiles a block has to visit.
 #pragma once
 
+#include "flashtune/attention/sequence.cuh"
 #include "flashtune/primitives/platform.cuh"
-#include "flashtune/shared/params.h"
+#include "flashtune/shared/problem.h"
 #include "flashtune/tiles/register_tile.cuh"
 
 namespace flashtune {
 
-/// Masks in key coordinates: query row i stands at position i + seq_kv - seq_q (bottom-right alignment).
+/// Masks in key coordinates: query row i stands at position i + shift.
 template <KernelTraits kTraits>
 struct Mask {
-  int seq_kv;
-  int shift;  // seq_kv - seq_q
+  int keys;
+  int shift;
   int window;
 
-  template <class Params>
-  FT_DEVICE explicit Mask(const Params& p) : seq_kv(p.seq_kv), shift(p.seq_kv - p.seq_q), window(p.window) {}
+  FT_DEVICE Mask(const Sequence& sequence, int window)
+      : keys(sequence.keys), shift(sequence.first_position()), window(window) {}
 
   /// First key that row `row` sees, unclamped.
   FT_DEVICE int first_key(int row) const { return kTraits.windowed ? row + shift - window + 1 : 0; }
 
   /// One past the last key that row `row` sees; may be 0 or negative.
   FT_DEVICE int end_key(int row) const {
-    int end = seq_kv;
+    int end = keys;
     if (kTraits.causal) end = min(end, row + shift + 1);
     if (kTraits.windowed && !kTraits.causal) end = min(end, row + shift + window);
     return end;
   }
 
-  /// Whether some element of rows [row, row + rows) x keys [key, key + keys) is masked.
-  FT_DEVICE bool cuts(int row, int rows, int key, int keys) const {
-    return key + keys > end_key(row) || (kTraits.windowed && key < first_key(row + rows - 1));
+  /// Whether some element of rows [row, row + rows) x keys [key, key + width) is masked.
+  FT_DEVICE bool cuts(int row, int rows, int key, int width) const {
+    return key + width > end_key(row) || (kTraits.windowed && key < first_key(row + rows - 1));
   }
 
   /// Sets the masked elements of a warp's scores to -inf. `row` and `key` are those of the lane's element [0][0][0].

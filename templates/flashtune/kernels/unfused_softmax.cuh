@@ -17,7 +17,7 @@ constexpr int kUnfusedWarps = kUnfusedThreads / 32;
 FT_DEVICE void scale_mask(const ScaleMaskParams& p) {
   constexpr KernelTraits kCausal{.causal = true};
   const i64 first = static_cast<i64>(block_index()) * p.seq_kv;
-  const int end = p.causal != 0 ? Mask<kCausal>(p).end_key(block_index() % p.seq_q) : p.seq_kv;
+  const int end = p.causal != 0 ? Mask<kCausal>(sequence_of(p), p.window).end_key(block_index() % p.seq_q) : p.seq_kv;
   for (int col = thread_index(); col < p.seq_kv; col += kUnfusedThreads)
     store_global(p.to + first + col, col < end ? load_global(p.from + first + col) * p.scale : negative_infinity());
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "flashtune/attention/large_scores.cuh"
+#include "flashtune/attention/logits.cuh"
 #include "flashtune/attention/mask.cuh"
 #include "flashtune/loops/rows/block_order.cuh"
 #include "flashtune/loops/rows/epilogue.cuh"
@@ -40,8 +41,8 @@ struct RowsOfHead {
   FT_DEVICE const Element* query(int row) const { return of(p.q) + offset(p.q_strides, head, first_row + row); }
   FT_DEVICE const Element* key(int i) const { return of(p.k) + offset(p.k_strides, kv_head, i); }
   FT_DEVICE const Element* value(int i) const { return of(p.v) + offset(p.v_strides, kv_head, i); }
-  FT_DEVICE int first_key(int row) const { return max(Mask<kTraits>(p).first_key(first_row + row), 0); }
-  FT_DEVICE int end_key(int row) const { return Mask<kTraits>(p).end_key(first_row + row); }
+  FT_DEVICE int first_key(int row) const { return max(mask().first_key(first_row + row), 0); }
+  FT_DEVICE int end_key(int row) const { return mask().end_key(first_row + row); }
 
   FT_DEVICE void put(int row, const RowOfWarp<kTraits>& again) const {
     again.write_output(static_cast<Element*>(p.o) + offset(p.o_strides, head, first_row + row));
@@ -51,6 +52,7 @@ struct RowsOfHead {
   }
 
  private:
+  FT_DEVICE Mask<kTraits> mask() const { return {sequence_of(p), p.window}; }
   FT_DEVICE static const Element* of(const void* tensor) { return static_cast<const Element*>(tensor); }
   FT_DEVICE i64 offset(const Strides& strides, int of_head, int row) const {
     return batch * strides.batch + of_head * strides.head + row * strides.row;
@@ -82,7 +84,7 @@ FT_DEVICE void attend_by_rows(const PrefillParams& p) {
   const int rows_left = p.seq_q - tile.first_row;
   const int warp_row = warp * kRowTiles * 16;       // in the tile
   const int first_row = tile.first_row + warp_row;  // in the sequence
-  const Mask<kTraits> mask(p);
+  const Mask<kTraits> mask(sequence_of(p), p.window);
   const TileRange keys = tiles_of<kBc>(mask, tile.first_row, tile.first_row + min(kBr, rows_left) - 1);
 
   const Element* q = static_cast<const Element*>(p.q) + tile.batch * p.q_strides.batch + tile.head * p.q_strides.head +
@@ -124,8 +126,8 @@ FT_DEVICE void attend_by_rows(const PrefillParams& p) {
     if constexpr (!Schedule::kKFirst && !Schedule::kOneK) load_k(next_k), cp_async_commit();
   };
 
-  const SoftmaxScale scale(p);
-  typename Math::Softmax softmax(scale.cut);
+  const Logits<kTraits> logits(p);
+  typename Math::Softmax softmax(logits.scale.cut);
   const Math math{smem, warp_row, lane};
   Accumulator<kRowTiles, Math::kOutTiles> o;
   o.clear();
@@ -184,7 +186,7 @@ FT_DEVICE void attend_by_rows(const PrefillParams& p) {
       Accumulator<kRowTiles, kBc / 8> s;
       s.clear();
       math.add_qk(s, q_regs, q_lane, k_lane.stage(t % kConfig.k_stages));
-      if (scale.changes_scores) scale_elements(s, scale.sign);
+      if (logits.has_terms()) logits.add_terms(s);
       if (mask.cuts(first_row, kRowTiles * 16, first_key(t), kBc))
         mask.apply(s, first_row + (lane >> 2), first_key(t) + (lane & 3) * 2);
 

@@ -2,6 +2,7 @@
 // softmax of the whole block on S in shared memory, where every warp may touch every row.
 #pragma once
 
+#include "flashtune/attention/logits.cuh"
 #include "flashtune/attention/mask.cuh"
 #include "flashtune/loops/rows/kept_rows.cuh"
 #include "flashtune/primitives/warp.cuh"
@@ -41,7 +42,7 @@ struct FragmentBlock {
 
   const PrefillScalarParams& p;
   Mask<kTraits> mask;
-  ExactScale scale;
+  Logits<kTraits, ExactScale> logits;
   int thread, warp, lane;
   QTile q_tile;
   KTile k_tile;
@@ -50,7 +51,8 @@ struct FragmentBlock {
   u32 factors;   // what each row of O is to be multiplied by
   float o[Outputs::kShare][kWords];
 
-  FT_DEVICE explicit FragmentBlock(const PrefillScalarParams& params) : p(params), mask(params), scale(params) {
+  FT_DEVICE explicit FragmentBlock(const PrefillScalarParams& params)
+      : p(params), mask(sequence_of(params), params.window), logits(params) {
     thread = thread_index(), warp = thread / 32, lane = thread % 32;
     const u32 smem = dynamic_smem();
     q_tile = {shared_region(smem + kSmem.q, kSmem.q_bytes)};
@@ -107,7 +109,7 @@ struct FragmentBlock {
     });
     if (lse == nullptr) return;
     for (int row = thread; row < min(kBr, rows_left); row += kThreads)
-      store_global(lse + row, rows.state(row).log_sum_exp(scale));
+      store_global(lse + row, rows.state(row).log_sum_exp(logits.scale));
   }
 
  private:
@@ -166,12 +168,12 @@ struct FragmentBlock {
       const bool exists = first_row + row < p.seq_q;
       const float top = mask_scores(row, first_row + row, first_key, lane_of_row);
       RowSoftmax softmax = exists ? rows.state(row) : RowSoftmax{};
-      const float factor = softmax.raise(top, scale);
+      const float factor = softmax.raise(top, logits.scale);
       float sum = 0.f;
 #pragma unroll 4
       for (int key = lane_of_row; key < kBc; key += kRowLanes) {
         const u32 at = p_tile.element(row, key);
-        const float weight = softmax.weight(float_of(load_shared(at)), scale);
+        const float weight = softmax.weight(float_of(load_shared(at)), logits.scale);
         store_shared(at, round_positive_to_tf32(weight));
         sum += weight;
       }
@@ -194,9 +196,9 @@ struct FragmentBlock {
       const u32 at = p_tile.element(row, key);
       float s = float_of(load_shared(at));
       const bool masked = key >= end || (kTraits.windowed && key < first);
-      if (scale.changes_scores) s *= scale.sign;
+      if (logits.has_terms()) s = logits.with_terms(s);
       if (masked) s = negative_infinity();
-      if (masked || scale.changes_scores) store_shared(at, bits_of(s));
+      if (masked || logits.has_terms()) store_shared(at, bits_of(s));
       top = maximum(top, s);
     }
 #pragma unroll

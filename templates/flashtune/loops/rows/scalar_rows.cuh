@@ -2,6 +2,7 @@
 // from one tile of keys to the next lies in shared memory or, where keys are the outer loop, in global memory.
 #pragma once
 
+#include "flashtune/attention/logits.cuh"
 #include "flashtune/attention/mask.cuh"
 #include "flashtune/loops/rows/kept_rows.cuh"
 #include "flashtune/tiles/fp32_tile.cuh"
@@ -32,9 +33,10 @@ struct ScalarRows {
   KTile k_tile;
   VTile v_tile;
   u32 weights;  // this owner's row of P
-  ExactScale scale;
+  Logits<kTraits, ExactScale> logits;
 
-  FT_DEVICE explicit ScalarRows(const PrefillScalarParams& params) : p(params), mask(params), scale(params) {
+  FT_DEVICE explicit ScalarRows(const PrefillScalarParams& params)
+      : p(params), mask(sequence_of(params), params.window), logits(params) {
     thread = thread_index(), owner = thread / kLanes, lane = thread % kLanes;
     const u32 smem = dynamic_smem();
     q_tile = {shared_region(smem + kSmem.q, kSmem.q_bytes)};
@@ -78,7 +80,7 @@ struct ScalarRows {
     each_row(p.seq_q - first_row, [&](int row) {
       RowSoftmax softmax = rows.state(row);
       const float top = write_scores(row, first_row + row, first_key);
-      const float factor = softmax.raise(top, scale);
+      const float factor = softmax.raise(top, logits.scale);
       softmax.sum += write_weights(softmax);
       if constexpr (kWarp) sync_warp();  // the row of P is whole, and all lanes have read its state
       if (lane == 0) rows.keep(row, softmax);
@@ -95,7 +97,7 @@ struct ScalarRows {
       const RowSoftmax softmax = rows.state(row);
       for (int dim = lane; dim < kDims; dim += kLanes)
         store_global(out + row * p.o_strides.row + dim, softmax.normalized(rows.o(row, dim)));
-      if (lse != nullptr && lane == 0) store_global(lse + row, softmax.log_sum_exp(scale));
+      if (lse != nullptr && lane == 0) store_global(lse + row, softmax.log_sum_exp(logits.scale));
     });
   }
 
@@ -109,7 +111,7 @@ struct ScalarRows {
       float s = 0.f;
 #pragma unroll 1
       for (int c = 0; c < KTile::kChunks; c += 4) s += product_of_part(row, key, c);
-      if (scale.changes_scores) s *= scale.sign;
+      if (logits.has_terms()) s = logits.with_terms(s);
       if (key >= end || (kTraits.windowed && key < first)) s = negative_infinity();
       store_shared(weights + static_cast<u32>(key * 4), bits_of(s));
       top = maximum(top, s);
@@ -139,7 +141,7 @@ struct ScalarRows {
 #pragma unroll 1
     for (int key = lane; key < kBc; key += kLanes) {
       const u32 at = weights + static_cast<u32>(key * 4);
-      const float weight = softmax.weight(float_of(load_shared(at)), scale);
+      const float weight = softmax.weight(float_of(load_shared(at)), logits.scale);
       store_shared(at, bits_of(weight));
       sum += weight;
     }

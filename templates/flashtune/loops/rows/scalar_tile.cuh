@@ -2,6 +2,7 @@
 // threads a tile of several rows and keys of S, then of the same rows and some dims of O, in registers.
 #pragma once
 
+#include "flashtune/attention/logits.cuh"
 #include "flashtune/attention/mask.cuh"
 #include "flashtune/attention/row_softmax.cuh"
 #include "flashtune/loops/rows/block_order.cuh"
@@ -196,7 +197,7 @@ FT_DEVICE void attend_by_scalar_tiles(const PrefillScalarParams& p) {
   const QueryTile at = query_tile<kConfig.order, kBr>(p);
   const Fp32Head head(p, at.batch, at.head);
   const int rows_left = p.seq_q - at.first_row;
-  const Mask<kTraits> mask(p);
+  const Mask<kTraits> mask(sequence_of(p), p.window);
   const TileRange keys = tiles_of<kBc>(mask, at.first_row, at.first_row + min(kBr, rows_left) - 1);
 
   const u32 smem = dynamic_smem();
@@ -218,7 +219,7 @@ FT_DEVICE void attend_by_scalar_tiles(const PrefillScalarParams& p) {
     cp_async_commit();
   };
 
-  const ExactScale scale(p);
+  const Logits<kTraits, ExactScale> logits(p);
   Tile tile(thread);
 
   if (keys.count > 0) {
@@ -233,11 +234,11 @@ FT_DEVICE void attend_by_scalar_tiles(const PrefillScalarParams& p) {
 
     float s[Tile::kRows][Tile::kKeys];
     tile.multiply_qk(s, q_tile, k_tile);
-    if (scale.changes_scores) {
+    if (logits.has_terms()) {
 #pragma unroll
       for (int i = 0; i < Tile::kRows; ++i)
 #pragma unroll
-        for (int j = 0; j < Tile::kKeys; ++j) s[i][j] *= scale.sign;
+        for (int j = 0; j < Tile::kKeys; ++j) s[i][j] = logits.with_terms(s[i][j]);
     }
     if (mask.cuts(at.first_row + tile.warp_row, Tile::kWarpRows, first_key(t), kBc))
       tile.apply(mask, s, at.first_row, first_key(t));
@@ -246,11 +247,11 @@ FT_DEVICE void attend_by_scalar_tiles(const PrefillScalarParams& p) {
     sync_block();  // V of this step has landed, and all warps are done with K
     if (t + 1 < keys.count) load_k(t + 1);
 
-    tile.soften(s, p_tile, scale);
+    tile.soften(s, p_tile, logits.scale);
     sync_warp();  // the warp's rows of P are written; they are written again after two barriers of the block
     tile.add_pv(p_tile, v_tile);
   }
-  tile.write(head, p, at.first_row, scale);
+  tile.write(head, p, at.first_row, logits.scale);
 }
 
 }  // namespace flashtune

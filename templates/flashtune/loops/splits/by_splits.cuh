@@ -73,7 +73,7 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
   }
 
   const int length = checked_length(p, given);
-  const SequenceMask<kTraits> mask(p, length);
+  const Mask<kTraits> mask(Sequence{length, p.seq_q}, p.window);
   // Step t of a warp visits the tile of first_key(t).
   const WarpKeys keys =
       warp_keys<kBc, kWarps>(p, mask, rows.query(first_row), rows.query(first_row + row_count - 1), block.split, warp);
@@ -234,7 +234,7 @@ FT_DEVICE void decode_combine(const DecodeParams& p) {
   if (p.lengths != nullptr && thread_index() == 0) prefetch_line(p.lengths + block.batch);
   wait_for_launches_before();
   const int length = checked_length(p, given_length(p, block.batch));
-  const SequenceMask<kTraits> mask(p, length);
+  const Mask<kTraits> mask(Sequence{length, p.seq_q}, p.window);
   const WarpKeys keys =
       warp_keys<kConfig.bc, kConfig.warps>(p, mask, rows.query(first_row), rows.query(first_row + row_count - 1), 0, 0);
   if (length < 0 || keys.used == 1) return;  // nothing to write, or written by its only block

@@ -1,6 +1,7 @@
 // Which keys a block of a split sequence sees: its place in the grid, the keys its rows may see, its share of them.
 #pragma once
 
+#include "flashtune/attention/mask.cuh"
 #include "flashtune/primitives/atomics.cuh"
 #include "flashtune/primitives/global.cuh"
 #include "flashtune/shared/resources.h"
@@ -67,34 +68,12 @@ FT_DEVICE int checked_length(const DecodeParams& p, int length) {
   return -1;
 }
 
-/// Masks in key coordinates, by a sequence's real length: new row i stands at position i + length - seq_q.
-template <KernelTraits kTraits>
-struct SequenceMask {
-  int length;
-  int shift;  // length - seq_q
-  int window;
-
-  FT_DEVICE SequenceMask(const DecodeParams& p, int length)
-      : length(length), shift(length - p.seq_q), window(p.window) {}
-
-  /// First key that new row `query` sees, unclamped.
-  FT_DEVICE int first_key(int query) const { return kTraits.windowed ? query + shift - window + 1 : 0; }
-
-  /// One past the last key that new row `query` sees; may be 0 or negative.
-  FT_DEVICE int end_key(int query) const {
-    int end = length;
-    if (kTraits.causal) end = min(end, query + shift + 1);
-    if (kTraits.windowed && !kTraits.causal) end = min(end, query + shift + window);
-    return end;
-  }
-};
-
 /// The keys that all rows of a tile see: between them no mask is needed.
 template <KernelTraits kTraits>
 struct CommonKeys {
   int greatest_first, least_end;
 
-  FT_DEVICE CommonKeys(const SequenceMask<kTraits>& mask, const PackedRows& rows, int first_row, int last_row)
+  FT_DEVICE CommonKeys(const Mask<kTraits>& mask, const PackedRows& rows, int first_row, int last_row)
       : greatest_first(mask.first_key(rows.query(last_row))), least_end(mask.end_key(rows.query(first_row))) {}
 
   /// Whether some element of the tile's rows x keys [key, key + keys) is masked.
@@ -128,7 +107,7 @@ FT_DEVICE int tile_stride(const DecodeParams& p) {
 /// at least: short sequences of a batch use fewer splits. Or, pinned, by multiples of p.chunk keys counted from key 0,
 /// so that a sequence's result depends on its own length alone.
 template <int kBc, int kWarps, KernelTraits kTraits>
-FT_DEVICE WarpKeys warp_keys(const DecodeParams& p, const SequenceMask<kTraits>& mask, int first_query, int last_query,
+FT_DEVICE WarpKeys warp_keys(const DecodeParams& p, const Mask<kTraits>& mask, int first_query, int last_query,
                              int split, int warp) {
   const int first = max(mask.first_key(first_query), 0) / kBc;
   const int end = (max(mask.end_key(last_query), 0) + kBc - 1) / kBc;

@@ -1,8 +1,8 @@
 // What a warp of by_splits.cuh does with a tile of keys on mma.sync: fp16 and bf16, packed rows by sixteens.
 #pragma once
 
+#include "flashtune/attention/logits.cuh"
 #include "flashtune/attention/online_softmax.cuh"
-#include "flashtune/attention/softmax_scale.cuh"
 #include "flashtune/loops/splits/kv_split.cuh"
 #include "flashtune/tiles/gemm.cuh"
 
@@ -13,7 +13,7 @@ template <int kRowTiles, KernelTraits kTraits>
 struct RowKeys {
   int first[kRowTiles][2], end[kRowTiles][2];
 
-  FT_DEVICE RowKeys(const SequenceMask<kTraits>& mask, const PackedRows& rows, int first_row, int lane) {
+  FT_DEVICE RowKeys(const Mask<kTraits>& mask, const PackedRows& rows, int first_row, int lane) {
 #pragma unroll
     for (int i = 0; i < kRowTiles; ++i)
 #pragma unroll
@@ -57,19 +57,19 @@ struct MmaSplit {
   int lane, row_count;
   CommonKeys<kTraits> common;
   RowKeys<kRowTiles, kTraits> row_keys;
-  ExactScale scale;
+  Logits<kTraits, ExactScale> logits;
   OnlineSoftmax<kRowTiles, kConfig.lazy_rescale != 0, Exponents::kOfDifferences> softmax;
   Accumulator<kRowTiles, kOutTiles> o;
   Operand<kRowTiles, kDimSteps> q_regs;
 
-  FT_DEVICE MmaSplit(const DecodeParams& p, const SequenceMask<kTraits>& mask, const PackedRows& rows, int first_row,
+  FT_DEVICE MmaSplit(const DecodeParams& p, const Mask<kTraits>& mask, const PackedRows& rows, int first_row,
                      int row_count, int lane, u32)
       : lane(lane),
         row_count(row_count),
         common(mask, rows, first_row, first_row + row_count - 1),
         row_keys(mask, rows, first_row, lane),
-        scale(p),
-        softmax(scale.cut) {
+        logits(p),
+        softmax(logits.scale.cut) {
     o.clear();
   }
 
@@ -87,7 +87,7 @@ struct MmaSplit {
     s.clear();
     gemm_qk<kTraits.dtype, kDimSteps, true>(s, q_regs, LaneAddress<QTile>{}, k_lane.stage(slot));
     keys_read();
-    if (scale.changes_scores) scale_elements(s, scale.sign);
+    if (logits.has_terms()) logits.add_terms(s);
     if (common.cut(first_key, kConfig.bc)) row_keys.apply(s, first_key + (lane & 3) * 2);
 
     // m and l; O is scaled to the new m

@@ -2,6 +2,7 @@
 // 16 bits unpacked as they are read.
 #pragma once
 
+#include "flashtune/attention/logits.cuh"
 #include "flashtune/attention/row_softmax.cuh"
 #include "flashtune/loops/splits/kv_split.cuh"
 #include "flashtune/primitives/memory.cuh"
@@ -34,17 +35,17 @@ struct ScalarSplit {
   static constexpr int kQuadKeys = kRows < 4 ? 4 / kRows : 1;  // whose weights are 16 bytes or more
   static constexpr int kQuads = kRows < 4 ? 1 : kRows / 4;
 
-  const SequenceMask<kTraits>& mask;
+  const Mask<kTraits>& mask;
   const PackedRows& rows;
   int first_row, row_count, lane;
   u32 weights;  // P
   QTile q_tile;
   CommonKeys<kTraits> common;
-  ExactScale scale;
+  Logits<kTraits, ExactScale> logits;
   RowSoftmax softmax[kRows];  // its sum is the lane's part
   float o[kRows][kChunks][kWidth];
 
-  FT_DEVICE ScalarSplit(const DecodeParams& p, const SequenceMask<kTraits>& mask, const PackedRows& rows, int first_row,
+  FT_DEVICE ScalarSplit(const DecodeParams& p, const Mask<kTraits>& mask, const PackedRows& rows, int first_row,
                         int row_count, int lane, u32 weights)
       : mask(mask),
         rows(rows),
@@ -53,7 +54,7 @@ struct ScalarSplit {
         lane(lane),
         weights(weights),
         common(mask, rows, first_row, first_row + row_count - 1),
-        scale(p) {
+        logits(p) {
     each_output([](float& x, int) { x = 0.f; });
   }
 
@@ -69,7 +70,7 @@ struct ScalarSplit {
     multiply_qk(s, k_ring.stage(slot));
     keys_read();
     share_out<kKeys, kKeyLanes / 2>(s);
-    if (scale.changes_scores) each_score(s, [&](float& x, int, int) { x *= scale.sign; });
+    if (logits.has_terms()) each_score(s, [&](float& x, int, int) { x = logits.with_terms(x); });
     if (common.cut(first_key, kConfig.bc)) apply_mask(s, first_key + first_own_key());
 
     // m and l; O is scaled to the new m; P = exp(S - m)
@@ -207,7 +208,7 @@ struct ScalarSplit {
   /// nothing.
   FT_DEVICE void raise_maxima(float (&s)[kRows][kKeys]) {
     bool grown = !kLazy;
-    if (kLazy) each_score(s, [&](float x, int row, int) { grown |= (x - softmax[row].top) * scale.cut > 8.f; });
+    if (kLazy) each_score(s, [&](float x, int row, int) { grown |= (x - softmax[row].top) * logits.scale.cut > 8.f; });
     if (kLazy && !any_in_warp(grown)) return;
     float factors[kRows];
 #pragma unroll
@@ -217,13 +218,13 @@ struct ScalarSplit {
       for (int j = 1; j < kOwn; ++j) top = maximum(top, s[row][j]);
 #pragma unroll
       for (int other = kTwins; other < 32; other *= 2) top = maximum(top, shuffle_xor(top, other));
-      factors[row] = softmax[row].raise(top, scale);
+      factors[row] = softmax[row].raise(top, logits.scale);
     }
     each_output([&](float& x, int row) { x *= factors[row]; });
   }
 
   FT_DEVICE void write_weights(float (&s)[kRows][kKeys]) {
-    each_score(s, [&](float& x, int row, int) { x = softmax[row].weight(x, scale); });
+    each_score(s, [&](float& x, int row, int) { x = softmax[row].weight(x, logits.scale); });
     if (!is_owner()) return;
     each_score(s, [&](float x, int row, int) { softmax[row].sum += x; });
     const u32 to = weights + static_cast<u32>(first_own_key() * kRows * 4);

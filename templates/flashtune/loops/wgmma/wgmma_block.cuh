@@ -34,7 +34,7 @@ struct WgmmaBlock {
 
   FT_DEVICE explicit WgmmaBlock(const PrefillWgmmaParams& params)
       : p(params),
-        mask(params),
+        mask(sequence_of(params), params.window),
         q_tiles{shared_region(dynamic_smem() + kSmem.q, kQStages * kWarpgroups * kSmem.q_bytes)},
         k_tiles{shared_region(dynamic_smem() + kSmem.k, kStages * kSmem.k_bytes)},
         v_tiles{shared_region(dynamic_smem() + kSmem.v, kStages * kSmem.v_bytes)},

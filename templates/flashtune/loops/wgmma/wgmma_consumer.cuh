@@ -2,6 +2,7 @@
 // schedule.
 #pragma once
 
+#include "flashtune/attention/logits.cuh"
 #include "flashtune/attention/online_softmax.cuh"
 #include "flashtune/loops/wgmma/wgmma_repeat.cuh"
 
@@ -26,10 +27,10 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
   const int warpgroup;  // 0 to warpgroups - 1
   const int thread;     // of the warpgroup
   const int lane;
-  const int warp_row;  // the first of the warp's 16 rows in the warpgroup's 64
-  const bool leader;   // the thread that speaks for the warpgroup
-  const bool scale_first;
-  int stored = -1;  // the Q stage out of which a store of O may still read
+  const int warp_row;    // the first of the warp's 16 rows in the warpgroup's 64
+  const bool leader;     // the thread that speaks for the warpgroup
+  const bool has_terms;  // as Logits says
+  int stored = -1;       // the Q stage out of which a store of O may still read
 
   Accumulator<1, kKeyTiles> s;
   Accumulator<1, kOutTiles> o;
@@ -44,7 +45,7 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
         lane(thread % 32),
         warp_row(thread / 32 * 16),
         leader(thread == 0),
-        scale_first(SoftmaxScale(block.p).changes_scores),
+        has_terms(SoftmaxScale(block.p).changes_scores),
         softmax(1.f) {}
 
   FT_DEVICE void run() {
@@ -177,7 +178,7 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
     int key_tile = work.keys.first + work.keys.count - 1 - first;
     if constexpr (!kTraits.windowed) {
       // Key tiles [0, clear) are seen whole by every row of the warpgroup.
-      const int clear = scale_first ? 0 : max(mask.end_key(first_position(work.tile)), 0) / kBc;
+      const int clear = has_terms ? 0 : max(mask.end_key(first_position(work.tile)), 0) / kBc;
       for (; key_tile >= clear; --key_tile) step(key_tile, MaskedIs<Masked::kPerhaps>());
       for (; key_tile >= 0; --key_tile) step(key_tile, MaskedIs<Masked::kNo>());
     } else {
@@ -218,7 +219,7 @@ struct WgmmaConsumer : WgmmaBlock<kConfig, kTraits> {
   template <Masked kMasked>
   FT_DEVICE void raise(const PackedTile& tile, int key_tile, MaskedIs<kMasked>) {
     if constexpr (kMasked == Masked::kPerhaps) {
-      if (scale_first) scale_elements(s, SoftmaxScale(p).sign);
+      if (has_terms) Logits<kTraits>(p).add_terms(s);
       const int last = this->position_of(this->first_row_of(tile, warpgroup + 1) - 1);
       const int first = first_position(tile);
       if (mask.cuts(first, last - first + 1, key_tile * kBc, kBc)) {

@@ -17,8 +17,8 @@ struct RowsOfConsumer {
   FT_DEVICE const u16* query(int row) const { return tile.query(first_packed + row); }
   FT_DEVICE const u16* key(int i) const { return tile.key(i); }
   FT_DEVICE const u16* value(int i) const { return tile.value(i); }
-  FT_DEVICE int first_key(int row) const { return max(Mask<kTraits>(p).first_key(position_of(row)), 0); }
-  FT_DEVICE int end_key(int row) const { return Mask<kTraits>(p).end_key(position_of(row)); }
+  FT_DEVICE int first_key(int row) const { return max(mask().first_key(position_of(row)), 0); }
+  FT_DEVICE int end_key(int row) const { return mask().end_key(position_of(row)); }
 
   FT_DEVICE void put(int row, const RowOfWarp<kTraits>& again) const {
     const int packed = first_packed + row;
@@ -38,6 +38,7 @@ struct RowsOfConsumer {
   }
 
  private:
+  FT_DEVICE Mask<kTraits> mask() const { return {sequence_of(p), p.window}; }
   FT_DEVICE int position_of(int row) const { return tile.position_of(first_packed + row); }
 };
 
