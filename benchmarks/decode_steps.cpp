@@ -113,7 +113,7 @@ class Decoding {
   /// Two launches.
   void step(int index) {
     const std::size_t new_row = count(index, batch_, kv_heads_);
-    ft_append_tensors append{};
+    ft_append_tensors append = FT_APPEND_TENSORS_INIT;
     append.k_new = k_new_.at<Bf16>(new_row), append.v_new = v_new_.at<Bf16>(new_row);
     append.k_new_strides = append.v_new_strides = {1ll * kv_heads_ * dim_, dim_, 1ll * kv_heads_ * dim_};
     append.k = k_.get(), append.v = v_.get();
@@ -121,7 +121,7 @@ class Decoding {
     append.capacity = cache_;
     engine_.append(problem_, append, workspace_.get());
 
-    ft_tensors tensors{};
+    ft_tensors tensors = FT_TENSORS_INIT;
     tensors.q = q_.at<Bf16>(count(index, batch_, heads_));
     tensors.k = k_.get(), tensors.v = v_.get(), tensors.o = o_.get();
     tensors.lengths = append.lengths;

@@ -81,7 +81,7 @@ double error_of_last_step(Engine& engine) {
   const Memory workspace(engine, engine.workspace_bytes(problem));
 
   for (std::size_t step = 0; step < kSteps; ++step) {
-    ft_append_tensors append{};
+    ft_append_tensors append = FT_APPEND_TENSORS_INIT;
     append.k_new = gpu_k_new.at<std::uint16_t>(step * kKvRows * kDim);
     append.v_new = gpu_v_new.at<std::uint16_t>(step * kKvRows * kDim);
     append.k_new_strides = append.v_new_strides = {kKvHeads * kDim, kDim, kKvHeads * kDim};  // of batch, head, row
@@ -91,7 +91,7 @@ double error_of_last_step(Engine& engine) {
     append.num_pages = kPages, append.max_pages = kColumns;
     engine.append(problem, append, workspace.get());
 
-    ft_tensors tensors{};
+    ft_tensors tensors = FT_TENSORS_INIT;
     tensors.q = gpu_q.at<std::uint16_t>(step * kQRows * kDim);
     tensors.k = k_pages.get(), tensors.v = v_pages.get(), tensors.o = gpu_o.get();
     tensors.lengths = append.lengths;

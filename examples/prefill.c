@@ -56,7 +56,7 @@ int main(void) {
   problem.causal = 1;
   require(ft_prepare(engine, &problem, 1), "preparing");
 
-  ft_decision decision;
+  ft_decision decision = FT_DECISION_INIT;
   require(ft_decide(engine, &problem, &decision), "deciding");
   printf("%s (%s)\n", decision.config, ft_grade_text(decision.grade));
 
@@ -66,7 +66,7 @@ int main(void) {
   fill(k, k_count, 2);
   fill(v, k_count, 3);
 
-  ft_tensors tensors = {0}; /* no log-sum-exp, scale 1 / sqrt(head_dim) */
+  ft_tensors tensors = FT_TENSORS_INIT; /* no log-sum-exp, scale 1 / sqrt(head_dim) */
   void *gpu_q = on_device(engine, q, q_count), *gpu_k = on_device(engine, k, k_count);
   void *gpu_v = on_device(engine, v, k_count), *gpu_o = on_device(engine, o, q_count);
   tensors.q = gpu_q, tensors.k = gpu_k, tensors.v = gpu_v, tensors.o = gpu_o;

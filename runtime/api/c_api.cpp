@@ -15,6 +15,7 @@
 #include "cache/error.h"
 #include "cache/last_resort.h"
 #include "cache/standard_error.h"
+#include "runtime/api/struct_size.h"
 #include "runtime/device/cuda_device.h"
 #include "runtime/dispatch/missed.h"
 #include "runtime/launch/softmax_scale.h"
@@ -98,8 +99,7 @@ Enum enum_of(int value, const char* what) {
 
 Strides strides_of(const ft_strides& s) { return {s.batch, s.head, s.row}; }
 
-Problem problem_of(const ft_problem* given) {
-  const ft_problem& p = require(given, "problem");
+Problem problem_of(const ft_problem& p) {
   Problem problem;
   problem.op = enum_of<Op>(p.op, "op");
   problem.dtype = enum_of<Dtype>(p.dtype, "dtype");
@@ -112,17 +112,19 @@ Problem problem_of(const ft_problem* given) {
   return problem;
 }
 
+Problem problem_of(const ft_problem* given) { return problem_of(read_struct(require(given, "problem"), "problem")); }
+
 DevicePtr address_of(const void* ptr) { return reinterpret_cast<DevicePtr>(ptr); }
 
 Tensors tensors_of(const ft_tensors* given, const Problem& problem) {
-  const ft_tensors& t = require(given, "tensors");
+  const ft_tensors t = read_struct(require(given, "tensors"), "tensors");
   const float scale = t.scale != 0 ? t.scale : default_scale(problem);
   return {address_of(t.q),       address_of(t.k),          address_of(t.v), address_of(t.o), address_of(t.lse), scale,
           address_of(t.lengths), address_of(t.page_table), t.num_pages,     t.max_pages,     t.capacity};
 }
 
 AppendTensors append_tensors_of(const ft_append_tensors* given) {
-  const ft_append_tensors& t = require(given, "tensors");
+  const ft_append_tensors t = read_struct(require(given, "tensors"), "tensors");
   AppendTensors a;
   a.k_new = address_of(t.k_new), a.v_new = address_of(t.v_new);
   a.k_new_strides = strides_of(t.k_new_strides), a.v_new_strides = strides_of(t.v_new_strides);
@@ -224,17 +226,22 @@ const char* ft_grade_text(ft_grade grade) {
 
 const char* ft_last_error(void) { return last_error.c_str(); }
 
-void ft_problem_init(ft_problem* problem, ft_dtype dtype, int32_t batch, int32_t heads, int32_t kv_heads, int32_t seq_q,
-                     int32_t seq_kv, int32_t head_dim) {
+void ft_problem_init_sized(ft_problem* problem, size_t size, ft_dtype dtype, int32_t batch, int32_t heads,
+                           int32_t kv_heads, int32_t seq_q, int32_t seq_kv, int32_t head_dim) {
   if (problem == nullptr) return;
-  *problem = ft_problem{};
-  problem->op = FT_PREFILL;
-  problem->dtype = dtype;
-  problem->precision = dtype == FT_FP32 ? FT_TF32X3 : FT_IEEE;
-  problem->batch = batch, problem->heads = heads, problem->kv_heads = kv_heads;
-  problem->seq_q = seq_q, problem->seq_kv = seq_kv;
-  problem->head_dim = head_dim, problem->head_dim_v = head_dim;
-  ft_problem_set_layout(problem, FT_BSHD);
+  ft_problem begun{};
+  begun.size = sizeof(begun);
+  begun.op = FT_PREFILL;
+  begun.dtype = dtype;
+  begun.precision = dtype == FT_FP32 ? FT_TF32X3 : FT_IEEE;
+  begun.batch = batch, begun.heads = heads, begun.kv_heads = kv_heads;
+  begun.seq_q = seq_q, begun.seq_kv = seq_kv;
+  begun.head_dim = head_dim, begun.head_dim_v = head_dim;
+  ft_problem_set_layout(&begun, FT_BSHD);
+  begun.size = static_cast<uint32_t>(size);
+  // The program's struct may be an older one, or a newer one, which other functions then refuse.
+  std::memset(static_cast<void*>(problem), 0, size);
+  std::memcpy(static_cast<void*>(problem), &begun, std::min(size, sizeof(begun)));
 }
 
 ft_status ft_problem_set_layout(ft_problem* problem, int layout) {
@@ -247,7 +254,7 @@ ft_status ft_problem_set_layout(ft_problem* problem, int layout) {
       throw Error(ErrorKind::kInvalidArgument,
                   fmt::format("layout packed: {}, not op {} with seq_q {} and seq_kv {}; there are FT_BSHD and FT_BHSD",
                               kPackedFits, name_of(asked.op), asked.seq_q, asked.seq_kv));
-    const Problem filled = with_layout(asked, known);
+    const Problem filled = with_layout(asked, known);  // into fields that every version has
     const auto strides = [](const Strides& s) { return ft_strides{s.batch, s.head, s.row}; };
     problem->q = strides(filled.q), problem->k = strides(filled.k);
     problem->v = strides(filled.v), problem->o = strides(filled.o);
@@ -261,14 +268,11 @@ int ft_supported(const ft_problem* problem, const char** reason) {
   return status == FT_OK && fault == ProblemFault::kNone ? 1 : 0;
 }
 
-void ft_options_init(ft_options* options) {
-  if (options != nullptr) *options = ft_options{};
-}
-
 ft_status ft_engine_create(const ft_options* options, ft_engine** engine) {
   return guarded([&] {
     require(engine, "engine") = nullptr;
-    const ft_options chosen = options != nullptr ? *options : ft_options{};
+    const ft_options usual = FT_OPTIONS_INIT;
+    const ft_options chosen = options != nullptr ? read_struct(*options, "options") : usual;
     EngineOptions resolved = resolve_options(chosen, [](const char* name) { return std::getenv(name); });
     *engine = make_engine_handle(open_cuda_device(chosen.device), std::move(resolved));
   });
@@ -283,8 +287,9 @@ ft_status ft_workspace_bytes(ft_engine* engine, const ft_problem* problem, size_
 
 ft_status ft_prepare(ft_engine* engine, const ft_problem* problems, size_t count) {
   return guarded([&] {
+    if (count > 0) require(problems, "problem");
     std::vector<Problem> list;
-    for (size_t i = 0; i < count; ++i) list.push_back(problem_of(problems == nullptr ? nullptr : problems + i));
+    for (const ft_problem& problem : read_structs(problems, count, "problems")) list.push_back(problem_of(problem));
     require(engine, "engine").impl.prepare(list);
   });
 }
@@ -307,7 +312,7 @@ ft_status ft_append(ft_engine* engine, const ft_problem* problem, const ft_appen
 
 ft_status ft_decide(ft_engine* engine, const ft_problem* problem, ft_decision* decision) {
   return guarded([&] {
-    ft_decision& out = require(decision, "decision");
+    ft_decision& out = require_sized(require(decision, "decision"), "decision");  // its fields are in every version
     const Decision decided = require(engine, "engine").impl.decide(problem_of(problem));
     out.grade = static_cast<ft_grade>(decided.grade);
     out.expected_us = decided.expected_us;

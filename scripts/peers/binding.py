@@ -7,33 +7,7 @@ import sys
 import torch
 
 from peers.command import ROOT
-
-
-class Strides(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_int64) for name in ("batch", "head", "row")]
-
-
-class Problem(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_int32) for name in ("op", "dtype", "batch", "heads", "kv_heads", "seq_q", "seq_kv", "head_dim",
-                                                    "head_dim_v", "causal", "window", "page_size")]
-    _fields_ += [(name, Strides) for name in ("q", "k", "v", "o")] + [("precision", ctypes.c_int32)]
-
-
-class Tensors(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_void_p) for name in ("q", "k", "v", "o", "lse")] + [("scale", ctypes.c_float)]
-    _fields_ += [(name, ctypes.c_void_p) for name in ("lengths", "page_table")]
-    _fields_ += [(name, ctypes.c_int32) for name in ("num_pages", "max_pages", "capacity")]
-
-
-class Options(ctypes.Structure):
-    _fields_ = [("device", ctypes.c_int32)]
-    _fields_ += [(name, ctypes.c_char_p) for name in ("database", "shipped_database", "cubin_folder", "nvrtc", "template_root")]
-    _fields_ += [(name, ctypes.c_int32) for name in ("pinned_chunk", "debug_checks")]
-    _fields_ += [("warn", ctypes.c_void_p), ("warn_data", ctypes.c_void_p)]
-
-
-class Decision(ctypes.Structure):
-    _fields_ = [("grade", ctypes.c_int), ("expected_us", ctypes.c_double), ("config", ctypes.c_char * 512)]
+from peers.structs import Decision, Options, Problem, Tensors
 
 
 class Flashtune:
@@ -44,7 +18,6 @@ class Flashtune:
         for name in ("ft_version", "ft_last_error", "ft_grade_text"):
             getattr(self.lib, name).restype = ctypes.c_char_p
         options = Options()
-        self.lib.ft_options_init(ctypes.byref(options))
         options.device = torch.cuda.current_device()
         options.database = database.encode() if database else None
         options.nvrtc = nvrtc.encode() if nvrtc else None
@@ -61,7 +34,8 @@ class Flashtune:
                 precision=None):
         """Types, layouts and precisions by the library's numbers: bf16, [batch, seq, heads, dim] and the usual precision."""
         problem = Problem()
-        self.lib.ft_problem_init(ctypes.byref(problem), dtype, batch, heads, kv_heads, seq_q, seq_kv, head_dim)
+        size = ctypes.c_size_t(ctypes.sizeof(problem))
+        self.lib.ft_problem_init_sized(ctypes.byref(problem), size, dtype, batch, heads, kv_heads, seq_q, seq_kv, head_dim)
         problem.op, problem.causal, problem.page_size = int(decode), int(causal), page_size
         if precision is not None:
             problem.precision = precision
@@ -84,7 +58,7 @@ class Flashtune:
 
     def forward(self, problem, q, k, v, o, lse, workspace=None, **cache):
         """`cache`: lengths and page_table as tensors, num_pages, max_pages."""
-        tensors = Tensors(q.data_ptr(), k.data_ptr(), v.data_ptr(), o.data_ptr(), lse.data_ptr(), 0.0)
+        tensors = Tensors(q=q.data_ptr(), k=k.data_ptr(), v=v.data_ptr(), o=o.data_ptr(), lse=lse.data_ptr())
         for name, value in cache.items():
             setattr(tensors, name, value.data_ptr() if isinstance(value, torch.Tensor) else value)
         stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)

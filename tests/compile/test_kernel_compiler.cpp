@@ -46,6 +46,15 @@ class KernelCompilerTest : public testing::Test {
   KernelSpec spec_;
 };
 
+TEST_F(KernelCompilerTest, CompilesASourceThatIsWrittenAsItCompilesTheSpec) {
+  const KernelCompiler compiler(options());
+  const Compiled first = compiler.compile_source(instantiate(spec_, compiler.templates()));
+  ASSERT_TRUE(first.ok) << first.log;
+  const Compiled second = compiler.compile(spec_);
+  EXPECT_TRUE(second.from_store);
+  EXPECT_EQ(second.digest, first.digest);
+}
+
 TEST_F(KernelCompilerTest, ServesTheSecondTimeFromTheStore) {
   const Compiled first = KernelCompiler(options()).compile(spec_);
   ASSERT_TRUE(first.ok) << first.log;

@@ -124,8 +124,8 @@ PromiseTally compile_all(const std::vector<Cell>& cells, bool everything) {
                                       : cell.pairs ? pairwise_cover(space)
                                                    : value_cover(space))
       specs.push_back({candidate, cell.traits, cell.arch});
-    CompilePool pool([&](const KernelSpec& spec) { return compiler.compile(spec); }, 0);
-    for (const KernelSpec& spec : specs) pool.submit(spec);
+    CompilePool pool(0);
+    for (const KernelSpec& spec : specs) pool.submit([&compiler, spec] { return compiler.compile(spec); });
     for (std::size_t i = 0; i < specs.size(); ++i) {
       const Compiled& compiled = pool.wait(static_cast<int>(i));
       expect_as_reckoned(specs[i], compiled, tally);

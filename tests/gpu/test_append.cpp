@@ -45,8 +45,9 @@ TEST_F(AppendOnGpu, EveryCacheAndEmbeddingIsRight) {
   for (const int head_dim : {8, 64, 72, 128, 256})
     for (const Dtype dtype : {Dtype::kFp16, Dtype::kBf16, Dtype::kFp32})
       for (const int page_size : {0, 16}) kernels.push_back(append_problem(dtype, 1, 1, 1, 1, 1, head_dim, page_size));
-  CompilePool pool([this](const KernelSpec& spec) { return compiler_.compile(spec); }, 0);
-  for (const Problem& p : kernels) pool.submit({fallback(p, limits()), traits_of(p), limits().arch});
+  CompilePool pool(0);
+  for (const Problem& p : kernels)
+    pool.submit([this, p] { return compiler_.compile({fallback(p, limits()), traits_of(p), limits().arch}); });
   int turn = 0;
   for (std::size_t i = 0; i < kernels.size(); ++i) {
     const Dtype dtype = kernels[i].dtype;

@@ -75,13 +75,13 @@ void SimAgreement::expect_agreement(Family family, int count, Draw draw) {
   options.max_cuda_major = device().info().cuda_version / 1000;
   const KernelCompiler gpu_compiler(options);
   // The host's compiler takes seconds for what NVRTC compiles in one: each of a case's two compiles is a ticket.
-  CompilePool on_host([&](const KernelSpec& spec) { return sim_compiler.compile(spec); }, 0);
-  CompilePool on_nvrtc([&](const KernelSpec& spec) { return gpu_compiler.compile(spec); }, 2);
+  CompilePool on_host(0), on_nvrtc(2);
   for (Case& c : cases) {
     c.problem = draw(random, c.lengths);
     c.candidate = random_candidate(family, c.problem, limits, random);
-    on_host.submit({c.candidate, traits_of(c.problem), arch()});
-    on_nvrtc.submit({c.candidate, traits_of(c.problem), arch()});
+    const KernelSpec spec{c.candidate, traits_of(c.problem), arch()};
+    on_host.submit([&sim_compiler, spec] { return sim_compiler.compile(spec); });
+    on_nvrtc.submit([&gpu_compiler, spec] { return gpu_compiler.compile(spec); });
   }
 
   SimDevice sim(arch());

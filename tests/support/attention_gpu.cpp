@@ -33,9 +33,10 @@ Compiled AttentionOnGpu::compile(const Candidate& candidate, const Problem& prob
 }
 
 void AttentionOnGpu::expect_right(const std::vector<Assignment>& assignments) {
-  CompilePool pool([this](const KernelSpec& spec) { return compiler_.compile(spec); }, 0);
+  CompilePool pool(0);
   for (const auto& [problem, candidates, scale, edges] : assignments)
-    for (const Candidate& c : candidates) pool.submit({c, traits_of(problem), limits().arch});
+    for (const Candidate& c : candidates)
+      pool.submit([this, spec = KernelSpec{c, traits_of(problem), limits().arch}] { return compiler_.compile(spec); });
   int ticket = 0;
   for (const auto& [problem, candidates, scale, edges] : assignments) {
     Validator validator(device(), problem, scale, 64);

@@ -57,7 +57,9 @@ void SweepBench::register_kernels(const Problem& problem) {
 SweepCompiler SweepBench::compiler() {
   SweepCompiler made;
   made.version = "fake 1.0";
-  made.source = [](const KernelSpec& spec) {
+  made.write = [this](const KernelSpec& spec) {
+    const std::lock_guard lock(mutex_);
+    ++written[short_config(spec.candidate)];
     Source source;
     source.text = short_config(spec.candidate);
     source.entry = "entry";
@@ -65,11 +67,11 @@ SweepCompiler SweepBench::compiler() {
     source.digest = digest_of(source.text);
     return source;
   };
-  made.compile = [this](const KernelSpec& spec) {
+  made.compile = [this](const Source& source) {
     const std::lock_guard lock(mutex_);
     ++compiles;
     Compiled compiled;
-    const std::string name = short_config(spec.candidate);
+    const std::string& name = source.text;
     compiled.ok = uncompilable.count(name) == 0;
     if (!compiled.ok) {
       compiled.log = "note: hello\nprefill.cuh(3): error: no such thing\n";
@@ -91,11 +93,13 @@ void SweepBench::sweep(Database& db, const SweepOptions& options) {
   events.clear();
   launched.clear();
   compiles = 0;
+  written.clear();
   for (const Problem& problem : options.problems) register_kernels(problem);
-  sweep_on_device(device, compiler(), db, options, [this](const SweepEvent& event) {
+  const auto collect = [this](const SweepEvent& event) {
     events.push_back(event);
     if (on_event) on_event(event);
-  });
+  };
+  sweep_on_device(device, compiler(), db, options, collect, launch_limit_s);
 }
 
 const ProblemDone& SweepBench::done() const { return std::get<ProblemDone>(events.back()); }

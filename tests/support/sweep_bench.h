@@ -34,6 +34,9 @@ class SweepBench {
   /// What was launched since the last call of sweep(), by short_config; candidates, not launches.
   std::set<std::string> launched;
   int compiles = 0;
+  /// How often the source of a candidate was written since then, by short_config.
+  std::map<std::string, int> written;
+  double launch_limit_s = kLaunchLimitS;
 
   /// Sees every event of a sweep; may throw, as the command line does when it is interrupted.
   EmitFn on_event;

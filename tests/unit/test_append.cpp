@@ -290,7 +290,7 @@ class AppendInC : public Append {
     workspace = at(kWorkspace);
   }
   ft_problem problem;
-  ft_append_tensors given = {};
+  ft_append_tensors given = FT_APPEND_TENSORS_INIT;
   void* workspace = nullptr;
 };
 
@@ -344,7 +344,7 @@ TEST_F(AppendInC, IsPreparedAsAProblemOfItsOwn) {
   device->capturing.insert(&stream);
   EXPECT_EQ(ft_append(handle, &problem, &given, workspace, &stream), FT_OK) << ft_last_error();
   EXPECT_EQ(device->loads, loads);
-  ft_decision decision;
+  ft_decision decision = FT_DECISION_INIT;
   ASSERT_EQ(ft_decide(handle, &append, &decision), FT_OK);
   EXPECT_STREQ(decision.config, "kv_append threads=128,blocks_per_sm=8");
 }

@@ -40,7 +40,7 @@ class CApi : public ::testing::Test {
 
   static ft_tensors tensors() {
     const auto at = [](std::uintptr_t address) { return reinterpret_cast<void*>(address); };
-    ft_tensors t = {};
+    ft_tensors t = FT_TENSORS_INIT;
     t.q = at(0x1000), t.k = at(0x2000), t.v = at(0x3000), t.o = at(0x4000);
     return t;
   }
@@ -74,7 +74,7 @@ TEST_F(CApi, WritesWhatWasAskedForAndNotMeasured) {
   ASSERT_EQ(ft_write_missed(engine, path.c_str(), &count), FT_OK) << ft_last_error();
   EXPECT_EQ(count, 0u);
   EXPECT_TRUE(read_missed_file(path).empty());
-  ft_decision decision;
+  ft_decision decision = FT_DECISION_INIT;
   ASSERT_EQ(ft_decide(engine, &problem, &decision), FT_OK);
   const ft_tensors t = tensors();
   ASSERT_EQ(ft_forward(engine, &problem, &t, nullptr, nullptr), FT_OK) << ft_last_error();
@@ -212,7 +212,7 @@ TEST_F(CApi, PreparesSoThatACaptureNeedsNothing) {
 }
 
 TEST_F(CApi, DecidesAndExplains) {
-  ft_decision decision;
+  ft_decision decision = FT_DECISION_INIT;
   ASSERT_EQ(ft_decide(engine, &problem, &decision), FT_OK);
   EXPECT_EQ(decision.grade, FT_DEFAULT);
   EXPECT_STREQ(ft_grade_text(decision.grade), "default");
@@ -277,8 +277,7 @@ TEST_F(CApi, HasAStatusForEachKindOfError) {
 }
 
 TEST_F(CApi, FailsWithAReasonForADeviceThatIsNotThere) {
-  ft_options options;
-  ft_options_init(&options);
+  ft_options options = FT_OPTIONS_INIT;
   options.device = 9999;
   ft_engine* none = engine;
   EXPECT_EQ(ft_engine_create(&options, &none), FT_NOT_FOUND);
@@ -295,7 +294,7 @@ EngineOptions resolved(const ft_options& options, std::map<std::string, std::str
 }
 
 TEST(Options, LeftOutAreTakenFromTheEnvironment) {
-  const ft_options none{};
+  const ft_options none = FT_OPTIONS_INIT;
   EXPECT_EQ(resolved(none, {{"FLASHTUNE_DB", "/a.db"}, {"HOME", "/h"}}).database, "/a.db");
   EXPECT_EQ(resolved(none, {{"XDG_DATA_HOME", "/x"}, {"HOME", "/h"}}).database, "/x/flashtune/tuning.db");
   EXPECT_EQ(resolved(none, {{"HOME", "/h"}}).database, "/h/.local/share/flashtune/tuning.db");
@@ -306,7 +305,7 @@ TEST(Options, LeftOutAreTakenFromTheEnvironment) {
 }
 
 TEST(Options, GivenWinOverTheEnvironmentAndEmptyMeansNone) {
-  ft_options given{};
+  ft_options given = FT_OPTIONS_INIT;
   given.database = "/mine.db";
   given.shipped_database = "/shipped.db";
   given.cubin_folder = "";
@@ -323,33 +322,34 @@ TEST(Options, GivenWinOverTheEnvironmentAndEmptyMeansNone) {
 }
 
 TEST(Options, HaveNoPlacesWhereThereIsNoHome) {
-  const EngineOptions options = resolved(ft_options{}, {{"HOME", ""}});
+  const EngineOptions options = resolved(api::default_options(), {{"HOME", ""}});
   EXPECT_EQ(options.database, std::nullopt);
   EXPECT_EQ(options.compiler.cubin_folder, std::nullopt);
 }
 
 TEST(Options, TakeTheLimitOfCompiledKernelsFromTheEnvironment) {
-  EXPECT_EQ(resolved(ft_options{}, {}).compiler.cubin_limit, kDefaultCubinLimit);
-  EXPECT_EQ(resolved(ft_options{}, {{"FLASHTUNE_CUBIN_LIMIT", "2G"}}).compiler.cubin_limit, std::uintmax_t{2} << 30);
-  EXPECT_THROW(resolved(ft_options{}, {{"FLASHTUNE_CUBIN_LIMIT", "much"}}), Error);
+  EXPECT_EQ(resolved(api::default_options(), {}).compiler.cubin_limit, kDefaultCubinLimit);
+  EXPECT_EQ(resolved(api::default_options(), {{"FLASHTUNE_CUBIN_LIMIT", "2G"}}).compiler.cubin_limit,
+            std::uintmax_t{2} << 30);
+  EXPECT_THROW(resolved(api::default_options(), {{"FLASHTUNE_CUBIN_LIMIT", "much"}}), Error);
 }
 
 TEST(Options, SendWarningsWhereTheyAreTold) {
   std::string heard;
-  ft_options given{};
+  ft_options given = FT_OPTIONS_INIT;
   given.warn = [](const char* line, void* data) { *static_cast<std::string*>(data) = line; };
   given.warn_data = &heard;
   resolved(given, {}).warn("untuned");
   EXPECT_EQ(heard, "untuned");
   ::testing::internal::CaptureStderr();
-  resolved(ft_options{}, {}).warn("untuned");
+  resolved(api::default_options(), {}).warn("untuned");
   EXPECT_EQ(::testing::internal::GetCapturedStderr(), "untuned\n");
 }
 
 TEST(Options, WarnWithoutHarmWhereStandardErrorIsClosedOrGone) {
   const auto ends_well = [](const std::function<void()>& spoil) {
     return testing::ended_well(testing::start_child([&] {
-      const EngineOptions options = resolved(ft_options{}, {});
+      const EngineOptions options = resolved(api::default_options(), {});
       spoil();
       options.warn("untuned");
       return true;

@@ -150,6 +150,16 @@ TEST_F(Sweep, WhatDoesNotCompileIsStoredAndNotCompiledAgain) {
   EXPECT_EQ(bench.done().outcomes.at(Outcome::kCompileError), 1);
 }
 
+TEST_F(Sweep, WritesASourceOnceForEachCandidateAndCompilesThat) {
+  bench.uncompilable.insert(config(1));
+  for (const int compiles : {static_cast<int>(count()), static_cast<int>(count()) - 1}) {
+    bench.sweep(db, quick());
+    EXPECT_EQ(bench.compiles, compiles);
+    EXPECT_EQ(bench.written.size(), count());
+    for (const auto& [name, times] : bench.written) EXPECT_EQ(times, 1) << name;
+  }
+}
+
 TEST_F(Sweep, NothingStaysOnTheDevice) {
   bench.sweep(db, quick());
   EXPECT_EQ(bench.device.allocated_bytes(), 0u);

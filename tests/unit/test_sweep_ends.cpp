@@ -225,9 +225,8 @@ TEST(SweepDeathTest, ALaunchPastTheLimitStoresTimedOutAndEndsTheProcess) {
         bench.before_launch_of[bench.default_config(problem)] = [] {
           std::this_thread::sleep_for(std::chrono::minutes(5));
         };
-        SweepOptions options = quick();
-        options.launch_limit_s = 0.3;
-        bench.sweep(db, options);
+        bench.launch_limit_s = 0.3;
+        bench.sweep(db, quick());
       },
       ::testing::ExitedWithCode(kExitRestart), "");
   SweepBench bench;

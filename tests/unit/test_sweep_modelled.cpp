@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
+#include <mutex>
 #include <thread>
 
 #include "cache/codec.h"
@@ -29,16 +31,19 @@ class SweepModelled : public ::testing::Test {
     options.compile_threads = 2;
     bench.compiles = 0;
     events.clear();
-    sweep_modelled(reference_device(80), bench.compiler(), db, options, [this](const SweepEvent& event) {
+    bench.written.clear();
+    const auto collect = [this](const SweepEvent& event) {
       events.push_back(event);
       if (bench.on_event) bench.on_event(event);
-    });
+    };
+    sweep_modelled(reference_device(80), bench.compiler(), db, options, collect, prover);
     return std::get<ProblemDone>(events.back());
   }
 
   SweepBench bench;
   Database db = Database::in_memory();
   SweepOptions options;
+  Prover prover;
   std::vector<SweepEvent> events;
 };
 
@@ -110,7 +115,7 @@ TEST_F(SweepModelled, WhatDoesNotCompileIsAnOutcomeAndTheRestGoesOn) {
 TEST_F(SweepModelled, WhatIsProvenWrongIsNotRanked) {
   const Candidate first = sweep().best->candidate;
   db = Database::in_memory();
-  options.prove = [&](const Candidate& candidate, const Problem& asked) {
+  prover.prove = [&](const Candidate& candidate, const Problem& asked) {
     EXPECT_EQ(asked, problem());
     Verdict verdict;
     verdict.ok = !(candidate == first);
@@ -125,7 +130,7 @@ TEST_F(SweepModelled, WhatIsProvenWrongIsNotRanked) {
 TEST_F(SweepModelled, AProofThatDidNotEndIsATimeOut) {
   const Candidate first = sweep().best->candidate;
   db = Database::in_memory();
-  options.prove = [&](const Candidate& candidate, const Problem&) {
+  prover.prove = [&](const Candidate& candidate, const Problem&) {
     Verdict verdict;
     verdict.ok = !(candidate == first);
     verdict.timed_out = !verdict.ok;
@@ -136,6 +141,31 @@ TEST_F(SweepModelled, AProofThatDidNotEndIsATimeOut) {
   EXPECT_EQ(done.outcomes.at(Outcome::kTimedOut), 1);
   EXPECT_EQ(done.outcomes.count(Outcome::kWrong), 0u);
   EXPECT_FALSE(done.best->candidate == first);
+}
+
+TEST_F(SweepModelled, PreparesTheProofOfWhatCompilesAndOfNothingElse) {
+  const Candidate refused = sweep().best->candidate;
+  db = Database::in_memory();
+  bench.uncompilable.insert(short_config(refused));
+  std::mutex mutex;
+  std::map<std::string, int> prepared;
+  prover.prepare = [&](const KernelSpec& spec) {
+    const std::lock_guard lock(mutex);
+    EXPECT_EQ(spec.arch, 80);
+    ++prepared[short_config(spec.candidate)];
+  };
+  std::map<std::string, int> expected;
+  for (const Trial& trial : sweep().ranked) expected[short_config(trial.key.candidate)] = 1;
+  EXPECT_GE(expected.size(), 3u);
+  EXPECT_EQ(expected.count(short_config(refused)), 0u);
+  EXPECT_EQ(prepared, expected);
+}
+
+TEST_F(SweepModelled, WritesASourceOnceForEachCandidate) {
+  sweep(Effort::kStandard);
+  EXPECT_EQ(static_cast<int>(bench.written.size()), bench.compiles);
+  EXPECT_GT(bench.compiles, 100);
+  for (const auto& [name, times] : bench.written) EXPECT_EQ(times, 1) << name;
 }
 
 TEST_F(SweepModelled, EffortsNest) {

@@ -203,11 +203,14 @@ void write_chart(const std::string& path, const std::string& svg) {
 /// Compiles on all cores what the rungs will launch; the engine finds it in the cubin cache.
 void compile_ahead(const Ladder& ladder, const std::vector<Problem>& problems, const KernelCompiler::Options& options) {
   const KernelCompiler compiler(options);
-  CompilePool pool([&](const KernelSpec& spec) { return compiler.compile(spec); }, 0);
+  CompilePool pool(0);
   std::vector<KernelSpec> known;  // lengths share most of them
   for (const Problem& sizes : problems)
     for (const KernelSpec& spec : ladder.kernels(sizes))
-      if (std::find(known.begin(), known.end(), spec) == known.end()) pool.submit(known.emplace_back(spec));
+      if (std::find(known.begin(), known.end(), spec) == known.end()) {
+        known.push_back(spec);
+        pool.submit([&compiler, spec] { return compiler.compile(spec); });
+      }
   for (std::size_t i = 0; i < known.size(); ++i) {
     try {
       pool.wait(static_cast<int>(i));

@@ -131,26 +131,21 @@ SweepOptions remaining(const SweepRequest& request, const SharedProgress& progre
 }
 
 /// Nothing where the simulated device has no compiler: then the sweep goes on without proofs.
-std::unique_ptr<SimProver> make_prover(const ReferenceDevice& model, const CompilerFlags& flags,
-                                       double launch_limit_s) {
+std::unique_ptr<SimProver> make_prover(const ReferenceDevice& model, const CompilerFlags& flags) {
   try {
-    return std::make_unique<SimProver>(model, flags, launch_limit_s);
+    return std::make_unique<SimProver>(model, flags, kLaunchLimitS);
   } catch (const Error& error) {
     remark(fmt::format("warning: candidates are not proven correct: {}", error.what()));
     return nullptr;
   }
 }
 
-/// Kernels for the simulated device are compiled beside those for the GPU, on the same threads.
-void prove_with(SimProver& prover, SweepCompiler& compiler, SweepOptions& options) {
-  compiler.compile = [&prover, compile = std::move(compiler.compile)](const KernelSpec& spec) {
-    Compiled compiled = compile(spec);
-    if (compiled.ok) prover.prepare(spec);
-    return compiled;
-  };
-  options.prove = [&prover](const Candidate& candidate, const Problem& problem) {
-    return prover.prove(candidate, problem);
-  };
+/// Nothing is proven where there is no `simulated`. Its kernels are compiled beside those for the GPU.
+Prover prover_of(SimProver* simulated) {
+  if (simulated == nullptr) return {};
+  return {
+      [simulated](const Candidate& candidate, const Problem& problem) { return simulated->prove(candidate, problem); },
+      [simulated](const KernelSpec& spec) { simulated->prepare(spec); }};
 }
 
 void sweep(const SweepRequest& request, const FoundTarget& found, SharedProgress& progress, Printer& printer) {
@@ -158,14 +153,13 @@ void sweep(const SweepRequest& request, const FoundTarget& found, SharedProgress
   KernelCompiler::Options settings = compiler_options(request.compiler, driver_major);
   settings.this_compiler_only = true;  // a trial names the compiler whose code it timed
   const KernelCompiler compiler(settings);
-  SweepCompiler compile = compile_with(compiler);
+  const SweepCompiler compile = compile_with(compiler);
   Database db = Database::open(database_path(request.db));
-  SweepOptions options = remaining(request, progress);
-  const auto prover = found.model ? make_prover(*found.model, request.compiler, options.launch_limit_s) : nullptr;
-  if (prover) prove_with(*prover, compile, options);
+  const SweepOptions options = remaining(request, progress);
   const auto emit = [&printer](const SweepEvent& event) { printer(event); };
   if (found.model) {
-    sweep_modelled(*found.model, compile, db, options, emit);
+    const std::unique_ptr<SimProver> simulated = make_prover(*found.model, request.compiler);
+    sweep_modelled(*found.model, compile, db, options, emit, prover_of(simulated.get()));
   } else {
     const std::unique_ptr<Device> device = open_cuda_device(found.ordinal);
     sweep_on_device(*device, compile, db, options, emit);

@@ -17,7 +17,7 @@ namespace {
 enum class Stage { kQueued, kRunning, kDone, kCancelled };
 
 struct Job {
-  KernelSpec spec;
+  CompileJob compile;  // nothing once it ran: a source is no longer needed then
   Stage stage = Stage::kQueued;
   bool reported = false;  // wait() or wait_any() has returned it
   Compiled compiled;
@@ -27,7 +27,6 @@ struct Job {
 }  // namespace
 
 struct CompilePool::Impl {
-  CompileFn compile;
   mutable std::mutex mutex;
   std::condition_variable work;      // a job was queued, or the pool ends
   std::condition_variable finished;  // a job is done, or was cancelled
@@ -44,14 +43,16 @@ struct CompilePool::Impl {
       Job& job = jobs[next++];
       if (job.stage != Stage::kQueued) continue;
       job.stage = Stage::kRunning;
+      CompileJob compile = std::move(job.compile);
       lock.unlock();
       Compiled compiled;
       std::exception_ptr failure;
       try {
-        compiled = compile(job.spec);
+        compiled = compile();
       } catch (...) {
         failure = std::current_exception();
       }
+      compile = nullptr;
       lock.lock();
       job.compiled = std::move(compiled);
       job.failure = failure;
@@ -72,8 +73,7 @@ struct CompilePool::Impl {
   }
 };
 
-CompilePool::CompilePool(CompileFn compile, int threads) : impl_(std::make_unique<Impl>()) {
-  impl_->compile = std::move(compile);
+CompilePool::CompilePool(int threads) : impl_(std::make_unique<Impl>()) {
   const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
   const unsigned count = threads > 0 ? static_cast<unsigned>(threads) : cores;
   for (unsigned i = 0; i < count; ++i) impl_->workers.emplace_back([impl = impl_.get()] { impl->run(); });
@@ -89,9 +89,9 @@ CompilePool::~CompilePool() {
   for (std::thread& worker : impl_->workers) worker.join();
 }
 
-int CompilePool::submit(const KernelSpec& spec) {
+int CompilePool::submit(CompileJob job) {
   const std::lock_guard lock(impl_->mutex);
-  impl_->jobs.emplace_back().spec = spec;
+  impl_->jobs.emplace_back().compile = std::move(job);
   impl_->work.notify_one();
   return static_cast<int>(impl_->jobs.size()) - 1;
 }

@@ -1,4 +1,4 @@
-// Compiles candidates on all cores ahead of the GPU: results come out in the order asked for, or as they get ready.
+// Compiles on all cores ahead of the GPU: results come out in the order asked for, or as they get ready.
 #pragma once
 
 #include <functional>
@@ -8,17 +8,18 @@
 
 namespace flashtune {
 
-/// Compiles one candidate; called from many threads at once. KernelCompiler::compile, or a test's own.
-using CompileFn = std::function<Compiled(const KernelSpec&)>;
+/// One compile, called from one of many threads: of a source that is written already, or of a spec by whichever
+/// compiler.
+using CompileJob = std::function<Compiled()>;
 
 class CompilePool {
  public:
   /// threads 0: one per core.
-  CompilePool(CompileFn compile, int threads);
+  explicit CompilePool(int threads);
   ~CompilePool();  // drops what has not started, waits for what has
 
   /// Queues a compile; returns its ticket: 0, 1, ... Compiles start in this order; a later ticket may finish earlier.
-  int submit(const KernelSpec& spec);
+  int submit(CompileJob job);
   /// Blocks until that ticket is done. The exception of a failed compile call (NVRTC is missing, ...) comes out here;
   /// so does Error(kInternal) for a ticket that was cancelled. The reference lives as long as the pool.
   const Compiled& wait(int ticket);

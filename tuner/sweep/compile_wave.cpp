@@ -4,22 +4,22 @@
 #include <fmt/format.h>
 
 #include "runtime/jit/cubin.h"
+#include "tuner/sweep/compile_pool.h"
 
 namespace flashtune {
 namespace {
 
 struct Queued {
-  KernelSpec spec;
-  Source source;
+  Candidate candidate;
+  std::string refusal;  // what it is known by if it does not compile
 };
 
 CompiledCandidate settle(const Queued& queued, const Compiled& compiled, const Wave& wave, TrialBook& book) {
-  const Candidate& candidate = queued.spec.candidate;
+  const Candidate& candidate = queued.candidate;
   CompiledCandidate result;
-  result.entry = queued.source.entry;
   result.compiled = &compiled;
   if (!compiled.ok) {
-    result.trial = book.draft(candidate, refusal_digest(queued.source, wave.compiler.version));
+    result.trial = book.draft(candidate, queued.refusal);
     book.end(result.trial, Outcome::kCompileError, first_error(compiled.log));
     return result;
   }
@@ -41,20 +41,25 @@ CompiledCandidate settle(const Queued& queued, const Compiled& compiled, const W
 }  // namespace
 
 bool compile_wave(const Wave& wave, const std::vector<Candidate>& candidates, TrialBook& book) {
-  CompilePool pool(wave.compiler.compile, wave.options.compile_threads);
+  CompilePool pool(wave.options.compile_threads);
   const auto total = static_cast<int>(candidates.size());
   int done = 0;
   std::vector<Queued> queue;  // by ticket
   for (const Candidate& candidate : candidates) {
-    Queued queued{{candidate, traits_of(wave.problem), wave.arch}, {}};
-    queued.source = wave.compiler.source(queued.spec);
-    if (auto known = book.known(book.draft(candidate, refusal_digest(queued.source, wave.compiler.version)))) {
-      CompiledCandidate refused{std::move(*known), true, queued.source.entry, nullptr};
+    const KernelSpec spec{candidate, traits_of(wave.problem), wave.arch};
+    Source source = wave.compiler.write(spec);
+    std::string refusal = refusal_digest(source, wave.compiler.version);
+    if (auto known = book.known(book.draft(candidate, refusal))) {
+      CompiledCandidate refused{std::move(*known), true, nullptr};
       wave.take(refused, ++done, total);
       continue;
     }
-    pool.submit(queued.spec);
-    queue.push_back(std::move(queued));
+    pool.submit([&wave, spec, source = std::move(source)] {
+      Compiled compiled = wave.compiler.compile(source);
+      if (compiled.ok) wave.prepare(spec);
+      return compiled;
+    });
+    queue.push_back({candidate, std::move(refusal)});
   }
   if (queue.empty()) return true;
   // The first of a first wave is the default, which all others are compared with: it is waited for.

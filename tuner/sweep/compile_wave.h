@@ -2,7 +2,6 @@
 #pragma once
 
 #include <functional>
-#include <string>
 #include <vector>
 
 #include "tuner/sweep/sweep.h"
@@ -12,9 +11,8 @@ namespace flashtune {
 
 /// A candidate once its compile ended, or was known to fail.
 struct CompiledCandidate {
-  Trial trial;         // kInFlight: it is to be tried; else how it ended, which is stored
-  bool known = false;  // it ended in an earlier sweep
-  std::string entry;
+  Trial trial;                         // kInFlight: it is to be tried; else how it ended, which is stored
+  bool known = false;                  // it ended in an earlier sweep
   const Compiled* compiled = nullptr;  // nothing when it was known not to compile; good during the call
 };
 
@@ -23,7 +21,8 @@ struct Wave {
   const SweepOptions& options;
   const Problem& problem;
   int arch;
-  std::function<bool()> expired;  // asked before each
+  std::function<bool()> expired;                   // asked before each
+  std::function<void(const KernelSpec&)> prepare;  // after each compile that succeeds, on its thread
   std::function<void(CompiledCandidate&, int done, int total)> take;
 };
 

@@ -1,4 +1,5 @@
-// The loop: problems x candidates -> compile, validate, time, remember. Short; emits events, prints nothing.
+// A sweep: for each problem, candidates are compiled, judged and remembered, and the best is crowned. What it is asked,
+// what it says on the way, and its two entries: on a GPU, and without one. It emits events and prints nothing.
 #pragma once
 
 #include <chrono>
@@ -16,7 +17,6 @@
 #include "tuner/judge/validate.h"
 #include "tuner/model/cost_model.h"
 #include "tuner/space/space.h"
-#include "tuner/sweep/compile_pool.h"
 
 namespace flashtune {
 
@@ -29,9 +29,9 @@ constexpr const char* name_of(Effort effort) {
 
 /// What a sweep asks of the compiler. compile_with() makes it of a KernelCompiler; tests bring their own.
 struct SweepCompiler {
-  CompileFn compile;                                // called from many threads at once
-  std::function<Source(const KernelSpec&)> source;  // the kernel's entry and the digest of what it is made of
-  std::string version;                              // "nvrtc 13.0.88", evidence beside each trial
+  std::function<Source(const KernelSpec&)> write;  // once for each candidate
+  std::function<Compiled(const Source&)> compile;  // called from many threads at once
+  std::string version;                             // "nvrtc 13.0.88", evidence beside each trial
 };
 /// `compiler` must outlive the result. Loads NVRTC: throws Error(kCompile) when there is none.
 SweepCompiler compile_with(const KernelCompiler& compiler);
@@ -42,12 +42,19 @@ struct SweepOptions {
   std::optional<std::chrono::duration<double>> budget;  // of the whole sweep, shared evenly by what is left
   int spill_limit_bytes = 256;
   int compile_threads = 0;
-  double launch_limit_s = 10;
   std::string again_since;  // measure even what is known, but for what was recorded after this time (UTC); "": not
-  /// Where no GPU can judge (sweep_modelled): proves a candidate on a problem, on a simulated device for instance. A
-  /// candidate it refuses becomes kWrong, or kTimedOut when its verdict says so. Empty: nothing is proven, which the
-  /// grade `modelled` says.
+};
+
+/// The seconds after which a launch is taken to never end.
+constexpr double kLaunchLimitS = 10;
+
+/// Where no GPU can judge: who proves candidates, on a simulated device for instance.
+struct Prover {
+  /// A candidate that it refuses becomes kWrong, or kTimedOut when its verdict says so. Empty: nothing is proven, which
+  /// the grade `modelled` says.
   std::function<Verdict(const Candidate&, const Problem&)> prove;
+  /// Beside each compile that succeeds, on its thread: what prove() will need. May be empty.
+  std::function<void(const KernelSpec&)> prepare;
 };
 
 // --- events, in the order in which they come
@@ -82,19 +89,20 @@ using SweepEvent = std::variant<ProblemStarted, Progress, TrialDone, ProblemDone
 struct MustRestart : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
-/// What the process exits with when a launch went past launch_limit_s (its outcome is stored first): also "run it
+/// What the process exits with when a launch went past its limit (its outcome is stored first): also "run it
 /// again".
 constexpr int kExitRestart = 75;  // EX_TEMPFAIL
 
 using EmitFn = std::function<void(const SweepEvent&)>;
 
-/// On a GPU: compile, validate, time. Every trial is committed as it ends, so whatever ends the process, the same call
-/// resumes.
+/// On a GPU: validates and times. Every trial is committed as it ends, so whatever ends the process, the same call
+/// resumes. A launch that takes longer than launch_limit_s ends the process.
 void sweep_on_device(Device& device, const SweepCompiler& compiler, Database& db, const SweepOptions& options,
-                     const EmitFn& emit);
+                     const EmitFn& emit, double launch_limit_s = kLaunchLimitS);
 
-/// Without one: compile, read resources, prune, rank by the cost model; answers of grade modelled for device.key.
+/// Without one: proves, and predicts by the cost model from what the cubins say; answers of grade modelled for
+/// device.key.
 void sweep_modelled(const ReferenceDevice& device, const SweepCompiler& compiler, Database& db,
-                    const SweepOptions& options, const EmitFn& emit);
+                    const SweepOptions& options, const EmitFn& emit, const Prover& prover = {});
 
 }  // namespace flashtune

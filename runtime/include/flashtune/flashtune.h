@@ -42,7 +42,11 @@
  *   captures, in whatever mode, others may prepare and allocate.
  * - Environment: read by ft_engine_create() alone, and only for what its options leave out; but NVRTC_APPEND_FLAGS, by
  *   NVRTC itself, whenever a kernel is compiled.
- * - Binary: structs may grow until version 1.0; the library's soname changes whenever they do.
+ * - Sizes of structs: each struct but ft_strides begins with its own, by which the library knows which fields a program
+ *   has. ft_problem_init() and the FT_..._INIT macros set it; every function refuses a size that it does not know.
+ * - Binary: structs grow at their end, and keep what they have. A library serves programs that were compiled with an
+ *   older header of the same soname; of fields that those lack it takes 0 or NULL, which means what it did before. It
+ *   refuses a struct that is larger than its own, and says both sizes.
  */
 #ifndef FLASHTUNE_FLASHTUNE_H
 #define FLASHTUNE_FLASHTUNE_H
@@ -108,7 +112,9 @@ typedef struct ft_strides {
   int64_t batch, head, row;
 } ft_strides;
 
+/* ft_problem_init() begins it. */
 typedef struct ft_problem {
+  uint32_t size; /* of this struct; so in all that follow */
   int32_t op;    /* an ft_op */
   int32_t dtype; /* an ft_dtype */
   int32_t batch;
@@ -127,7 +133,9 @@ typedef struct ft_problem {
   int32_t precision; /* an ft_precision */
 } ft_problem;
 
+/* Begin it with FT_TENSORS_INIT. */
 typedef struct ft_tensors {
+  uint32_t size;
   const void* q;
   const void* k;
   const void* v;
@@ -145,12 +153,16 @@ typedef struct ft_tensors {
   int32_t capacity;          /* without pages: rows that K and V have for a sequence, as their strides have it; checked,
                                 and 0: at least seq_kv */
 } ft_tensors;
+#define FT_TENSORS_INIT \
+  { sizeof(ft_tensors), NULL, NULL, NULL, NULL, NULL, 0, NULL, NULL, 0, 0, 0 }
 
 /* Which elements of a head a rotary embedding turns together: element j of the first half of rotary_dim with element j
  * of the second (Llama, GPT-NeoX), or neighbours (GPT-J). */
 typedef enum ft_rope { FT_ROPE_NONE = 0, FT_ROPE_HALF_SPLIT = 1, FT_ROPE_INTERLEAVED = 2 } ft_rope;
 
+/* Begin it with FT_APPEND_TENSORS_INIT. */
 typedef struct ft_append_tensors {
+  uint32_t size;
   const void* k_new; /* [batch, seq_q, kv_heads, head_dim] */
   const void* v_new;
   ft_strides k_new_strides, v_new_strides;
@@ -174,8 +186,15 @@ typedef struct ft_append_tensors {
   const void* q;
   void* q_out;
 } ft_append_tensors;
+#define FT_APPEND_TENSORS_INIT                                                                                         \
+  {                                                                                                                    \
+    sizeof(ft_append_tensors), NULL, NULL, {0, 0, 0}, {0, 0, 0}, NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, NULL, NULL, 0, \
+        NULL, NULL                                                                                                     \
+  }
 
+/* Begin it with FT_OPTIONS_INIT: device 0 and NULL everywhere else. */
 typedef struct ft_options {
+  uint32_t size;
   int32_t device; /* ordinal; 0 */
 
   /* The tuning database that `flashtune sweep` wrote; one that does not exist yet counts as empty, and built-in
@@ -208,14 +227,21 @@ typedef struct ft_options {
   void (*warn)(const char* line, void* warn_data);
   void* warn_data;
 } ft_options;
+#define FT_OPTIONS_INIT \
+  { sizeof(ft_options), 0, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL, NULL }
 
-/* What the tuning database answers for a problem. */
+/* What the tuning database answers for a problem. Begin it with FT_DECISION_INIT: ft_decide() fills in what it has. */
 typedef struct ft_decision {
+  uint32_t size;
   ft_grade grade;
   double expected_us; /* of the measurement it rests on, which FT_NEAREST made of another problem; the cost model's for
                          FT_MODELLED, 0 for FT_DEFAULT */
   char config[512];   /* "prefill_mma br=128,bc=64,..." */
 } ft_decision;
+#define FT_DECISION_INIT                      \
+  {                                           \
+    sizeof(ft_decision), FT_DEFAULT, 0, { 0 } \
+  }
 
 typedef struct ft_engine ft_engine;
 
@@ -234,9 +260,14 @@ FT_API const char* ft_last_error(void);
 /* --- problems */
 
 /* Prefill, no mask, no window, no pages, head_dim_v = head_dim, layout FT_BSHD; of fp32 FT_TF32X3. For decode, set op
- * (and page_size), then call ft_problem_set_layout(). */
-FT_API void ft_problem_init(ft_problem* problem, ft_dtype dtype, int32_t batch, int32_t heads, int32_t kv_heads,
-                            int32_t seq_q, int32_t seq_kv, int32_t head_dim);
+ * (and page_size), then call ft_problem_set_layout(). size: of an ft_problem as your program has it; other languages
+ * call this, C and C++ the next. */
+FT_API void ft_problem_init_sized(ft_problem* problem, size_t size, ft_dtype dtype, int32_t batch, int32_t heads,
+                                  int32_t kv_heads, int32_t seq_q, int32_t seq_kv, int32_t head_dim);
+static inline void ft_problem_init(ft_problem* problem, ft_dtype dtype, int32_t batch, int32_t heads, int32_t kv_heads,
+                                   int32_t seq_q, int32_t seq_kv, int32_t head_dim) {
+  ft_problem_init_sized(problem, sizeof(ft_problem), dtype, batch, heads, kv_heads, seq_q, seq_kv, head_dim);
+}
 
 /* Sets all four strides for the sizes that the problem has now; call it again after changing them. For a cache with
  * room for more keys than seq_kv: with seq_kv at the cache's rows, and lower seq_kv afterwards, which leaves the
@@ -248,9 +279,6 @@ FT_API ft_status ft_problem_set_layout(ft_problem* problem, int layout /* an ft_
 FT_API int ft_supported(const ft_problem* problem, const char** reason);
 
 /* --- engines */
-
-/* Device 0 and NULL everywhere else. */
-FT_API void ft_options_init(ft_options* options);
 
 /* Opens a GPU (sm_80 or later) and reads the databases. options may be NULL. *engine is set to NULL on failure.
  * FT_NOT_FOUND: no driver, no such device, or one that is too old. */

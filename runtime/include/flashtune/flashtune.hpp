@@ -45,8 +45,7 @@ inline std::string why_unsupported(const ft_problem& problem) {
 }
 
 inline ft_options default_options() {
-  ft_options options;
-  ft_options_init(&options);
+  ft_options options = FT_OPTIONS_INIT;
   return options;
 }
 
@@ -64,7 +63,7 @@ class Engine {
   ft_engine* get() const { return engine_.get(); }
 
   ft_decision decide(const ft_problem& problem) const {
-    ft_decision decision;
+    ft_decision decision = FT_DECISION_INIT;
     require_ok(ft_decide(get(), &problem, &decision));
     return decision;
   }

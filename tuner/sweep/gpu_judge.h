@@ -1,36 +1,36 @@
-// One problem on one GPU: waves of candidates are compiled ahead, validated and briefly timed as they get ready; then
-// the fastest race each other in ever longer rounds, the default among them.
+// The judge on a GPU: candidates are validated and briefly timed as they get ready; then the fastest race each other in
+// ever longer rounds, the default among them.
 #pragma once
 
-#include <chrono>
 #include <deque>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "runtime/launch/loaded_candidate.h"
 #include "tuner/judge/validate.h"
-#include "tuner/sweep/compile_wave.h"
-#include "tuner/sweep/search.h"
-#include "tuner/sweep/sweep.h"
-#include "tuner/sweep/trial_book.h"
+#include "tuner/sweep/judge.h"
 #include "tuner/tensors/device_inputs.h"
 #include "tuner/tensors/timing_inputs.h"
 #include "tuner/time/launch_guard.h"
 
 namespace flashtune {
 
-class ProblemSweep {
+class GpuJudge final : public Judge {
  public:
-  using Clock = std::chrono::steady_clock;
+  /// A launch that takes longer than launch_limit_s is stored, and ends the process.
+  GpuJudge(SweptProblem& swept, Device& device, double launch_limit_s);
 
-  ProblemSweep(Device& device, const SweepCompiler& compiler, Database& db, const SweepOptions& options,
-               const Problem& problem, std::optional<Clock::time_point> deadline, EmitFn emit);
-  ~ProblemSweep();
-
-  /// `index` of `count`: for the event.
-  void run(int index, int count);
+  const char* stage() const override { return "validate"; }
+  /// The answer that is stored, of an older driver, too: it is likely to be good still.
+  std::vector<Candidate> incumbents() override;
+  /// Throws MustRestart or ProblemSkipped where the trial, which is stored first, leaves no other way.
+  void take(CompiledCandidate& ready) override;
+  std::vector<Candidate> fastest_first() override;
+  bool settled() override;
+  void crown() override { crown(by_time()); }
+  /// The races.
+  void finish() override;
 
  private:
   /// A candidate that was measured, now or in an earlier sweep, and may race.
@@ -43,13 +43,9 @@ class ProblemSweep {
   };
   struct Race;
 
-  void screen(const std::vector<Candidate>& candidates);
-  void take(CompiledCandidate& ready);
   void try_out(Contender& contender);
   Outcome judge_and_time(Contender& contender, std::string& detail);
-  void race_all();
   std::vector<Contender*> race(const std::vector<Contender*>& field, const Race& race, const std::string& stage);
-  bool settled_before();
   void crown(const std::vector<Contender*>& field);
   void rank();
 
@@ -58,28 +54,18 @@ class ProblemSweep {
   TimingInputs& inputs();
   Validator& validator();
   void store_late_launch() noexcept;
-  void record(const Trial& trial, bool known);
-  std::vector<Contender*> fastest_first();
+  std::vector<Contender*> by_time();
   Contender* find(const Candidate& candidate);
-  bool expired() const { return deadline_ && Clock::now() >= *deadline_; }
 
-  const SweepCompiler& compiler_;
-  Database& db_;
-  const SweepOptions& options_;
-  const Problem problem_;
-  const std::optional<Clock::time_point> deadline_;
-  const EmitFn emit_;
-  const ArchLimits limits_;
+  SweptProblem& swept_;
+  const double launch_limit_s_;
   const float scale_;
-  const Candidate default_;
-  TrialBook book_;
   Trial suspect_;  // what a launch that never ends is blamed on; its key's digest is empty when there is no single one
   GuardedDevice device_;
   Workspace workspace_;
   std::unique_ptr<Validator> validator_;
   std::unique_ptr<TimingInputs> inputs_;
   std::deque<Contender> contenders_;  // a deque: pointers to them stay good
-  ProblemDone done_;
   bool measured_anew_ = false;
 };
 

@@ -1,5 +1,5 @@
-// The steps of one problem's sweep on a GPU.
-#include "tuner/sweep/problem_sweep.h"
+// Validation, times and races, as trials.
+#include "tuner/sweep/gpu_judge.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -9,7 +9,6 @@
 #include <cmath>
 
 #include "cache/error.h"
-#include "runtime/dispatch/fallback.h"
 #include "runtime/dispatch/validity.h"
 #include "runtime/launch/plan.h"
 #include "runtime/launch/softmax_scale.h"
@@ -20,7 +19,7 @@
 namespace flashtune {
 
 /// How long a field of contenders is timed, and who goes on.
-struct ProblemSweep::Race {
+struct GpuJudge::Race {
   int rounds, max_rounds;
   double target_spread;
   std::size_t at_most;  // contenders that start
@@ -28,11 +27,6 @@ struct ProblemSweep::Race {
 };
 
 namespace {
-
-/// Thrown when this problem cannot go on and the next one can.
-struct ProblemSkipped : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
 
 constexpr double kSlack = 0.02;  // whoever is this close to the fastest goes on, as far as the field has room
 constexpr double kNeverTooLongForAGraph = 1e12;
@@ -44,87 +38,29 @@ Error device_error(const Error& error, const char* while_doing) {
 
 }  // namespace
 
-ProblemSweep::ProblemSweep(Device& device, const SweepCompiler& compiler, Database& db, const SweepOptions& options,
-                           const Problem& problem, std::optional<Clock::time_point> deadline, EmitFn emit)
-    : compiler_(compiler),
-      db_(db),
-      options_(options),
-      problem_(problem),
-      deadline_(deadline),
-      emit_(std::move(emit)),
-      limits_(limits_of(device.info().key)),
-      scale_(default_scale(problem)),
-      default_(fallback(problem, limits_)),
-      book_(db, {device.info().key, problem, kTimingPolicy, device.info().driver, compiler.version},
-            options.again_since),
-      device_(device, options.launch_limit_s, [this] { store_late_launch(); }),
-      workspace_(device_) {
-  done_.problem = problem;
-  done_.standing = default_;
-}
+GpuJudge::GpuJudge(SweptProblem& swept, Device& device, double launch_limit_s)
+    : swept_(swept),
+      launch_limit_s_(launch_limit_s),
+      scale_(default_scale(swept.problem)),
+      device_(device, launch_limit_s, [this] { store_late_launch(); }),
+      workspace_(device_) {}
 
-ProblemSweep::~ProblemSweep() = default;
-
-void ProblemSweep::run(int index, int count) {
-  const Clock::time_point begin = Clock::now();
-  const Space space = enumerate(problem_, limits_);
-  const auto stored = db_.trials_of(device_.info().key, problem_);
-  const auto known =
-      std::count_if(stored.begin(), stored.end(), [](const Trial& t) { return t.key.policy == kTimingPolicy; });
-  emit_(ProblemStarted{problem_, index, count, space.enumerated, static_cast<int>(space.admitted.size()),
-                       static_cast<int>(known), space.rejected});
-
-  std::vector<Candidate> incumbents = {default_};
-  const auto answer = book_.answer(Grade::kMeasured);  // of an older driver, too: it is likely to be good still
-  if (answer && rejection_of(answer->candidate, problem_, limits_) == Rejection::kNone)
-    incumbents.push_back(answer->candidate);
-  const double l2_mib = static_cast<double>(device_.info().l2_bytes) / 0x1p20;
-  Search search(options_.effort, space, incumbents, problem_, model_of(device_.info().key, l2_mib));
-  try {
-    while (!done_.budget_ended) {
-      std::vector<Candidate> fastest;
-      for (const Contender* contender : fastest_first()) fastest.push_back(contender->trial.key.candidate);
-      const std::vector<Candidate> wave = search.next_wave(fastest);
-      if (wave.empty()) break;
-      screen(wave);
-      if (settled_before()) {
-        done_.best = book_.stored_best(Grade::kMeasured);
-        rank();
-        break;
-      }
-      crown(fastest_first());
-    }
-    if (!done_.budget_ended && !settled_before()) race_all();
-  } catch (const ProblemSkipped& skipped) {
-    done_.skipped = skipped.what();
-  }
-  done_.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-  emit_(done_);
+std::vector<Candidate> GpuJudge::incumbents() {
+  const auto answer = swept_.book.answer(Grade::kMeasured);
+  if (!answer || rejection_of(answer->candidate, swept_.problem, swept_.limits) != Rejection::kNone) return {};
+  return {answer->candidate};
 }
 
 // --- waves
 
-void ProblemSweep::screen(const std::vector<Candidate>& candidates) {
-  const Wave wave{compiler_,
-                  options_,
-                  problem_,
-                  limits_.arch,
-                  [this] { return expired(); },
-                  [this](CompiledCandidate& ready, int done, int total) {
-                    take(ready);
-                    emit_(Progress{"validate", done, total});
-                  }};
-  if (!compile_wave(wave, candidates, book_)) done_.budget_ended = true;
-}
-
-void ProblemSweep::take(CompiledCandidate& ready) {
+void GpuJudge::take(CompiledCandidate& ready) {
   const bool fresh = ready.trial.outcome == Outcome::kInFlight;
-  if (!fresh) record(ready.trial, ready.known);
+  if (!fresh) swept_.record(ready.trial, ready.known);
   if (!fresh && ready.trial.outcome != Outcome::kMeasured) return;
   Contender contender;
   contender.trial = std::move(ready.trial);
   contender.cubin = ready.compiled->cubin;
-  contender.plan = make_plan(contender.trial.key.candidate, problem_, limits_);
+  contender.plan = make_plan(contender.trial.key.candidate, swept_.problem, swept_.limits);
   if (fresh)
     try_out(contender);
   else if (contender.trial.timing.warm_us > 0)
@@ -132,9 +68,9 @@ void ProblemSweep::take(CompiledCandidate& ready) {
   if (contender.trial.outcome == Outcome::kMeasured) contenders_.push_back(std::move(contender));
 }
 
-void ProblemSweep::try_out(Contender& contender) {
+void GpuJudge::try_out(Contender& contender) {
   Trial& trial = contender.trial;
-  book_.begin(trial);
+  swept_.book.begin(trial);
   suspect_ = trial;
   std::string detail;
   std::string skip, restart;  // why this problem, or this process, cannot go on
@@ -152,18 +88,18 @@ void ProblemSweep::try_out(Contender& contender) {
   }
   suspect_ = {};
   measured_anew_ = true;
-  book_.end(trial, outcome, detail);
-  record(trial, false);
+  swept_.book.end(trial, outcome, detail);
+  swept_.record(trial, false);
   if (!restart.empty()) throw MustRestart(restart);
   if (!skip.empty()) throw ProblemSkipped(skip);
 }
 
-Outcome ProblemSweep::judge_and_time(Contender& contender, std::string& detail) {
+Outcome GpuJudge::judge_and_time(Contender& contender, std::string& detail) {
   const Candidate& candidate = contender.trial.key.candidate;
   const TileSteps steps = tile_steps(candidate);
   const Verdict verdict = validator().judge(
       [&](const Problem& problem, const Tensors& tensors) {
-        const Plan plan = problem == problem_ ? contender.plan : make_plan(candidate, problem, limits_);
+        const Plan plan = problem == swept_.problem ? contender.plan : make_plan(candidate, problem, swept_.limits);
         launch(contender, plan, tensors, workspace_.poisoned(plan), nullptr);
       },
       steps.rows, steps.keys);
@@ -178,12 +114,12 @@ Outcome ProblemSweep::judge_and_time(Contender& contender, std::string& detail) 
 
 // --- races
 
-void ProblemSweep::race_all() {
+void GpuJudge::finish() {
   constexpr std::array<Race, kLastStage> kRaces = {{{3, 4, 0.01, 40}, {6, 8, 0.007, 14}, {15, 40, 0.003, 6, true}}};
-  std::vector<Contender*> field = fastest_first();
+  std::vector<Contender*> field = by_time();
   for (std::size_t i = 0; i < kRaces.size() && !field.empty(); ++i) {
-    if (expired()) {
-      done_.budget_ended = true;
+    if (swept_.expired()) {
+      swept_.done.budget_ended = true;
       return;
     }
     field = race(field, kRaces[i], fmt::format("time {}/{}", i + 1, kRaces.size()));
@@ -191,19 +127,22 @@ void ProblemSweep::race_all() {
   }
 }
 
-bool ProblemSweep::settled_before() {
+bool GpuJudge::settled() {
   // A warm time marks whoever was in a last race. When nothing new was measured since, nothing needs another.
   if (measured_anew_) return false;
-  const std::optional<Best> best = book_.stored_best(Grade::kMeasured);
+  const std::optional<Best> best = swept_.book.stored_best(Grade::kMeasured);
   const auto raced = [&](const Candidate& candidate) {
     const Contender* contender = find(candidate);
     return contender != nullptr && contender->trial.timing.warm_us > 0;
   };
-  return best && raced(best->candidate) && (find(default_) == nullptr || raced(default_));
+  if (!best || !raced(best->candidate) || (find(swept_.standing) != nullptr && !raced(swept_.standing))) return false;
+  swept_.done.best = best;
+  rank();
+  return true;
 }
 
-std::vector<ProblemSweep::Contender*> ProblemSweep::race(const std::vector<Contender*>& field, const Race& race,
-                                                         const std::string& stage) {
+std::vector<GpuJudge::Contender*> GpuJudge::race(const std::vector<Contender*>& field, const Race& race,
+                                                 const std::string& stage) {
   std::vector<Timing> before;
   before.reserve(field.size());
   for (const Contender* contender : field) before.push_back(contender->trial.timing);
@@ -211,20 +150,20 @@ std::vector<ProblemSweep::Contender*> ProblemSweep::race(const std::vector<Conte
   std::vector<Contender*> racing;
   for (const int i : survivors(before, keep, kSlack))
     if (racing.size() < race.at_most) racing.push_back(field[static_cast<std::size_t>(i)]);
-  Contender* incumbent = find(default_);
+  Contender* incumbent = find(swept_.standing);
   if (incumbent != nullptr && std::find(racing.begin(), racing.end(), incumbent) == racing.end())
     racing.push_back(incumbent);
   // Two processes died in a race with these: they keep the time that they have.
   std::erase_if(racing, [](const Contender* c) { return c->trial.attempts >= 2; });
   if (racing.empty()) return racing;
 
-  emit_(Progress{stage, 0, static_cast<int>(racing.size())});
+  swept_.emit(Progress{stage, 0, static_cast<int>(racing.size())});
   std::vector<Trial*> trials;
   for (Contender* contender : racing) {
     ++contender->trial.attempts;
     trials.push_back(&contender->trial);
   }
-  book_.update(trials);
+  swept_.book.update(trials);
   std::vector<Timing> timings;
   try {
     timings = time(racing, race);
@@ -232,7 +171,7 @@ std::vector<ProblemSweep::Contender*> ProblemSweep::race(const std::vector<Conte
     if (error.kind() == ErrorKind::kDeviceLost)
       throw MustRestart(device_error(error, "while the finalists were timed").what());
     for (Trial* trial : trials) --trial->attempts;
-    book_.update(trials);
+    swept_.book.update(trials);
     throw ProblemSkipped(device_error(error, "while the finalists were timed").what());
   }
   for (std::size_t i = 0; i < racing.size(); ++i) {
@@ -241,59 +180,59 @@ std::vector<ProblemSweep::Contender*> ProblemSweep::race(const std::vector<Conte
     racing[i]->trial.attempts = race.last ? 0 : racing[i]->trial.attempts - 1;
     ++racing[i]->stage;
   }
-  book_.update(trials);
-  for (const Contender* contender : racing) emit_(TrialDone{contender->trial, false});
-  emit_(Progress{stage, static_cast<int>(racing.size()), static_cast<int>(racing.size())});
+  swept_.book.update(trials);
+  for (const Contender* contender : racing) swept_.emit(TrialDone{contender->trial, false});
+  swept_.emit(Progress{stage, static_cast<int>(racing.size()), static_cast<int>(racing.size())});
   return racing;
 }
 
-void ProblemSweep::crown(const std::vector<Contender*>& field) {
+void GpuJudge::crown(const std::vector<Contender*>& field) {
   std::vector<Timing> timings;
   int incumbent = -1;
   for (std::size_t i = 0; i < field.size(); ++i) {
     timings.push_back(field[i]->trial.timing);
-    if (field[i]->trial.key.candidate == default_) incumbent = static_cast<int>(i);
+    if (field[i]->trial.key.candidate == swept_.standing) incumbent = static_cast<int>(i);
   }
   // A budget may end a sweep before its turn comes to what was best so far: that stays the answer.
-  const std::optional<Best> before = done_.budget_ended ? book_.answer(Grade::kMeasured) : std::nullopt;
+  const std::optional<Best> before = swept_.done.budget_ended ? swept_.book.answer(Grade::kMeasured) : std::nullopt;
   if (before && find(before->candidate) == nullptr) {
-    done_.best = book_.stored_best(Grade::kMeasured);
+    swept_.done.best = swept_.book.stored_best(Grade::kMeasured);
   } else if (!field.empty()) {
-    const Contender* standing = find(default_);
+    const Contender* standing = find(swept_.standing);
     const Contender& winner = *field[static_cast<std::size_t>(rank_winner(timings, incumbent))];
-    done_.best =
-        book_.put_best(winner.trial, Grade::kMeasured, standing != nullptr ? standing->trial.timing.median_us : 0);
+    swept_.done.best = swept_.book.put_best(winner.trial, Grade::kMeasured,
+                                            standing != nullptr ? standing->trial.timing.median_us : 0);
   }
   rank();
 }
 
-void ProblemSweep::rank() {
+void GpuJudge::rank() {
   // Times of different races are not compared: whoever came further is better.
   std::vector<const Contender*> order;
   for (const Contender& contender : contenders_) order.push_back(&contender);
   const auto crowned = [&](const Contender* c) {
-    return done_.best && c->trial.key.candidate == done_.best->candidate;
+    return swept_.done.best && c->trial.key.candidate == swept_.done.best->candidate;
   };
   std::stable_sort(order.begin(), order.end(), [&](const Contender* a, const Contender* b) {
     if (crowned(a) != crowned(b)) return crowned(a);
     if (a->stage != b->stage) return a->stage > b->stage;
     return a->trial.timing.median_us < b->trial.timing.median_us;
   });
-  done_.ranked.clear();
-  for (const Contender* contender : order) done_.ranked.push_back(contender->trial);
+  swept_.done.ranked.clear();
+  for (const Contender* contender : order) swept_.done.ranked.push_back(contender->trial);
 }
 
 // --- the device
 
-void ProblemSweep::launch(Contender& contender, const Plan& plan, const Tensors& tensors, DevicePtr workspace,
-                          Stream stream) {
+void GpuJudge::launch(Contender& contender, const Plan& plan, const Tensors& tensors, DevicePtr workspace,
+                      Stream stream) {
   if (contender.loaded.kernel == nullptr)
-    contender.loaded =
-        load_candidate(device_, contender.cubin, contender.trial.key.candidate, traits_of(problem_), limits_);
+    contender.loaded = load_candidate(device_, contender.cubin, contender.trial.key.candidate,
+                                      traits_of(swept_.problem), swept_.limits);
   launch_plan(device_, contender.loaded, plan, tensors, workspace, stream);
 }
 
-std::vector<Timing> ProblemSweep::time(const std::vector<Contender*>& field, const Race& race) {
+std::vector<Timing> GpuJudge::time(const std::vector<Contender*>& field, const Race& race) {
   TimingInputs& tensors = inputs();
   std::vector<TimedLaunch> launches;
   for (Contender* contender : field) {
@@ -310,26 +249,26 @@ std::vector<Timing> ProblemSweep::time(const std::vector<Contender*>& field, con
   timer.target_spread = race.target_spread;
   timer.warm = race.last;
   if (race.last) timer.graph_below_us = kNeverTooLongForAGraph;
-  timer.expired = [this] { return expired(); };
+  timer.expired = [this] { return swept_.expired(); };
   return time_interleaved(device_, launches, timer);
 }
 
-TimingInputs& ProblemSweep::inputs() {
-  if (inputs_ == nullptr) inputs_ = std::make_unique<TimingInputs>(device_, problem_, scale_);
+TimingInputs& GpuJudge::inputs() {
+  if (inputs_ == nullptr) inputs_ = std::make_unique<TimingInputs>(device_, swept_.problem, scale_);
   return *inputs_;
 }
 
-Validator& ProblemSweep::validator() {
-  if (validator_ == nullptr) validator_ = std::make_unique<Validator>(device_, problem_, scale_);
+Validator& GpuJudge::validator() {
+  if (validator_ == nullptr) validator_ = std::make_unique<Validator>(device_, swept_.problem, scale_);
   return *validator_;
 }
 
 /// On the watchdog's thread, while this one hangs in a call. In a race there is no single suspect; the attempts
 /// committed before it are the record.
-void ProblemSweep::store_late_launch() noexcept {
+void GpuJudge::store_late_launch() noexcept {
   try {
     if (!suspect_.key.cubin_digest.empty())
-      book_.end(suspect_, Outcome::kTimedOut, fmt::format("a launch took more than {} s", options_.launch_limit_s));
+      swept_.book.end(suspect_, Outcome::kTimedOut, fmt::format("a launch took more than {} s", launch_limit_s_));
   } catch (...) {  // the process must end all the same; the attempt is on record
   }
   _exit(kExitRestart);
@@ -337,12 +276,13 @@ void ProblemSweep::store_late_launch() noexcept {
 
 // --- bookkeeping
 
-void ProblemSweep::record(const Trial& trial, bool known) {
-  ++done_.outcomes[trial.outcome];
-  emit_(TrialDone{trial, known});
+std::vector<Candidate> GpuJudge::fastest_first() {
+  std::vector<Candidate> order;
+  for (const Contender* contender : by_time()) order.push_back(contender->trial.key.candidate);
+  return order;
 }
 
-std::vector<ProblemSweep::Contender*> ProblemSweep::fastest_first() {
+std::vector<GpuJudge::Contender*> GpuJudge::by_time() {
   std::vector<Contender*> order;
   for (Contender& contender : contenders_) order.push_back(&contender);
   std::stable_sort(order.begin(), order.end(), [](const Contender* a, const Contender* b) {
@@ -351,7 +291,7 @@ std::vector<ProblemSweep::Contender*> ProblemSweep::fastest_first() {
   return order;
 }
 
-ProblemSweep::Contender* ProblemSweep::find(const Candidate& candidate) {
+GpuJudge::Contender* GpuJudge::find(const Candidate& candidate) {
   for (Contender& contender : contenders_)
     if (contender.trial.key.candidate == candidate) return &contender;
   return nullptr;
