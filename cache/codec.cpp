@@ -10,6 +10,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "flashtune/shared/fields.h"
+
 namespace flashtune {
 namespace {
 
@@ -175,45 +177,66 @@ Strides strides_word(std::string_view& rest, std::string_view prefix, std::strin
   return s;
 }
 
+/// The next word of a text, left where it is.
+std::string_view next_word(std::string_view rest) { return rest.substr(0, rest.find(' ')); }
+
+/// The word of a field's value. An enumerator is its token, and whoever writes it must have one.
+template <class T>
+std::string text_of_field(const Field<T>& field, T value) {
+  if constexpr (std::is_enum_v<T>)
+    return std::string(token_of(value));
+  else if constexpr (std::is_same_v<T, bool>)
+    return value ? field.word : field.word_if_false;
+  else
+    return fmt::format("{}{}", field.word, value);
+}
+
+/// Takes a field's word. `unknown` gets what only a newer flashtune could mean.
+template <class T>
+void read_field(const Field<T>& field, T& value, std::string_view& rest, std::string_view whole, Unknown& unknown) {
+  if constexpr (std::is_enum_v<T>) {
+    unknown.note_word_of([&] { value = require_enum<T>(field.name, word(rest, "", whole)); });
+  } else if constexpr (std::is_same_v<T, bool>) {
+    const std::string_view text = word(rest, "", whole);
+    value = text == field.word;
+    if (value || text == field.word_if_false) return;
+    const std::string why = fmt::format("problem '{}': expected {} or {} where '{}' stands", excerpt_of(whole),
+                                        field.word_if_false, field.word, excerpt_of(text));
+    if (!is_word(text)) refuse(why);
+    unknown.note(why);
+  } else {
+    value = size_word(rest, field.word, whole);
+  }
+}
+
+/// Whether the next word is that of a field which is left out where it holds its default.
+template <class T>
+bool comes_next(const Field<T>& field, std::string_view rest) {
+  const std::string_view next = next_word(rest);
+  return std::is_same_v<T, bool> ? next == field.word : next.starts_with(field.word);
+}
+
 /// `unknown` gets what only a newer flashtune could mean; the problem then holds something else there.
 Problem read_problem(std::string_view text, Unknown& unknown) {
   std::string_view rest = text;
   Problem p;
-  unknown.note_word_of([&] { p.op = require_enum<Op>("op", word(rest, "", text)); });
-  unknown.note_word_of([&] { p.dtype = require_enum<Dtype>("dtype", word(rest, "", text)); });
-  p.batch = size_word(rest, "b", text);
-  p.heads = size_word(rest, "h", text);
-  p.kv_heads = size_word(rest, "kv", text);
-  p.seq_q = size_word(rest, "q", text);
-  p.seq_kv = size_word(rest, "k", text);
-  p.head_dim = size_word(rest, "d", text);
-  p.head_dim_v = size_word(rest, "dv", text);
-  const std::string_view mask = word(rest, "", text);
-  if (mask != "causal" && mask != "full") {
-    const std::string why =
-        fmt::format("problem '{}': unknown mask '{}'; it is one of full, causal", excerpt_of(text), excerpt_of(mask));
-    if (!is_word(mask)) refuse(why);
-    unknown.note(why);
-  }
-  p.causal = mask == "causal";
-  p.window = size_word(rest, "w", text);
+  visit_problem(p, [&](const auto& field, auto& value) {
+    if (field.written == Written::kAlways) read_field(field, value, rest, text, unknown);
+  });
   Layout layout = Layout::kBshd;
   unknown.note_word_of([&] { layout = require_enum<Layout>("layout", word(rest, "", text)); });
-  if (rest.substr(0, 4) == "page") p.page_size = size_word(rest, "page", text);
-  if (rest.substr(0, 4) == "tf32")
-    unknown.note_word_of([&] { p.precision = require_enum<Precision>("precision", word(rest, "", text)); });
+  visit_problem(p, [&](const auto& field, auto& value) {
+    if (field.written == Written::kUnlessDefault && comes_next(field, rest))
+      read_field(field, value, rest, text, unknown);
+  });
   const auto goes_on = [&] {
     return fmt::format("problem '{}' goes on after its end: '{}'", excerpt_of(text), excerpt_of(rest));
   };
-  for (; is_word(rest.substr(0, rest.find(' '))); take_until(rest, ' ')) unknown.note(goes_on());  // before strides
-  if (layout == Layout::kStrided) {
-    p.q = strides_word(rest, "q:", text);
-    p.k = strides_word(rest, "k:", text);
-    p.v = strides_word(rest, "v:", text);
-    p.o = strides_word(rest, "o:", text);
-  } else {
+  for (; is_word(next_word(rest)); take_until(rest, ' ')) unknown.note(goes_on());  // before strides
+  if (layout == Layout::kStrided)
+    visit_strides([&](const char* name, Strides& s) { s = strides_word(rest, fmt::format("{}:", name), text); }, p);
+  else
     p = laid_out(p, layout);
-  }
   if (!rest.empty() || text.back() == ' ') refuse(goes_on());
   return p;
 }
@@ -262,15 +285,25 @@ Candidate candidate_from_text(std::string_view text) {
 }
 
 std::string problem_to_text(const Problem& p) {
+  std::string text;
+  visit_problem(p, [&](const auto& field, const auto& value) {
+    if (field.written == Written::kAlways) text += text_of_field(field, value) + ' ';
+  });
   const Layout layout = layout_of(p);
-  std::string text = fmt::format("{} {} b{} h{} kv{} q{} k{} d{} dv{} {} w{} {}", token_of(p.op), token_of(p.dtype),
-                                 p.batch, p.heads, p.kv_heads, p.seq_q, p.seq_kv, p.head_dim, p.head_dim_v,
-                                 p.causal ? "causal" : "full", p.window, token_of(layout));
-  if (p.page_size != 0) text += fmt::format(" page{}", p.page_size);
-  if (p.precision != Precision::kIeee) text += fmt::format(" {}", token_of(p.precision));
-  if (layout != Layout::kStrided) return text;
-  const std::pair<char, const Strides*> tensors[] = {{'q', &p.q}, {'k', &p.k}, {'v', &p.v}, {'o', &p.o}};
-  for (const auto& [name, s] : tensors) text += fmt::format(" {}:{},{},{}", name, s->batch, s->head, s->row);
+  text += token_of(layout);
+  text += optional_words(p);
+  if (layout == Layout::kStrided)
+    visit_strides(
+        [&](const char* name, const Strides& s) { text += fmt::format(" {}:{},{},{}", name, s.batch, s.head, s.row); },
+        p);
+  return text;
+}
+
+std::string optional_words(const Problem& p) {
+  std::string text;
+  visit_problem(p, [&](const auto& field, const auto& value) {
+    if (field.written == Written::kUnlessDefault && is_written(field, p)) text += ' ' + text_of_field(field, value);
+  });
   return text;
 }
 

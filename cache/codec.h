@@ -41,6 +41,9 @@ Candidate candidate_from_text(std::string_view text);
 std::string problem_to_text(const Problem& problem);
 Problem problem_from_text(std::string_view text);
 
+/// Of that text the words of fields that are left out at their defaults, each behind a space: " page64 tf32".
+std::string optional_words(const Problem& problem);
+
 /// with_layout() for sizes that nobody has judged: where strides would overflow, the problem stays as it is.
 Problem laid_out(const Problem& problem, Layout layout);
 

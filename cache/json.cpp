@@ -13,6 +13,7 @@
 #include "cache/excerpt.h"
 #include "cache/foreign_json.h"
 #include "cache/record_fault.h"
+#include "flashtune/shared/fields.h"
 
 namespace flashtune {
 namespace {
@@ -117,33 +118,10 @@ class Object {
 // --- members by name, for both directions
 
 template <class Strides_, class F>
-void visit_strides(Strides_& s, F&& f) {
+void visit_distances(Strides_& s, F&& f) {
   f("batch", s.batch);
   f("head", s.head);
   f("row", s.row);
-}
-
-template <class Problem_, class F>
-void visit_problem(Problem_& p, F&& f) {
-  f("op", p.op);
-  f("dtype", p.dtype);
-  f("batch", p.batch);
-  f("heads", p.heads);
-  f("kv_heads", p.kv_heads);
-  f("seq_q", p.seq_q);
-  f("seq_kv", p.seq_kv);
-  f("head_dim", p.head_dim);
-  f("head_dim_v", p.head_dim_v);
-  f("causal", p.causal);
-  f("window", p.window);
-}
-
-template <class Problem_, class F>
-void visit_tensors(Problem_& p, F&& f) {
-  f("q", p.q);
-  f("k", p.k);
-  f("v", p.v);
-  f("o", p.o);
 }
 
 template <class Facts, class F>
@@ -202,7 +180,7 @@ Json members_of(const Record& record, Visit visit) {
 }
 
 Json strides_to_json(const Strides& s) {
-  return members_of(s, [](const auto& r, auto&& f) { visit_strides(r, f); });
+  return members_of(s, [](const auto& r, auto&& f) { visit_distances(r, f); });
 }
 
 Json timing_to_json(const Timing& timing) {
@@ -228,7 +206,7 @@ KernelFacts facts_from_json(const Read& json, const std::string& where) {
 Strides strides_from_json(const Read& json, const std::string& where) {
   Strides strides;
   Object object(json, where);
-  visit_strides(strides, reader_of(object));
+  visit_distances(strides, reader_of(object));
   object.done();
   return strides;
 }
@@ -248,13 +226,14 @@ Json device_to_json(const DeviceKey& device) {
 }
 
 Json problem_to_json(const Problem& problem) {
-  Json json = members_of(problem, [](const auto& r, auto&& f) { visit_problem(r, f); });
-  if (problem.page_size != 0) json["page_size"] = problem.page_size;
-  if (problem.precision != Problem{}.precision) json["precision"] = name_of(problem.precision);
+  Json json = Json::object();
+  visit_problem(problem, [&](const auto& field, const auto& value) {
+    if (is_written(field, problem)) writer_to(json)(field.name, value);
+  });
   const Layout layout = layout_of(problem);
   json["layout"] = name_of(layout);
   if (layout == Layout::kStrided)
-    visit_tensors(problem, [&](const char* key, const Strides& s) { json["strides"][key] = strides_to_json(s); });
+    visit_strides([&](const char* key, const Strides& s) { json["strides"][key] = strides_to_json(s); }, problem);
   return json;
 }
 
@@ -305,15 +284,15 @@ DeviceKey device_from_json(const Read& json, const std::string& where) {
 Problem problem_from_json(const Read& json, const std::string& where) {
   Problem problem;
   Object object(json, where);
-  visit_problem(problem, reader_of(object));
-  if (object.has("page_size")) object.read("page_size", problem.page_size);
-  if (object.has("precision")) object.read("precision", problem.precision);
+  visit_problem(problem, [&](const auto& field, auto& value) {
+    if (field.written == Written::kAlways || object.has(field.name)) object.read(field.name, value);
+  });
   Layout layout = Layout::kBshd;
   object.read("layout", layout);
   if (layout == Layout::kStrided) {
     Object strides(object.at("strides"), object.path("strides"));
-    visit_tensors(problem,
-                  [&](const char* key, Strides& s) { s = strides_from_json(strides.at(key), strides.path(key)); });
+    visit_strides([&](const char* key, Strides& s) { s = strides_from_json(strides.at(key), strides.path(key)); },
+                  problem);
     strides.done();
   } else {
     problem = laid_out(problem, layout);

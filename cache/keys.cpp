@@ -48,11 +48,20 @@ std::string trial_key_text(const DeviceKey& device, std::string_view candidate, 
 }
 
 std::optional<double> distance(const Problem& a, const Problem& b) {
-  if (a.op != b.op || traits_of(a) != traits_of(b)) return std::nullopt;
-  const double squares = square_of_log2_ratio(1.0 * a.batch * a.heads, 1.0 * b.batch * b.heads) +
-                         square_of_log2_ratio(a.seq_q, b.seq_q) + square_of_log2_ratio(a.seq_kv, b.seq_kv) +
-                         square_of_log2_ratio(1.0 * a.heads / a.kv_heads, 1.0 * b.heads / b.kv_heads) +
-                         square_of_log2_ratio(a.window, b.window) + square_of_log2_ratio(a.page_size, b.page_size);
+  if (traits_of(a) != traits_of(b)) return std::nullopt;
+  double squares = square_of_log2_ratio(1.0 * a.batch * a.heads, 1.0 * b.batch * b.heads) +
+                   square_of_log2_ratio(1.0 * a.heads / a.kv_heads, 1.0 * b.heads / b.kv_heads);
+  bool one_kernel = true;
+  visit_problems(
+      [&](const auto& field, const auto& of_a, const auto& of_b) {
+        if (field.kernel == KernelRole::kJoinedSize) return;  // above
+        if constexpr (std::is_same_v<decltype(of_a), const int&>)
+          if (field.kernel != KernelRole::kCompiled) squares += square_of_log2_ratio(of_a, of_b);
+        if (field.kernel == KernelRole::kCompiled)
+          one_kernel = one_kernel && bucket_value(field, a) == bucket_value(field, b);
+      },
+      a, b);
+  if (!one_kernel) return std::nullopt;
   // Layouts change locality, not shape: enough to prefer the same one among equals.
   return std::sqrt(squares) + (bucket_layout(a) == bucket_layout(b) ? 0.0 : 0.25);
 }

@@ -8,8 +8,10 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include "cache/records.h"
+#include "flashtune/shared/fields.h"
 
 namespace flashtune {
 
@@ -48,17 +50,25 @@ constexpr Layout bucket_layout(const Problem& problem) {
   return Layout::kStrided;
 }
 
-/// Sizes rounded so that a growing context does not miss at every step: lengths up to the next of 1, 1.25, 1.5, 1.75
-/// times a power of two (exact below 64), batch to the next power of two, windows like lengths. Everything else is
-/// exact; strides become those of the problem's layout (kStrided keeps none).
+/// What the bucket of `problem` holds of a field. This and bucket_layout() are the whole rule: bucket_of(), in_bucket()
+/// and bucket_hash() ask them.
+template <class T>
+[[gnu::always_inline]] constexpr T bucket_value(const Field<T>& field, const Problem& problem) {
+  if (field.computed != nullptr) return field.computed(problem);
+  const T value = problem.*field.member;
+  if constexpr (std::is_same_v<T, int>) {
+    if (field.bucket == BucketRule::kPowerOfTwo) return bucket_of_batch(value);
+    if (field.bucket == BucketRule::kLadder) return bucket_of_length(value);
+  }
+  return value;
+}
+
+/// Sizes rounded so that a growing context does not miss at every step, by each field's rule: lengths and windows up to
+/// the next of 1, 1.25, 1.5, 1.75 times a power of two (exact below 64), batch to the next power of two. Everything
+/// else is exact; strides become those of the problem's layout (kStrided keeps none).
 constexpr Problem bucket_of(const Problem& problem) {
   Problem b = problem;
-  b.causal = cuts_causally(problem);
-  b.precision = computed_precision(problem);
-  b.batch = bucket_of_batch(problem.batch);
-  b.seq_q = bucket_of_length(problem.seq_q);
-  b.seq_kv = bucket_of_length(problem.seq_kv);
-  b.window = bucket_of_length(problem.window);
+  visit_problem(b, [&](const auto& field, auto& value) { value = bucket_value(field, problem); });
   const Layout layout = bucket_layout(problem);
   if (layout != Layout::kStrided) return with_layout(b, layout);
   b.q = b.k = b.v = b.o = Strides{};
@@ -71,24 +81,38 @@ constexpr Problem with_usual_strides(const Problem& bucket) {
   return bucket_layout(bucket) == Layout::kStrided ? with_layout(bucket, Layout::kBshd) : bucket;
 }
 
+/// Whether bucket_of(problem) has the fields of `bucket`, without building it: that alone would take longer than all
+/// the rest of a lookup. Strides are not compared: bucket_layout() is.
+constexpr bool in_bucket(const Problem& bucket, const Problem& problem) {
+  bool same = true;
+  visit_problem(
+      bucket, [&](const auto& field, const auto& value)
+                  __attribute__((always_inline)) { same = same && value == bucket_value(field, problem); });
+  return same;
+}
+
 /// A 64-bit hash of bucket_of(problem) without building it as text: no allocation, a few tens of nanoseconds. Good
 /// within one process; what is stored is text.
 constexpr std::uint64_t bucket_hash(const Problem& p) {
-  const auto pair = [](std::int64_t high, std::int64_t low) {
-    return static_cast<std::uint64_t>(high) << 32 | static_cast<std::uint32_t>(low);
-  };
-  const int kinds = static_cast<int>(computed_precision(p)) << 28 | static_cast<int>(p.op) << 24 |
-                    static_cast<int>(p.dtype) << 16 | static_cast<int>(bucket_layout(p)) << 8 |
-                    static_cast<int>(cuts_causally(p));
-  const std::uint64_t words[] = {
-      pair(kinds, p.head_dim), pair(p.head_dim_v, p.heads), pair(p.kv_heads, bucket_of_batch(p.batch)),
-      pair(bucket_of_length(p.seq_q), bucket_of_length(p.seq_kv)), pair(bucket_of_length(p.window), p.page_size)};
-  // Each step is a bijection of the word for a given state (odd multipliers, xor-shifts), so no field can cancel alone.
   std::uint64_t hash = 0x9E3779B97F4A7C15u;
-  for (const std::uint64_t word : words) {
+  // Each step is a bijection of the word for a given state (odd multipliers, xor-shifts), so no field can cancel alone.
+  const auto mix = [&hash](std::uint64_t word) __attribute__((always_inline)) {
     hash = (hash ^ word) * 0xD6E8FEB86659FD93u;
     hash ^= hash >> 32;
-  }
+  };
+  // Two fields make a word. All of this is unrolled: which of them waits is known at every step.
+  std::uint64_t waiting = static_cast<std::uint32_t>(bucket_layout(p));
+  bool waits = true;
+  visit_problem(
+      p, [&](const auto& field, const auto&) __attribute__((always_inline)) {
+        const std::uint64_t value = static_cast<std::uint32_t>(bucket_value(field, p));
+        if (waits)
+          mix(waiting << 32 | value);
+        else
+          waiting = value;
+        waits = !waits;
+      });
+  if (waits) mix(waiting);
   hash *= 0xD6E8FEB86659FD93u;
   return hash ^ hash >> 32;
 }

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <type_traits>
 
 #include "cache/codec.h"
 #include "cache/cubin_store.h"
@@ -15,6 +16,7 @@
 #include "cache/error.h"
 #include "cache/last_resort.h"
 #include "cache/standard_error.h"
+#include "flashtune/shared/fields.h"
 #include "runtime/api/struct_size.h"
 #include "runtime/device/cuda_device.h"
 #include "runtime/dispatch/missed.h"
@@ -101,18 +103,28 @@ Strides strides_of(const ft_strides& s) { return {s.batch, s.head, s.row}; }
 
 Problem problem_of(const ft_problem& p) {
   Problem problem;
-  problem.op = enum_of<Op>(p.op, "op");
-  problem.dtype = enum_of<Dtype>(p.dtype, "dtype");
-  problem.precision = enum_of<Precision>(p.precision, "precision");
-  problem.batch = p.batch, problem.heads = p.heads, problem.kv_heads = p.kv_heads;
-  problem.seq_q = p.seq_q, problem.seq_kv = p.seq_kv;
-  problem.head_dim = p.head_dim, problem.head_dim_v = p.head_dim_v;
-  problem.causal = p.causal != 0, problem.window = p.window, problem.page_size = p.page_size;
-  problem.q = strides_of(p.q), problem.k = strides_of(p.k), problem.v = strides_of(p.v), problem.o = strides_of(p.o);
+  visit_problems(
+      [](const auto& field, auto& value, const auto& c_value) {
+        using T = std::remove_reference_t<decltype(value)>;
+        if constexpr (std::is_enum_v<T>)
+          value = enum_of<T>(c_value, field.name);
+        else
+          value = static_cast<T>(c_value);
+      },
+      problem, p);
+  visit_strides([](const char*, Strides& to, const ft_strides& from) { to = strides_of(from); }, problem, p);
   return problem;
 }
 
 Problem problem_of(const ft_problem* given) { return problem_of(read_struct(require(given, "problem"), "problem")); }
+
+void copy_strides(const Problem& problem, ft_problem& out) {
+  visit_strides(
+      [](const char*, ft_strides& to, const Strides& from) {
+        to = {from.batch, from.head, from.row};
+      },
+      out, problem);
+}
 
 DevicePtr address_of(const void* ptr) { return reinterpret_cast<DevicePtr>(ptr); }
 
@@ -229,14 +241,15 @@ const char* ft_last_error(void) { return last_error.c_str(); }
 void ft_problem_init_sized(ft_problem* problem, size_t size, ft_dtype dtype, int32_t batch, int32_t heads,
                            int32_t kv_heads, int32_t seq_q, int32_t seq_kv, int32_t head_dim) {
   if (problem == nullptr) return;
+  Problem p;
+  p.dtype = static_cast<Dtype>(dtype);  // whatever it is: who uses the problem judges it
+  p.precision = usual_precision(p.dtype);
+  p.batch = batch, p.heads = heads, p.kv_heads = kv_heads;
+  p.seq_q = seq_q, p.seq_kv = seq_kv;
+  p.head_dim = p.head_dim_v = head_dim;
   ft_problem begun{};
   begun.size = sizeof(begun);
-  begun.op = FT_PREFILL;
-  begun.dtype = dtype;
-  begun.precision = dtype == FT_FP32 ? FT_TF32X3 : FT_IEEE;
-  begun.batch = batch, begun.heads = heads, begun.kv_heads = kv_heads;
-  begun.seq_q = seq_q, begun.seq_kv = seq_kv;
-  begun.head_dim = head_dim, begun.head_dim_v = head_dim;
+  visit_problems([](const auto&, int32_t& to, const auto& from) { to = static_cast<int32_t>(from); }, begun, p);
   ft_problem_set_layout(&begun, FT_BSHD);
   begun.size = static_cast<uint32_t>(size);
   // The program's struct may be an older one, or a newer one, which other functions then refuse.
@@ -254,10 +267,7 @@ ft_status ft_problem_set_layout(ft_problem* problem, int layout) {
       throw Error(ErrorKind::kInvalidArgument,
                   fmt::format("layout packed: {}, not op {} with seq_q {} and seq_kv {}; there are FT_BSHD and FT_BHSD",
                               kPackedFits, name_of(asked.op), asked.seq_q, asked.seq_kv));
-    const Problem filled = with_layout(asked, known);  // into fields that every version has
-    const auto strides = [](const Strides& s) { return ft_strides{s.batch, s.head, s.row}; };
-    problem->q = strides(filled.q), problem->k = strides(filled.k);
-    problem->v = strides(filled.v), problem->o = strides(filled.o);
+    copy_strides(with_layout(asked, known), *problem);  // into fields that every version has
   });
 }
 

@@ -12,6 +12,7 @@
 #include "cache/database.h"
 #include "cache/error.h"
 #include "cache/keys.h"
+#include "flashtune/shared/fields.h"
 #include "runtime/api/debug_checks.h"
 #include "runtime/api/tensor_checks.h"
 #include "runtime/dispatch/adapted.h"
@@ -57,10 +58,7 @@ std::uint64_t hash_of(const KernelKey& key) {
   std::visit(
       [&](const auto& config) { visit_fields(config, [&](const char*, const auto& f) { mix(static_cast<int>(f)); }); },
       key.candidate.config);
-  const KernelTraits& t = key.traits;
-  for (const int part : {static_cast<int>(t.dtype), t.head_dim, t.head_dim_v, int{t.causal}, int{t.windowed},
-                         int{t.paged}, static_cast<int>(t.op), static_cast<int>(t.precision)})
-    mix(part);
+  visit_traits(key.traits, [&](const char*, const auto& trait) { mix(static_cast<int>(trait)); });
   return hash;
 }
 

@@ -31,17 +31,9 @@ struct SeenBucket {
   bool operator==(const SeenBucket&) const = default;
 };
 
-/// Whether bucket_of(problem) is this one, without building it: that alone would take longer than all the rest of a
-/// lookup.
+/// Whether bucket_of(problem) is this one.
 bool holds(const SeenBucket& seen, const Problem& problem) {
-  static_assert(sizeof(Problem) == 14 * sizeof(int) + 4 * sizeof(Strides), "compare the new field of Problem here");
-  const Problem& b = seen.bucket;
-  return b.op == problem.op && b.dtype == problem.dtype && b.causal == cuts_causally(problem) &&
-         b.heads == problem.heads && b.kv_heads == problem.kv_heads && b.head_dim == problem.head_dim &&
-         b.head_dim_v == problem.head_dim_v && b.batch == bucket_of_batch(problem.batch) &&
-         b.seq_q == bucket_of_length(problem.seq_q) && b.seq_kv == bucket_of_length(problem.seq_kv) &&
-         b.window == bucket_of_length(problem.window) && b.page_size == problem.page_size &&
-         b.precision == computed_precision(problem) && seen.layout == bucket_layout(problem);
+  return seen.layout == bucket_layout(problem) && in_bucket(seen.bucket, problem);
 }
 
 DecisionReason reason_of(Grade grade) {

@@ -8,19 +8,21 @@
 #include <tuple>
 
 #include "cache/keys.h"
+#include "flashtune/shared/fields.h"
 #include "runtime/dispatch/adapted.h"
 #include "runtime/dispatch/validity.h"
 
 namespace flashtune {
 namespace {
 
-/// What distance() demands to be equal, in one word.
+/// What distance() demands to be equal, as one word. Two kernels that share a word share a shelf, and distance() tells
+/// them apart.
 std::uint64_t shelf_key(const Problem& p) {
-  const KernelTraits t = traits_of(p);
-  std::uint64_t key = static_cast<std::uint64_t>(p.op);
-  for (const int part :
-       {static_cast<int>(t.dtype), t.head_dim, t.head_dim_v, int{t.causal} | int{t.windowed} << 1 | int{t.paged} << 2})
-    key = key << 12 | static_cast<std::uint64_t>(part & 0xfff);
+  std::uint64_t key = 0;
+  visit_traits(traits_of(p), [&key](const char*, const auto& trait) {
+    key = (key ^ static_cast<std::uint32_t>(trait)) * 0xD6E8FEB86659FD93u;
+    key ^= key >> 32;
+  });
   return key;
 }
 

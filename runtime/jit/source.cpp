@@ -10,6 +10,7 @@
 #include "cache/codec.h"
 #include "cache/error.h"
 #include "cache/keys.h"
+#include "flashtune/shared/fields.h"
 #include "flashtune/shared/params.h"
 #include "flashtune/shared/resources.h"
 
@@ -45,37 +46,29 @@ void require_admitted(const KernelSpec& spec) {
                             spec.arch, spec.traits.head_dim, text_of(rejection)));
 }
 
-const char* bool_text(bool value) { return value ? "true" : "false"; }
+/// ".br = 128,", and for an enumerator its value, checked by the compiler, with its token beside it for people.
+template <class Field>
+std::string initialiser(const char* type, const char* name, const Field& value) {
+  if constexpr (std::is_enum_v<Field>)
+    return fmt::format("    .{0} = decltype({1}::{0}){{{2}}},  // {3}\n", name, type, static_cast<int>(value),
+                       name_of(value));
+  else
+    return fmt::format("    .{} = {},\n", name, value);
+}
 
-/// ".br = 128", and for an enumerator its value, checked by the compiler, with its token beside it for people.
 template <class Config>
 std::string config_fields(Config config) {
   std::string text;
-  visit_fields(config, [&](const char* name, const auto& value) {
-    using Field = std::remove_cvref_t<decltype(value)>;
-    if constexpr (std::is_enum_v<Field>)
-      text += fmt::format("    .{0} = decltype(Config::{0}){{{1}}},  // {2}\n", name, static_cast<int>(value),
-                          name_of(value));
-    else
-      text += fmt::format("    .{} = {},\n", name, value);
-  });
+  visit_fields(config, [&](const char* name, const auto& value) { text += initialiser("Config", name, value); });
   return text;
 }
 
 std::string traits_fields(const KernelTraits& traits) {
-  // A new field must be written below as well.
-  const auto& [dtype, head_dim, head_dim_v, causal, windowed, paged, op, precision] = traits;
-  return fmt::format(
-      "    .dtype = flashtune::Dtype{{{}}},  // {}\n"
-      "    .head_dim = {},\n"
-      "    .head_dim_v = {},\n"
-      "    .causal = {},\n"
-      "    .windowed = {},\n"
-      "    .paged = {},\n"
-      "    .op = flashtune::Op{{{}}},  // {}\n"
-      "    .precision = flashtune::Precision{{{}}},  // {}\n",
-      static_cast<int>(dtype), name_of(dtype), head_dim, head_dim_v, bool_text(causal), bool_text(windowed),
-      bool_text(paged), static_cast<int>(op), name_of(op), static_cast<int>(precision), name_of(precision));
+  std::string text;
+  visit_traits(traits, [&](const char* name, const auto& value) {
+    text += initialiser("flashtune::KernelTraits", name, value);
+  });
+  return text;
 }
 
 /// An extern "C" kernel around a device function of the family.

@@ -135,6 +135,14 @@ TEST(Report, ProblemsAreNamedByWhatTellsThemApart) {
   Problem p = problem();
   p.kv_heads = 32, p.seq_q = 128, p.causal = false, p.window = 64, p.dtype = Dtype::kFp16;
   EXPECT_EQ(short_problem(with_layout(p, Layout::kBhsd)), "b4 h32 s128x4096 d128 full w64 fp16 bhsd");
+  p.dtype = Dtype::kFp32, p.precision = Precision::kTf32x3;
+  EXPECT_EQ(short_problem(with_layout(p, Layout::kBshd)), "b4 h32 s128x4096 d128 full w64 fp32 tf32x3");
+  p.precision = Precision::kIeee;
+  EXPECT_EQ(short_problem(with_layout(p, Layout::kBshd)), "b4 h32 s128x4096 d128 full w64 fp32");
+  p = problem(), p.op = Op::kDecode, p.seq_q = 1, p.page_size = 64;
+  EXPECT_EQ(short_problem(with_layout(p, Layout::kBshd)), "decode b4 h32/8 s1x4096 d128 causal bf16 page64");
+  p.op = Op::kAppend, p.page_size = 0, p.head_dim_v = 64;
+  EXPECT_EQ(short_problem(with_layout(p, Layout::kBshd)), "append b4 h32/8 s1x4096 d128/64 causal bf16");
 }
 
 TEST(Report, ConfigsShowTheTileAndWhatDiffersFromTheDefault) {

@@ -14,6 +14,7 @@
 
 #include "cache/codec.h"
 #include "tests/support/cache_fixtures.h"
+#include "tests/support/field_changes.h"
 
 namespace {
 long allocations = 0;  // counted by the operators below, which replace those of the whole program
@@ -35,17 +36,8 @@ using testing::sample_problem;
 
 /// One change for each field of Problem and each stride.
 std::vector<std::function<void(Problem&)>> problem_changes() {
-  // Stops compiling when Problem gains a field: give it a change below.
-  [[maybe_unused]] const auto& [op, dtype, batch, heads, kv_heads, seq_q, seq_kv, head_dim, head_dim_v, causal, window,
-                                page_size, precision, q, k, v, o] = sample_problem();
-  std::vector<std::function<void(Problem&)>> changes = {
-      [](Problem& p) { p.dtype = Dtype::kFp16; }, [](Problem& p) { p.batch = 5; },
-      [](Problem& p) { p.heads = 40; },           [](Problem& p) { p.kv_heads = 4; },
-      [](Problem& p) { p.seq_q = 4097; },         [](Problem& p) { p.seq_kv = 4097; },
-      [](Problem& p) { p.head_dim = 136; },       [](Problem& p) { p.head_dim_v = 64; },
-      [](Problem& p) { p.causal = false; },       [](Problem& p) { p.window = 100; },
-      [](Problem& p) { p.page_size = 64; },       [](Problem& p) { p.precision = Precision::kTf32; },
-  };
+  std::vector<std::function<void(Problem&)>> changes;
+  for (const testing::FieldChange& one : testing::field_changes(sample_problem())) changes.push_back(one.change);
   for (Strides Problem::*tensor : {&Problem::q, &Problem::k, &Problem::v, &Problem::o})
     for (long long Strides::*stride : {&Strides::batch, &Strides::head, &Strides::row})
       changes.emplace_back([=](Problem& p) { p.*tensor.*stride += 8; });

@@ -92,6 +92,11 @@ TEST(ProblemFlags, AnErrorNamesTheFlagTheValueAndWhatIsSupported) {
   flags.dtype = "fp16", flags.precision = "tf32";
   EXPECT_EQ(refusal(flags),
             "--dtype fp16 --precision tf32: precision is a choice of fp32; fp16 and bf16 have one alone");
+  flags.dtype = "fp16", flags.precision = "", flags.head_dim_v = "32";
+  EXPECT_EQ(refusal(flags), "--head-dim 64 --head-dim-v 32: head-dim-v must equal head-dim");
+  flags.head_dim_v = "64";
+  EXPECT_EQ(refusal(flags), "accepted");
+  flags.head_dim_v = "";
   flags.dtype = "fp32", flags.head_dim = "257";
   EXPECT_EQ(refusal(flags), "--head-dim 257: head-dim must be 1 to 256");
 }

@@ -127,6 +127,8 @@ TEST(SuiteFile, UnsupportedProblemsSayWhatIsSupported) {
   EXPECT_TRUE(holds(complaint(R"([{"heads": 8, "seq_q": 1, "head_dim": 7}])"), "multiple of 8 from 8 to 256"));
   EXPECT_TRUE(holds(complaint(R"([{"heads": 8, "kv_heads": 3, "seq_q": 1, "head_dim": 8}])"), "multiple of kv-heads"));
   EXPECT_TRUE(holds(complaint(R"([{"heads": 8, "seq_q": 0, "head_dim": 8}])"), "seq-q must be 1 to 2^29"));
+  EXPECT_TRUE(holds(complaint(R"([{"heads": 8, "seq_q": 1, "head_dim": 64, "head_dim_v": 32}])"),
+                    "head-dim-v must equal head-dim"));
 }
 
 TEST(SuiteFile, WhatIsNoListOfProblemsIsRefused) {

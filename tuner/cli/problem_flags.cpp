@@ -1,66 +1,77 @@
 // Judges the problem flags and multiplies out their lists.
 #include "tuner/cli/problem_flags.h"
 
-#include <CLI/CLI.hpp>
+#include <fmt/ranges.h>
 
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include "flashtune/shared/fields.h"
 #include "tuner/cli/flags.h"
 
 namespace flashtune {
 namespace {
 
-/// One flag: its name, where its text lies, its default ("" means: must be given, or follows another flag), and its
-/// help.
+/// What help says of a field's flag.
 struct FlagRow {
-  const char* name;
-  std::string ProblemFlags::*text;
-  const char* fallback;
-  const char* type;
+  const char* field;
   const char* help;
 };
 
+/// In the order of help, which is not that of the list of fields.
 constexpr FlagRow kRows[] = {
-    {"--op", &ProblemFlags::op, "prefill", "NAME", "operation: prefill (default) or decode; of run also append"},
-    {"--dtype", &ProblemFlags::dtype, "bf16", "NAME", "type of Q, K, V and O: bf16 (default), fp16 or fp32"},
-    {"--precision", &ProblemFlags::precision, "", "NAME",
-     "how fp32 is multiplied: tf32x3 (default: near fp32, on tensor cores), ieee or tf32"},
-    {"--batch", &ProblemFlags::batch, "1", "N", "sequences (default 1)"},
-    {"--heads", &ProblemFlags::heads, "", "N", "query heads"},
-    {"--kv-heads", &ProblemFlags::kv_heads, "", "N", "key and value heads, a divisor of --heads (default: --heads)"},
-    {"--seq-q", &ProblemFlags::seq_q, "", "N", "query rows of each sequence (decode: new rows, default 1)"},
-    {"--seq-kv", &ProblemFlags::seq_kv, "", "N", "keys of each sequence (default: --seq-q; decode: the most of any)"},
-    {"--head-dim", &ProblemFlags::head_dim, "", "N", "head dimension: a multiple of 8 up to 256; fp32: any up to 256"},
-    {"--causal", &ProblemFlags::causal, "false", "", "causal mask, aligned bottom-right"},
-    {"--window", &ProblemFlags::window, "0", "N", "sliding window in keys (default 0: none)"},
-    {"--page-size", &ProblemFlags::page_size, "0", "N",
-     "decode: keys of a page of the cache, 16, 32, 64, 128 or 256 (default 0: none)"},
-    {"--layout", &ProblemFlags::layout, "bshd", "NAME",
-     "memory layout: bshd (default), bhsd or packed (one QKV tensor)"},
+    {"op", "operation: prefill (default) or decode; of run also append"},
+    {"dtype", "type of Q, K, V and O: bf16 (default), fp16 or fp32"},
+    {"precision", "how fp32 is multiplied: tf32x3 (default: near fp32, on tensor cores), ieee or tf32"},
+    {"batch", "sequences (default 1)"},
+    {"heads", "query heads"},
+    {"kv_heads", "key and value heads, a divisor of --heads (default: --heads)"},
+    {"seq_q", "query rows of each sequence (decode: new rows, default 1)"},
+    {"seq_kv", "keys of each sequence (default: --seq-q; decode: the most of any)"},
+    {"head_dim", "head dimension: a multiple of 8 up to 256; fp32: any up to 256"},
+    {"head_dim_v", "head dimension of V and O (default, and all that is computed: --head-dim)"},
+    {"causal", "causal mask, aligned bottom-right"},
+    {"window", "sliding window in keys (default 0: none)"},
+    {"page_size", "decode: keys of a page of the cache, 16, 32, 64, 128 or 256 (default 0: none)"},
 };
+constexpr const char* kLayoutHelp = "memory layout: bshd (default), bhsd or packed (one QKV tensor)";
 
-const FlagRow& row_of(std::string ProblemFlags::*text) {
+constexpr bool help_has(std::string_view field) {
   for (const FlagRow& row : kRows)
-    if (row.text == text) return row;
-  throw Error(ErrorKind::kInternal, "a problem flag is missing from the table of flags");
+    if (field == row.field) return true;
+  return false;
 }
 
-/// The listed texts of a flag; its default when it was not given.
-std::vector<std::string> texts(const ProblemFlags& flags, std::string ProblemFlags::*text) {
-  const FlagRow& row = row_of(text);
-  if ((flags.*text).empty()) return {row.fallback};
-  return parts_of_flag(row.name, flags.*text);
+constexpr bool help_has_every_field() {
+  bool all = true;
+  Problem any;
+  visit_problem(any, [&all](const auto& field, const auto&) { all = all && help_has(field.name); });
+  return all;
+}
+static_assert(help_has_every_field(), "say in kRows what the flag of a new field is for");
+
+/// "--kv-heads" of kv_heads.
+std::string flag_of(std::string_view field) {
+  std::string flag = fmt::format("--{}", field);
+  std::replace(flag.begin(), flag.end(), '_', '-');
+  return flag;
 }
 
-std::vector<int> ints(const ProblemFlags& flags, std::string ProblemFlags::*text) {
-  std::vector<int> values;
-  for (const std::string& one : texts(flags, text)) values.push_back(int_of_flag(row_of(text).name, one));
-  return values;
-}
-
-template <class Enum>
-std::vector<Enum> enums(const ProblemFlags& flags, std::string ProblemFlags::*text) {
-  std::vector<Enum> values;
-  for (const std::string& one : texts(flags, text)) values.push_back(enum_of_flag<Enum>(row_of(text).name, one));
-  return values;
+/// Calls f(name of the flag, its text, its type for help) for each flag in the order of help. An empty type: a switch.
+template <class Flags, class F>
+void visit_flags(Flags& flags, F&& f) {
+  for (const FlagRow& row : kRows)
+    visit_problems(
+        [&](const auto& field, auto& text) {
+          using T = typename std::remove_cvref_t<decltype(field)>::Type;
+          constexpr const char* kType = std::is_enum_v<T> ? "NAME" : std::is_same_v<T, bool> ? "" : "N";
+          if (row.field == std::string_view(field.name)) f(flag_of(field.name), text, kType, row.help);
+        },
+        flags);
+  f("--layout", flags.layout, "NAME", kLayoutHelp);
 }
 
 /// What can be swept and run.
@@ -73,24 +84,60 @@ Op op_of_flag(const std::string& text) {
   return *op;
 }
 
-std::vector<bool> bools(const ProblemFlags& flags, std::string ProblemFlags::*text) {
-  std::vector<bool> values;
-  for (const std::string& one : texts(flags, text)) {
-    if (one != "true" && one != "false") refuse(row_of(text).name, one, "write true or false, or nothing for true");
-    values.push_back(one == "true");
+bool bool_of_flag(const std::string& flag, const std::string& text) {
+  if (text != "true" && text != "false") refuse(flag, text, "write true or false, or nothing for true");
+  return text == "true";
+}
+
+/// The listed values of a field's flag; none where it was not given.
+template <class T>
+std::vector<T> values_of(const Field<T>& field, const std::string& list) {
+  std::vector<T> values;
+  if (list.empty()) return values;
+  const std::string flag = flag_of(field.name);
+  for (const std::string& text : parts_of_flag(flag, list)) {
+    if constexpr (std::is_same_v<T, Op>)
+      values.push_back(op_of_flag(text));
+    else if constexpr (std::is_enum_v<T>)
+      values.push_back(enum_of_flag<T>(flag, text));
+    else if constexpr (std::is_same_v<T, bool>)
+      values.push_back(bool_of_flag(flag, text));
+    else
+      values.push_back(int_of_flag(flag, text));
   }
   return values;
 }
 
-/// Each problem of `problems` with each value set by `set`.
-template <class Values, class Set>
-std::vector<Problem> times(const std::vector<Problem>& problems, const Values& values, Set set) {
+/// Refuses flags that leave out what a problem of this operation must say.
+void require_needed(const ProblemFlags& flags, Op op) {
+  std::vector<std::string> needed;
+  std::string missing;
+  visit_problems(
+      [&](const auto& field, const std::string& text) {
+        if (!is_needed(field, op)) return;
+        needed.push_back(flag_of(field.name));
+        if (text.empty() && missing.empty()) missing = needed.back();
+      },
+      flags);
+  if (missing.empty()) return;
+  const std::string last = needed.back();
+  needed.pop_back();
+  throw Error(ErrorKind::kInvalidArgument,
+              fmt::format("{} is missing: {} problem needs at least {} and {}", missing,
+                          op == Op::kDecode ? "a decode" : "a", fmt::join(needed, ", "), last));
+}
+
+/// Each problem of `problems` with each value of a field, or with the usual one where none was given.
+template <class T>
+std::vector<Problem> times(const std::vector<Problem>& problems, const Field<T>& field, const std::vector<T>& values) {
   std::vector<Problem> product;
-  for (const Problem& problem : problems)
-    for (const auto value : values) {
+  for (const Problem& problem : problems) {
+    const std::vector<T> usual = {usual_of(field, problem)};
+    for (const T value : values.empty() ? usual : values) {
       product.push_back(problem);
-      set(product.back(), value);
+      product.back().*field.member = value;
     }
+  }
   return product;
 }
 
@@ -110,8 +157,8 @@ std::string culprit(ProblemFault fault, const Problem& p) {
       return fmt::format("--dtype {} --precision {}", name_of(p.dtype), name_of(p.precision));
     case ProblemFault::kFp32Append: return fmt::format("--op {} --dtype {}", name_of(p.op), name_of(p.dtype));
     case ProblemFault::kHeadDim:
-    case ProblemFault::kHeadDimOfFp32:
-    case ProblemFault::kHeadDimV: return fmt::format("--head-dim {}", p.head_dim);
+    case ProblemFault::kHeadDimOfFp32: return fmt::format("--head-dim {}", p.head_dim);
+    case ProblemFault::kHeadDimV: return fmt::format("--head-dim {} --head-dim-v {}", p.head_dim, p.head_dim_v);
     case ProblemFault::kWindow: return fmt::format("--window {}", p.window);
     case ProblemFault::kStride:
     case ProblemFault::kNegativeStride:
@@ -133,53 +180,37 @@ void judge(const Problem& p, Layout layout) {
 
 void add_problem_flags(CLI::App& app, ProblemFlags& flags, Lists lists) {
   const char* group = lists == Lists::kAllowed ? "Problem (each takes a list: 1024,2048)" : "Problem";
-  for (const FlagRow& row : kRows) {
-    const bool is_switch = *row.type == '\0';
-    CLI::Option* option = is_switch ? app.add_flag(row.name, flags.*row.text, row.help)
-                                    : app.add_option(row.name, flags.*row.text, row.help)->type_name(row.type);
+  visit_flags(flags, [&](const std::string& name, std::string& text, const std::string& type, const char* help) {
+    CLI::Option* option =
+        type.empty() ? app.add_flag(name, text, help) : app.add_option(name, text, help)->type_name(type);
     option->group(group);
-  }
+  });
 }
 
 std::vector<std::string> given(const ProblemFlags& flags) {
   std::vector<std::string> names;
-  for (const FlagRow& row : kRows)
-    if (!(flags.*row.text).empty()) names.emplace_back(row.name);
+  visit_flags(flags, [&](const std::string& name, const std::string& text, const auto&...) {
+    if (!text.empty()) names.push_back(name);
+  });
   return names;
 }
 
 std::vector<Problem> problems_of(const ProblemFlags& flags) {
-  using F = ProblemFlags;
-  std::vector<Op> ops;  // judged first: what else must be given follows from them
-  for (const std::string& text : texts(flags, &F::op)) ops.push_back(op_of_flag(text));
-  const bool decode = flags.op == name_of(Op::kDecode);
-  for (auto text : {&F::heads, decode ? &F::seq_kv : &F::seq_q, &F::head_dim})
-    if ((flags.*text).empty())
-      throw Error(ErrorKind::kInvalidArgument,
-                  fmt::format("{} is missing: {} problem needs at least --heads, {} and --head-dim", row_of(text).name,
-                              decode ? "a decode" : "a", decode ? "--seq-kv" : "--seq-q"));
-
+  // Operations are judged first: what else must be given follows from them.
   std::vector<Problem> all = {Problem{}};
-  all = times(all, ops, [](Problem& p, Op v) { p.op = v; });
-  all = times(all, enums<Dtype>(flags, &F::dtype), [](Problem& p, Dtype v) {
-    p.dtype = v;
-    p.precision = usual_precision(v);
-  });
-  if (!flags.precision.empty())
-    all = times(all, enums<Precision>(flags, &F::precision), [](Problem& p, Precision v) { p.precision = v; });
-  all = times(all, ints(flags, &F::batch), [](Problem& p, int v) { p.batch = v; });
-  all = times(all, ints(flags, &F::heads), [](Problem& p, int v) { p.heads = p.kv_heads = v; });
-  if (!flags.kv_heads.empty()) all = times(all, ints(flags, &F::kv_heads), [](Problem& p, int v) { p.kv_heads = v; });
-  all = times(all, ints(flags, &F::head_dim), [](Problem& p, int v) { p.head_dim = p.head_dim_v = v; });
-  if (!flags.seq_q.empty()) all = times(all, ints(flags, &F::seq_q), [](Problem& p, int v) { p.seq_q = p.seq_kv = v; });
-  if (!flags.seq_kv.empty()) all = times(all, ints(flags, &F::seq_kv), [](Problem& p, int v) { p.seq_kv = v; });
-  all = times(all, bools(flags, &F::causal), [](Problem& p, bool v) { p.causal = v; });
-  all = times(all, ints(flags, &F::window), [](Problem& p, int v) { p.window = v; });
-  all = times(all, ints(flags, &F::page_size), [](Problem& p, int v) { p.page_size = v; });
+  visit_problems(
+      [&](const auto& field, const std::string& text) {
+        all = times(all, field, values_of(field, text));
+        if constexpr (std::is_same_v<decltype(field), const Field<Op>&>)
+          require_needed(flags, all.size() == 1 ? all.front().op : Op::kPrefill);
+      },
+      flags);
 
+  const std::vector<std::string> layouts =
+      flags.layout.empty() ? std::vector<std::string>{""} : parts_of_flag("--layout", flags.layout);
   std::vector<Problem> problems;
   for (const Problem& p : all)
-    for (const std::string& text : texts(flags, &F::layout)) {
+    for (const std::string& text : layouts) {
       const Layout layout = layout_of_flag(text);
       judge(p, layout);  // before strides can overflow
       problems.push_back(with_layout(p, layout));
@@ -195,16 +226,17 @@ Layout layout_of_flag(const std::string& text) {
 }
 
 Problem problem_of(const ProblemFlags& flags) {
-  for (const FlagRow& row : kRows)
-    if ((flags.*row.text).find(',') != std::string::npos)
-      refuse(row.name, flags.*row.text, "this command takes one value; lists are for sweep");
+  visit_flags(flags, [](const std::string& name, const std::string& text, const auto&...) {
+    if (text.find(',') != std::string::npos) refuse(name, text, "this command takes one value; lists are for sweep");
+  });
   return problems_of(flags).front();
 }
 
 Problem append_problem_of(ProblemFlags flags) {
-  for (auto text : {&ProblemFlags::causal, &ProblemFlags::window, &ProblemFlags::precision})
-    if (!(flags.*text).empty())
-      refuse(row_of(text).name, flags.*text, "an append masks and multiplies nothing; leave it out");
+  const std::pair<const char*, std::string> others[] = {
+      {"--causal", flags.causal}, {"--window", flags.window}, {"--precision", flags.precision}};
+  for (const auto& [name, text] : others)
+    if (!text.empty()) refuse(name, text, "an append masks and multiplies nothing; leave it out");
   flags.op = name_of(Op::kDecode);
   Problem p = problem_of(flags);
   p.op = Op::kAppend;
@@ -216,15 +248,21 @@ Problem append_problem_of(ProblemFlags flags) {
 }
 
 std::string flags_text(const Problem& p) {
-  std::string text = fmt::format("--dtype {} --batch {} --heads {} --kv-heads {} --seq-q {} --seq-kv {} --head-dim {}",
-                                 name_of(p.dtype), p.batch, p.heads, p.kv_heads, p.seq_q, p.seq_kv, p.head_dim);
-  if (p.op != Op::kPrefill) text = fmt::format("--op {} {}", name_of(p.op), text);
-  if (p.precision != usual_precision(p.dtype)) text += fmt::format(" --precision {}", name_of(p.precision));
-  if (p.page_size > 0) text += fmt::format(" --page-size {}", p.page_size);
-  if (p.causal) text += " --causal";
-  if (p.window > 0) text += fmt::format(" --window {}", p.window);
-  if (const Layout layout = layout_of(p); layout != Layout::kBshd) text += fmt::format(" --layout {}", name_of(layout));
-  return text;
+  std::vector<std::string> flags;
+  visit_problem(p, [&](const auto& field, const auto& value) {
+    using T = std::remove_cvref_t<decltype(value)>;
+    if (value == usual_of(field, p) && !is_needed(field, p.op)) return;
+    flags.push_back(flag_of(field.name));
+    if constexpr (std::is_enum_v<T>)
+      flags.emplace_back(name_of(value));
+    else if constexpr (std::is_same_v<T, bool>)
+      flags.back() += value ? "" : "=false";
+    else
+      flags.push_back(std::to_string(value));
+  });
+  if (const Layout layout = layout_of(p); layout != Layout::kBshd)
+    flags.insert(flags.end(), {"--layout", name_of(layout)});
+  return fmt::format("{}", fmt::join(flags, " "));
 }
 
 }  // namespace flashtune

@@ -12,9 +12,11 @@ class App;
 
 namespace flashtune {
 
-/// Texts as typed; an empty one takes its default. On sweep each may be a list ("1024,2048").
+/// Texts as typed, by the names of a problem's fields; an empty one takes what is usual. On sweep each may be a list
+/// ("1024,2048").
 struct ProblemFlags {
-  std::string op, dtype, precision, batch, heads, kv_heads, seq_q, seq_kv, head_dim, causal, window, page_size, layout;
+  std::string op, dtype, precision, batch, heads, kv_heads, seq_q, seq_kv, head_dim, head_dim_v, causal, window,
+      page_size, layout;
 };
 
 enum class Lists { kRefused, kAllowed };
@@ -23,8 +25,8 @@ void add_problem_flags(CLI::App& app, ProblemFlags& flags, Lists lists);
 /// Names of the flags that were given, "--heads" and so on.
 std::vector<std::string> given(const ProblemFlags& flags);
 
-/// Every combination of the listed values, in the order of the flags. Throws Error(kInvalidArgument) that names the
-/// flag and value that is wrong, or the combination that no kernel computes.
+/// Every combination of the listed values, the last of the fields changing fastest. Throws Error(kInvalidArgument) that
+/// names the flag and value that is wrong, or the combination that no kernel computes.
 std::vector<Problem> problems_of(const ProblemFlags& flags);
 
 /// Exactly one; a list is refused.
@@ -36,7 +38,7 @@ Problem append_problem_of(ProblemFlags flags);
 /// One of the named layouts; bshd when `text` is empty.
 Layout layout_of_flag(const std::string& text);
 
-/// The flags that spell `problem`, as a person would type them.
+/// The flags that spell `problem`, as a person would type them: what is usual is left out.
 std::string flags_text(const Problem& problem);
 
 }  // namespace flashtune

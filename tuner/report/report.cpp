@@ -97,13 +97,15 @@ Json json_of(const ProblemDone& event) {
 }  // namespace
 
 std::string short_problem(const Problem& p) {
-  std::string text = fmt::format("{}b{} h{}", p.op == Op::kDecode ? "decode " : "", p.batch, p.heads);
+  std::string text = p.op == Op::kPrefill ? "" : fmt::format("{} ", name_of(p.op));
+  text += fmt::format("b{} h{}", p.batch, p.heads);
   if (p.kv_heads != p.heads) text += fmt::format("/{}", p.kv_heads);
   text += p.seq_q == p.seq_kv ? fmt::format(" s{}", p.seq_q) : fmt::format(" s{}x{}", p.seq_q, p.seq_kv);
-  text += fmt::format(" d{} {}", p.head_dim, p.causal ? "causal" : "full");
+  text += fmt::format(" d{}", p.head_dim);
+  if (p.head_dim_v != p.head_dim) text += fmt::format("/{}", p.head_dim_v);
+  text += p.causal ? " causal" : " full";
   if (p.window > 0) text += fmt::format(" w{}", p.window);
-  text += fmt::format(" {}", name_of(p.dtype));
-  if (p.page_size > 0) text += fmt::format(" page{}", p.page_size);
+  text += fmt::format(" {}", name_of(p.dtype)) + optional_words(p);
   if (layout_of(p) != Layout::kBshd) text += fmt::format(" {}", name_of(layout_of(p)));
   return text;
 }

@@ -22,7 +22,7 @@ struct Speedup {
 std::vector<Speedup> course_speedups(const std::vector<ProblemDone>& problems);
 std::string speedup_table(const std::vector<Speedup>& speedups);
 
-/// "b4 h32 s4096 d128 causal bf16".
+/// "b4 h32 s4096 d128 causal bf16". Problems that differ, except in strides of no named layout, have different texts.
 std::string short_problem(const Problem& problem);
 /// Only the fields in which the config differs from the family's plain default are worth a column: "br=128 bc=64
 /// warps=4 ...".

@@ -5,9 +5,10 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <type_traits>
+#include <vector>
 
 #include "cache/codec.h"
 #include "cache/error.h"
@@ -15,6 +16,7 @@
 #include "cache/foreign_json.h"
 #include "cache/last_resort.h"
 #include "cache/read_file.h"
+#include "flashtune/shared/fields.h"
 
 namespace flashtune {
 namespace {
@@ -23,43 +25,42 @@ using Json = nlohmann::json;
 
 constexpr std::size_t kMostSuiteBytes = std::size_t{16} << 20;  // 100,000 problems
 
-constexpr std::array kFields = {"op",     "dtype",    "precision", "batch",  "heads",     "kv_heads", "seq_q",
-                                "seq_kv", "head_dim", "causal",    "window", "page_size", "layout"};
+/// What an entry can say: a problem's fields, and how its tensors lie.
+std::vector<std::string> known_fields() {
+  std::vector<std::string> names;
+  Problem any;
+  visit_problem(any, [&](const auto& field, const auto&) { names.emplace_back(field.name); });
+  names.emplace_back("layout");
+  return names;
+}
 
 /// One entry of the file while it is read; every complaint says where.
 class Entry {
  public:
   Entry(const Json& json, std::string where) : json_(json), where_(std::move(where)) {
     if (!json.is_object()) fail("is not an object");
+    const std::vector<std::string> known = known_fields();
     for (const auto& [key, value] : json.items())
-      if (std::find(kFields.begin(), kFields.end(), key) == kFields.end())
-        fail(fmt::format("has a field '{}' that no problem has; there are {}", excerpt_of(key),
-                         fmt::join(kFields, ", ")));
+      if (std::find(known.begin(), known.end(), key) == known.end())
+        fail(
+            fmt::format("has a field '{}' that no problem has; there are {}", excerpt_of(key), fmt::join(known, ", ")));
   }
 
   [[noreturn]] void fail(const std::string& what) const {
     throw Error(ErrorKind::kInvalidArgument, where_ + " " + what);
   }
 
-  int number(const char* field, int otherwise) const {
-    const auto found = json_.find(field);
-    if (found == json_.end()) return otherwise;
-    const bool fits = found->is_number_integer() && found->get<double>() >= std::numeric_limits<int>::min() &&
-                      found->get<double>() <= std::numeric_limits<int>::max();
-    if (!fits) fail(fmt::format("has {} = {}, which is not an integer that fits 32 bits", field, shown(*found)));
-    return found->get<int>();
-  }
-
-  int required(const char* field) const {
-    if (!json_.contains(field)) fail(fmt::format("lacks '{}'", field));
-    return number(field, 0);
-  }
-
-  bool flag(const char* field) const {
-    const auto found = json_.find(field);
-    if (found == json_.end()) return false;
-    if (!found->is_boolean()) fail(fmt::format("has {} = {}, which is neither true nor false", field, shown(*found)));
-    return found->get<bool>();
+  /// What the entry says of a field, else what is meant where it says nothing.
+  template <class T>
+  T value(const Field<T>& field, const Problem& so_far) const {
+    if (!json_.contains(field.name) && is_needed(field, so_far.op)) fail(fmt::format("lacks '{}'", field.name));
+    const T usual = usual_of(field, so_far);
+    if constexpr (std::is_enum_v<T>)
+      return token(field.name, usual);
+    else if constexpr (std::is_same_v<T, bool>)
+      return flag(field.name, usual);
+    else
+      return number(field.name, usual);
   }
 
   template <class Enum>
@@ -76,27 +77,33 @@ class Entry {
   }
 
  private:
+  int number(const char* field, int otherwise) const {
+    const auto found = json_.find(field);
+    if (found == json_.end()) return otherwise;
+    const bool fits = found->is_number_integer() && found->get<double>() >= std::numeric_limits<int>::min() &&
+                      found->get<double>() <= std::numeric_limits<int>::max();
+    if (!fits) fail(fmt::format("has {} = {}, which is not an integer that fits 32 bits", field, shown(*found)));
+    return found->get<int>();
+  }
+
+  bool flag(const char* field, bool otherwise) const {
+    const auto found = json_.find(field);
+    if (found == json_.end()) return otherwise;
+    if (!found->is_boolean()) fail(fmt::format("has {} = {}, which is neither true nor false", field, shown(*found)));
+    return found->get<bool>();
+  }
+
   const Json& json_;
   std::string where_;
 };
 
 Problem problem_of(const Entry& entry) {
   Problem p;
-  p.op = entry.token("op", Op::kPrefill);
-  if (p.op == Op::kAppend)
-    entry.fail("has op = \"append\", of which nothing is tuned; a suite names prefill or decode");
-  p.dtype = entry.token("dtype", Dtype::kBf16);
-  p.precision = entry.token("precision", usual_precision(p.dtype));
-  p.batch = entry.number("batch", 1);
-  p.heads = entry.required("heads");
-  p.kv_heads = entry.number("kv_heads", p.heads);
-  const bool decode = p.op == Op::kDecode;
-  p.seq_q = decode ? entry.number("seq_q", 1) : entry.required("seq_q");
-  p.seq_kv = decode ? entry.required("seq_kv") : entry.number("seq_kv", p.seq_q);
-  p.head_dim = p.head_dim_v = entry.required("head_dim");
-  p.causal = entry.flag("causal");
-  p.window = entry.number("window", 0);
-  p.page_size = entry.number("page_size", 0);
+  visit_problem(p, [&](const auto& field, auto& value) {
+    value = entry.value(field, p);
+    if (p.op == Op::kAppend)
+      entry.fail("has op = \"append\", of which nothing is tuned; a suite names prefill or decode");
+  });
   const Layout layout = entry.token("layout", Layout::kBshd);
   if (layout == Layout::kStrided) entry.fail("has layout = \"strided\"; a suite names bshd, bhsd or packed");
   if (layout == Layout::kPacked && !fits_packed(p))
