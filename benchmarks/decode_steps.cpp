@@ -273,7 +273,7 @@ int run(const Settings& settings) {
   const ft_decision decision = engine->decide(decoding.problem());
   fmt::print("batch {}, {} heads on {}, head dim {}, bf16: a prompt of {}, {} steps, a cache of {}\n", settings.batch,
              settings.heads, settings.kv_heads, settings.head_dim, settings.prompt, settings.steps, settings.cache);
-  fmt::print("{} ({})\n", &decision.config[0], ft_grade_text(decision.grade));
+  fmt::print("{} ({})\n", engine->config_text(decoding.problem()), ft_grade_text(decision.grade));
 
   using Clock = std::chrono::steady_clock;
   std::vector<double> totals;

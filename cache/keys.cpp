@@ -5,6 +5,8 @@
 #include <xxhash.h>
 
 #include <cmath>
+#include <memory>
+#include <new>
 
 #include "cache/codec.h"
 
@@ -21,6 +23,12 @@ std::string escaped(std::string_view text) {
   return out;
 }
 
+std::string text_of(const XXH128_hash_t& hash) {
+  XXH128_canonical_t canonical;
+  XXH128_canonicalFromHash(&canonical, hash);
+  return fmt::format("{:02x}", fmt::join(canonical.digest, canonical.digest + sizeof(canonical.digest), ""));
+}
+
 double square_of_log2_ratio(double a, double b) {
   if (a == b) return 0;
   // Nothing (a length of 0) counts as one.
@@ -30,10 +38,14 @@ double square_of_log2_ratio(double a, double b) {
 
 }  // namespace
 
-std::string digest_of(std::string_view bytes) {
-  XXH128_canonical_t canonical;
-  XXH128_canonicalFromHash(&canonical, XXH3_128bits(bytes.data(), bytes.size()));
-  return fmt::format("{:02x}", fmt::join(canonical.digest, canonical.digest + sizeof(canonical.digest), ""));
+std::string digest_of(std::string_view bytes) { return text_of(XXH3_128bits(bytes.data(), bytes.size())); }
+
+std::string digest_of_all(const std::vector<std::string_view>& parts) {
+  const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(), XXH3_freeState);
+  if (!state) throw std::bad_alloc();
+  XXH3_128bits_reset(state.get());
+  for (const std::string_view part : parts) XXH3_128bits_update(state.get(), part.data(), part.size());
+  return text_of(XXH3_128bits_digest(state.get()));
 }
 
 std::string trial_key_text(const TrialKey& key) {

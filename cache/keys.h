@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <vector>
 
 #include "cache/records.h"
 #include "flashtune/shared/fields.h"
@@ -17,6 +18,8 @@ namespace flashtune {
 
 /// 128-bit xxHash of bytes, as 32 hex digits.
 std::string digest_of(std::string_view bytes);
+/// The same of parts one after the other, which nobody joins for it.
+std::string digest_of_all(const std::vector<std::string_view>& parts);
 
 /// The next of 1, 1.25, 1.5, 1.75 times a power of two; exact up to 64. Saturates.
 constexpr int bucket_of_length(int length) {

@@ -69,7 +69,7 @@ double error_of_last_step(Engine& engine) {
   appending.op = FT_APPEND;
   engine.prepare({problem, appending});
   const ft_decision decision = engine.decide(problem);
-  std::printf("%s (%s)\n", decision.config, ft_grade_text(decision.grade));
+  std::printf("%s (%s)\n", engine.config_text(problem).c_str(), ft_grade_text(decision.grade));
 
   const auto q = random_rows(kSteps * kQRows, 1);
   const auto k_new = random_rows(kSteps * kKvRows, 2), v_new = random_rows(kSteps * kKvRows, 3);

@@ -58,7 +58,9 @@ int main(void) {
 
   ft_decision decision = FT_DECISION_INIT;
   require(ft_decide(engine, &problem, &decision), "deciding");
-  printf("%s (%s)\n", decision.config, ft_grade_text(decision.grade));
+  char config[512];
+  require(ft_config_text(engine, &problem, config, sizeof(config), NULL), "asking for the config");
+  printf("%s (%s)\n", config, ft_grade_text(decision.grade));
 
   const size_t q_count = (size_t)kBatch * kSeq * kHeads * kDim, k_count = (size_t)kBatch * kSeq * kKvHeads * kDim;
   uint16_t *q = on_host(q_count), *k = on_host(k_count), *v = on_host(k_count), *o = on_host(q_count);

@@ -326,7 +326,16 @@ ft_status ft_decide(ft_engine* engine, const ft_problem* problem, ft_decision* d
     const Decision decided = require(engine, "engine").impl.decide(problem_of(problem));
     out.grade = static_cast<ft_grade>(decided.grade);
     out.expected_us = decided.expected_us;
-    copy_text(candidate_to_text(decided.candidate), out.config, sizeof(out.config));
+  });
+}
+
+ft_status ft_config_text(ft_engine* engine, const ft_problem* problem, char* buffer, size_t size, size_t* length) {
+  return guarded([&] {
+    if (size > 0) require(buffer, "buffer");
+    const Decision decided = require(engine, "engine").impl.decide(problem_of(problem));
+    const std::string text = candidate_to_text(decided.candidate);
+    copy_text(text, buffer, size);
+    if (length != nullptr) *length = text.size();
   });
 }
 

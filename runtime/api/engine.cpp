@@ -16,19 +16,17 @@
 #include "runtime/api/debug_checks.h"
 #include "runtime/api/tensor_checks.h"
 #include "runtime/dispatch/adapted.h"
-#include "runtime/dispatch/fallback.h"
-#include "runtime/dispatch/fp32_copies.h"
+#include "runtime/dispatch/decider.h"
 #include "runtime/dispatch/snapshot_map.h"
 #include "runtime/dispatch/validity.h"
 #include "runtime/jit/source.h"
 #include "runtime/launch/loaded_candidate.h"
 #include "runtime/launch/plan.h"
+#include "runtime/launch/prepared.h"
 #include "runtime/launch/tensors.h"
 
 namespace flashtune {
 namespace {
-
-constexpr int kPinnedLength = 4096;  // whose decision serves all lengths of a pinned engine
 
 /// What a compiled kernel is found by.
 struct KernelKey {
@@ -102,71 +100,64 @@ struct EngineImpl::Impl {
   Impl(std::unique_ptr<Device> opened, EngineOptions engine_options, KnownRows known)
       : device(std::move(opened)),
         options(std::move(engine_options)),
-        limits(limits_of(device->info().key)),
         skipped(known.skipped),
-        dispatcher(device->info().key, device->info().driver, std::move(known.rows)) {
+        decider(device->info().key, device->info().driver, std::move(known.rows), options.pinned_chunk) {
     const auto& say = options.warn_of_rows ? options.warn_of_rows : options.warn;
     for (const std::string& line : known.remarks)
       if (say) say(line);
     if (!options.compile) compiler.emplace(compiler_of(options, device->info()));
-    if (options.warn && !dispatcher.tuned())
+    if (options.warn && !decider.dispatcher().tuned())
       options.warn(fmt::format(
           "flashtune: {} is untuned; run `flashtune sweep --device {}` once to measure it{}", device->info().key.name,
           device->info().id,
           options.database ? fmt::format(" (no measurement of it in {})", options.database->string()) : std::string()));
   }
 
-  Decision decide(const Problem& problem) const {
-    if (problem.op == Op::kAppend) return {fallback(problem, limits)};  // which is all there is: no row can know better
-    if (!pins(problem)) {
-      const Decision decision = dispatcher.decide(problem);
-      // It is for a bucket of problems, of which one may have strides that the family cannot take.
-      if (rejection_of(decision.candidate, problem, limits) == Rejection::kNone) return decision;
-      return {fallback(problem, limits)};
-    }
-    Decision decision = dispatcher.decide(model_of_pinned(problem));
-    if (rejection_of(decision.candidate, problem, limits) != Rejection::kNone)
-      decision = {fallback(model_of_pinned(problem), limits)};
-    std::visit(
-        [&](auto& config) {
-          if constexpr (SplitsKeys<decltype(config)>) {
-            config.chunk = round_up(options.pinned_chunk, config.bc);
-            config.splits = 1;
-            if (config.merge == Merge::kCluster) config.merge = Merge::kLastBlock;
-            // How rows are copied changes no bit; the model has strides of its own.
-            if constexpr (requires { config.copy; }) config = with_copies_for(config, problem);
-          }
-        },
-        decision.candidate.config);
-    return decision;
+  /// What is known of the problem, if anything is. To be let go before it is remembered anew.
+  PreparedCalls::Held known_call(const Problem& problem) const { return calls.find(exact_hash(problem), problem); }
+
+  /// Substitutes are not remembered: the next call may find its own kernel.
+  void remember(const Problem& problem, const Prepared& call) {
+    if (call.decision.reason != DecisionReason::kNotPrepared) calls.put(exact_hash(problem), problem, call);
   }
 
-  bool pins(const Problem& problem) const { return options.pinned_chunk > 0 && problem.op == Op::kDecode; }
-
-  /// Whose decision serves all batches and lengths of a pinned engine.
-  static Problem model_of_pinned(const Problem& problem) {
-    Problem model = problem;
-    model.batch = 1;
-    model.seq_kv = kPinnedLength;
-    return with_layout(model, Layout::kBshd);
+  Decision decide(const Problem& problem) {
+    if (const auto known = known_call(problem)) return known->decision;
+    Prepared call;
+    call.decision = decider.decide(problem);
+    remember(problem, call);
+    return call.decision;
   }
 
-  /// The dispatcher's story, and what the engine makes of it.
-  std::vector<Consideration> explain(const Problem& problem) const {
-    if (problem.op == Op::kAppend)
-      return {{Grade::kDefault, true, "append has one kernel: " + candidate_to_text(fallback(problem, limits))}};
-    std::vector<Consideration> story = dispatcher.explain(pins(problem) ? model_of_pinned(problem) : problem);
-    const Decision decision = decide(problem);
-    for (Consideration& line : story) {
-      if (pins(problem) && line.chosen)
-        line.why += fmt::format("; pinned, and so asked for batch 1 and {} keys: {}", kPinnedLength,
-                                candidate_to_text(decision.candidate));
-      else if (line.chosen && line.grade != decision.grade)
-        line.chosen = false, line.why = "does not take this problem's strides: " + line.why;
-      else if (line.grade == decision.grade && line.grade == Grade::kDefault)
-        line.chosen = true, line.why = "the built-in default: " + candidate_to_text(decision.candidate);
+  std::size_t workspace_bytes(const Problem& problem) {
+    if (const auto known = known_call(problem); known && known->planned) return known->plan.workspace_bytes;
+    const Prepared call = planned_call(problem);
+    remember(problem, call);
+    return call.plan.workspace_bytes;
+  }
+
+  /// The decision and its plan, and the kernel if that is loaded.
+  Prepared planned_call(const Problem& problem) const {
+    Prepared call;
+    if (const auto known = known_call(problem))
+      call = *known;
+    else
+      call.decision = decider.decide(problem);
+    if (!call.planned) {
+      call.plan = make_plan(call.decision.candidate, problem, limits());  // throws where forward() would
+      call.outputs_are_distinct = outputs_are_distinct(problem);
+      call.planned = true;
     }
-    return story;
+    if (call.kernel == nullptr) call.kernel = loaded(call.decision.candidate, problem);
+    return call;
+  }
+
+  const ArchLimits& limits() const { return decider.limits(); }
+
+  const LoadedCandidate* loaded(const Candidate& candidate, const Problem& problem) const {
+    const KernelKey key = key_of(candidate, problem);
+    const Kernel* kernel = kernels.find(hash_of(key), key);
+    return kernel != nullptr ? &kernel->loaded : nullptr;
   }
 
   /// The kernel, compiled and loaded if it is not yet.
@@ -176,14 +167,14 @@ struct EngineImpl::Impl {
     if (const Kernel* known = kernels.find(hash, key)) return *known;
     const std::lock_guard lock(loading);  // two threads must not compile one kernel twice
     if (const Kernel* known = kernels.find(hash, key)) return *known;
-    const KernelSpec spec{key.candidate, key.traits, limits.arch};
+    const KernelSpec spec{key.candidate, key.traits, limits().arch};
     const Compiled compiled = options.compile ? options.compile(spec) : compiler->compile(spec);
     if (!compiled.ok)
       throw Error(ErrorKind::kCompile, fmt::format("{} does not compile for sm_{}: {}",
-                                                   candidate_to_text(key.candidate), limits.arch, compiled.log));
+                                                   candidate_to_text(key.candidate), limits().arch, compiled.log));
     return *kernels
                 .insert(hash, key,
-                        Kernel{load_candidate(*device, compiled.cubin, key.candidate, key.traits, limits), problem,
+                        Kernel{load_candidate(*device, compiled.cubin, key.candidate, key.traits, limits()), problem,
                                candidate})
                 .first;
   }
@@ -193,18 +184,18 @@ struct EngineImpl::Impl {
   /// not give the same bits.
   std::pair<Candidate, const Kernel*> substitute(const Problem& problem, std::size_t workspace_bytes) const {
     std::pair<Candidate, const Kernel*> best{{}, nullptr};
-    if (pins(problem)) return best;
+    if (decider.pins(problem)) return best;
     double least = std::numeric_limits<double>::infinity();
     kernels.for_each([&](const KernelKey& key, const Kernel& kernel) {
       if (!(key.traits == traits_of(problem))) return;
-      if (rejection_of(key.candidate, problem, limits) != Rejection::kNone) return;
+      if (rejection_of(key.candidate, problem, limits()) != Rejection::kNone) return;
       const auto apart = distance(problem, kernel.problem);
       if (!apart || *apart >= least) return;
       // With splits that suit the problem, unless that were another kernel or took more memory than was asked for.
-      const Candidate fitting = adapted(kernel.candidate, kernel.problem, limits.sms, problem, limits.sms);
+      const Candidate fitting = adapted(kernel.candidate, kernel.problem, limits().sms, problem, limits().sms);
       for (const Candidate& candidate : {fitting, key.candidate}) {
         if (!(compiled_part(candidate) == key.candidate)) continue;
-        if (make_plan(candidate, problem, limits).workspace_bytes > workspace_bytes) continue;
+        if (make_plan(candidate, problem, limits()).workspace_bytes > workspace_bytes) continue;
         least = *apart, best = {candidate, &kernel};
         return;
       }
@@ -212,37 +203,34 @@ struct EngineImpl::Impl {
     return best;
   }
 
-  /// What a launch takes, once everything is checked: the wanted candidate, or its substitute during capture.
-  struct Ready {
-    Plan plan;
-    const Kernel* kernel;
-    Candidate candidate;
-  };
-  template <class Check>
-  Ready ready(const Candidate& wanted, const Problem& problem, DevicePtr workspace, Stream stream, Check&& check) {
-    Ready r{make_plan(wanted, problem, limits), nullptr, wanted};
-    check();
-    const KernelKey key = key_of(wanted, problem);
-    r.kernel = kernels.find(hash_of(key), key);
-    if (r.kernel == nullptr && device->is_capturing(stream)) {
-      const auto [other, loaded] = substitute(problem, r.plan.workspace_bytes);
-      if (loaded == nullptr)
+  static void check_workspace(const Plan& plan, DevicePtr workspace) {
+    const std::size_t bytes = plan.workspace_bytes;
+    if (bytes == 0) return;
+    if (workspace == 0)
+      throw Error(ErrorKind::kInvalidArgument,
+                  fmt::format("this problem needs a workspace of {} bytes, and none was given", bytes));
+    if (workspace % 16 != 0)
+      throw Error(ErrorKind::kInvalidArgument,
+                  fmt::format("the workspace at {:#x} is not aligned to 16 bytes", workspace));
+  }
+
+  /// Gives a call its kernel: compiled and loaded, or while the stream captures another one that is loaded already,
+  /// with a plan of its own.
+  void complete(Prepared& call, const Problem& problem, DevicePtr workspace, Stream stream) {
+    if (call.kernel == nullptr && device->is_capturing(stream)) {
+      const auto [other, kernel] = substitute(problem, call.plan.workspace_bytes);
+      if (kernel == nullptr)
         throw Error(
             ErrorKind::kInvalidArgument,
             fmt::format("no kernel that computes this problem is loaded, and none can be while the stream captures; "
                         "call prepare() with it before the capture: {}",
                         problem_to_text(problem)));
-      r = {make_plan(other, problem, limits), loaded, other};
+      call.decision = {other, Grade::kDefault, DecisionReason::kNotPrepared, 0, -1};
+      call.plan = make_plan(other, problem, limits());
+      call.kernel = &kernel->loaded;
     }
-    const std::size_t bytes = r.plan.workspace_bytes;
-    if (bytes > 0 && workspace == 0)
-      throw Error(ErrorKind::kInvalidArgument,
-                  fmt::format("this problem needs a workspace of {} bytes, and none was given", bytes));
-    if (bytes > 0 && workspace % 16 != 0)
-      throw Error(ErrorKind::kInvalidArgument,
-                  fmt::format("the workspace at {:#x} is not aligned to 16 bytes", workspace));
-    if (r.kernel == nullptr) r.kernel = &load(wanted, problem);
-    return r;
+    check_workspace(call.plan, workspace);
+    if (call.kernel == nullptr) call.kernel = &load(call.decision.candidate, problem).loaded;
   }
 
   void check_status(const Problem& problem, const Tensors& cache, DevicePtr workspace, Stream stream) {
@@ -250,33 +238,66 @@ struct EngineImpl::Impl {
       check_decode_status(*device, problem, cache, workspace);
   }
 
-  /// Returns what ran.
-  Candidate launch(const Candidate& wanted, const Problem& problem, const Tensors& tensors, DevicePtr workspace,
-                   Stream stream) {
+  static void require_attention(const Problem& problem) {
     if (problem.op == Op::kAppend)
       throw Error(ErrorKind::kInvalidArgument,
                   "op append writes into a cache and computes nothing: call append() with it, not forward()");
-    const Ready r = ready(wanted, problem, workspace, stream, [&] { check_tensors(problem, tensors); });
-    launch_plan(*device, r.kernel->loaded, r.plan, tensors, workspace, stream);
+  }
+
+  Decision forward(const Problem& problem, const Tensors& tensors, DevicePtr workspace, Stream stream) {
+    require_attention(problem);
+    if (const auto known = known_call(problem); known && known->kernel != nullptr && known->outputs_are_distinct) {
+      check_addresses(problem, tensors);
+      check_workspace(known->plan, workspace);
+      launch_plan(*device, *known->kernel, known->plan, tensors, workspace, stream);
+      check_status(problem, tensors, workspace, stream);
+      return known->decision;
+    }
+    Prepared call = planned_call(problem);
+    check_tensors(problem, tensors);
+    complete(call, problem, workspace, stream);
+    remember(problem, call);
+    launch_plan(*device, *call.kernel, call.plan, tensors, workspace, stream);
     check_status(problem, tensors, workspace, stream);
-    return r.candidate;
+    return call.decision;
+  }
+
+  void forward_with(const Candidate& candidate, const Problem& problem, const Tensors& tensors, DevicePtr workspace,
+                    Stream stream) {
+    require_attention(problem);
+    Prepared call;
+    call.decision.candidate = candidate;
+    call.plan = make_plan(candidate, problem, limits());
+    check_tensors(problem, tensors);
+    call.kernel = loaded(candidate, problem);
+    complete(call, problem, workspace, stream);
+    launch_plan(*device, *call.kernel, call.plan, tensors, workspace, stream);
+    check_status(problem, tensors, workspace, stream);
   }
 
   void append(const Problem& problem, const AppendTensors& tensors, DevicePtr workspace, Stream stream) {
-    const Ready r =
-        ready(decide(problem).candidate, problem, workspace, stream, [&] { check_append(problem, tensors); });
-    launch_plan(*device, r.kernel->loaded, r.plan, tensors, workspace, stream);
+    if (const auto known = known_call(problem); known && known->kernel != nullptr) {
+      check_append(problem, tensors);
+      check_workspace(known->plan, workspace);
+      launch_plan(*device, *known->kernel, known->plan, tensors, workspace, stream);
+      return check_status(problem, cache_of(tensors), workspace, stream);
+    }
+    Prepared call = planned_call(problem);
+    check_append(problem, tensors);
+    complete(call, problem, workspace, stream);
+    remember(problem, call);
+    launch_plan(*device, *call.kernel, call.plan, tensors, workspace, stream);
     check_status(problem, cache_of(tensors), workspace, stream);
   }
 
   std::unique_ptr<Device> device;  // first, so that kernels unload before it goes
   EngineOptions options;
-  ArchLimits limits;
   SkippedRows skipped;
-  Dispatcher dispatcher;
+  Decider decider;
   std::optional<KernelCompiler> compiler;
   std::mutex loading;
   SnapshotMap<KernelKey, Kernel> kernels;
+  PreparedCalls calls{kPreparedSets};
 };
 
 EngineImpl::EngineImpl(std::unique_ptr<Device> device, EngineOptions options) {
@@ -286,38 +307,27 @@ EngineImpl::EngineImpl(std::unique_ptr<Device> device, EngineOptions options) {
 EngineImpl::~EngineImpl() = default;
 
 Device& EngineImpl::device() { return *impl_->device; }
-const Dispatcher& EngineImpl::dispatcher() const { return impl_->dispatcher; }
-const ArchLimits& EngineImpl::limits() const { return impl_->limits; }
+const Dispatcher& EngineImpl::dispatcher() const { return impl_->decider.dispatcher(); }
+const ArchLimits& EngineImpl::limits() const { return impl_->limits(); }
 SkippedRows EngineImpl::skipped_rows() const { return impl_->skipped; }
 
-// Whoever launches has a plan made, which judges the problem; who only asks has none.
-Decision EngineImpl::decide(const Problem& problem) const {
-  require_supported(problem);
-  return impl_->decide(problem);
-}
-std::vector<Consideration> EngineImpl::explain(const Problem& problem) const {
-  require_supported(problem);
-  return impl_->explain(problem);
-}
+Decision EngineImpl::decide(const Problem& problem) const { return impl_->decide(problem); }
+std::vector<Consideration> EngineImpl::explain(const Problem& problem) const { return impl_->decider.explain(problem); }
 
 void EngineImpl::prepare(const std::vector<Problem>& problems) {
-  std::vector<Candidate> candidates;
-  for (const Problem& problem : problems) {
-    candidates.push_back(impl_->decide(problem).candidate);
-    make_plan(candidates.back(), problem, impl_->limits);  // throws where forward() would
+  std::vector<Prepared> calls;
+  calls.reserve(problems.size());
+  for (const Problem& problem : problems) calls.push_back(impl_->planned_call(problem));
+  for (std::size_t i = 0; i < calls.size(); ++i) {
+    calls[i].kernel = &impl_->load(calls[i].decision.candidate, problems[i]).loaded;
+    impl_->remember(problems[i], calls[i]);
   }
-  for (std::size_t i = 0; i < candidates.size(); ++i) impl_->load(candidates[i], problems[i]);
 }
 
-std::size_t EngineImpl::workspace_bytes(const Problem& problem) const {
-  return make_plan(impl_->decide(problem).candidate, problem, impl_->limits).workspace_bytes;
-}
+std::size_t EngineImpl::workspace_bytes(const Problem& problem) const { return impl_->workspace_bytes(problem); }
 
 Decision EngineImpl::forward(const Problem& problem, const Tensors& tensors, DevicePtr workspace, Stream stream) {
-  const Decision decision = impl_->decide(problem);
-  const Candidate used = impl_->launch(decision.candidate, problem, tensors, workspace, stream);
-  if (used == decision.candidate) return decision;
-  return {used, Grade::kDefault, DecisionReason::kNotPrepared, 0, -1};
+  return impl_->forward(problem, tensors, workspace, stream);
 }
 
 void EngineImpl::append(const Problem& problem, const AppendTensors& tensors, DevicePtr workspace, Stream stream) {
@@ -331,7 +341,7 @@ void EngineImpl::append(const Problem& problem, const AppendTensors& tensors, De
 
 void EngineImpl::forward_with(const Candidate& candidate, const Problem& problem, const Tensors& tensors,
                               DevicePtr workspace, Stream stream) {
-  impl_->launch(candidate, problem, tensors, workspace, stream);
+  impl_->forward_with(candidate, problem, tensors, workspace, stream);
 }
 
 }  // namespace flashtune

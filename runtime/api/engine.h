@@ -53,7 +53,7 @@ class EngineImpl {
 
   /// Compiles or finds, loads and forces the kernels of these problems' decisions; afterwards forward() on problems of
   /// the same buckets does nothing that is illegal during stream capture. One problem that is not supported refuses
-  /// them all.
+  /// them all. What was judged of a problem is kept for its next calls; the last 512 problems or so are.
   void prepare(const std::vector<Problem>& problems);
 
   /// Bytes of scratch memory that forward() needs. It must be zero before its first use; every forward() leaves it fit
@@ -62,7 +62,8 @@ class EngineImpl {
 
   /// Launches on `stream`. Not prepared: compiles and loads first, unless the stream is capturing: then the best loaded
   /// kernel that computes the problem runs, or Error(kInvalidArgument) says what to prepare. Checks pointers (16-byte
-  /// alignment) and strides before anything is launched. Prepared, it takes no lock and allocates nothing. Returns what
+  /// alignment) and strides before anything is launched. Prepared, or called before with this problem, it takes no lock
+  /// and allocates nothing. A problem that is new, of a prepared bucket, is judged first, in microseconds. Returns what
   /// ran.
   Decision forward(const Problem& problem, const Tensors& tensors, DevicePtr workspace, Stream stream);
   /// Writes the new K and V rows of the decode that follows into its cache, with the rotary embedding that `tensors`

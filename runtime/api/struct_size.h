@@ -34,7 +34,7 @@ inline constexpr StructVersions kVersionsOf<ft_append_tensors>{"ft_append_tensor
 template <>
 inline constexpr StructVersions kVersionsOf<ft_options>{"ft_options", "FT_OPTIONS_INIT", 72};
 template <>
-inline constexpr StructVersions kVersionsOf<ft_decision>{"ft_decision", "FT_DECISION_INIT", 528};
+inline constexpr StructVersions kVersionsOf<ft_decision>{"ft_decision", "FT_DECISION_INIT", 16};
 
 /// Throws Error(kInvalidArgument): `argument` has a size that a struct of these versions, `known` bytes here, cannot
 /// have.

@@ -84,15 +84,23 @@ void check_cache(const Problem& p, const Tensors& t) {
 
 }  // namespace
 
-void check_tensors(const Problem& p, const Tensors& t) {
+void check_addresses(const Problem& p, const Tensors& t) {
   check_pointer("q", t.q, kAlignment);
   if (p.seq_kv > 0 || t.k != 0) check_pointer("k", t.k, kAlignment);
   if (p.seq_kv > 0 || t.v != 0) check_pointer("v", t.v, kAlignment);
   check_pointer("o", t.o, kAlignment);
   if (t.lse != 0) check_pointer("lse", t.lse, sizeof(float));
   if (p.op == Op::kDecode) check_cache(p, t);
+}
+
+bool outputs_are_distinct(const Problem& p) {
+  return elements_are_distinct(p.o, p.batch, p.seq_q, p.heads, p.head_dim_v);
+}
+
+void check_tensors(const Problem& p, const Tensors& t) {
+  check_addresses(p, t);
   (void)kernel_scale(t.scale);
-  if (!elements_are_distinct(p.o, p.batch, p.seq_q, p.heads, p.head_dim_v)) refuse_shared("o", p.o);
+  if (!outputs_are_distinct(p)) refuse_shared("o", p.o);
 }
 
 void check_append(const Problem& p, const AppendTensors& t) {

@@ -11,12 +11,15 @@
 #include "runtime/device/cuda_handles.h"
 #include "runtime/device/cuda_inventory.h"
 #include "runtime/device/nvml.h"
+#include "runtime/device/tensor_map_cache.h"
 
 namespace flashtune {
 namespace {
 
 constexpr int kOldestWithClusters = 90;  // and with launches that begin early
-constexpr int kOldestArch = 80;          // cp.async, and mma.sync in bf16
+constexpr int kOldestWithCopyEngine = 90;
+constexpr int kOldestArch = 80;            // cp.async, and mma.sync in bf16
+constexpr std::size_t kTensorMaps = 1024;  // that are remembered: K and V of a model's layers several times over
 
 class CudaKernel final : public LoadedKernel {
  public:
@@ -49,6 +52,7 @@ class CudaDevice final : public Device {
         nvml_(Nvml::get().find(pci_bus_id_of(*driver, cuda_device_at(*driver, ordinal)))),
         context_(std::make_shared<CudaContext>(driver, cuda_device_at(*driver, ordinal))),
         call_(*driver),
+        tensor_maps_(info_.key.arch >= kOldestWithCopyEngine ? kTensorMaps : 0),
         stream_(make_stream()) {}
   ~CudaDevice() override {
     if (runway_ != 0) free(runway_);
@@ -91,7 +95,9 @@ class CudaDevice final : public Device {
 
   std::unique_ptr<LoadedKernel> load(const std::string& cubin, const std::string& entry, unsigned smem_bytes) override;
   void launch(const LoadedKernel& kernel, const Launch& launch) override;
-  TensorMap tensor_map(const TensorBox& tensor) const override;
+  TensorMap tensor_map(const TensorBox& tensor) const override {
+    return tensor_maps_.of(tensor, [this](const TensorBox& box) { return encode(box); });
+  }
 
   void synchronize() override {
     const ContextScope scope(*context_);
@@ -144,12 +150,14 @@ class CudaDevice final : public Device {
     call_.check(call_.stream_synchronize(nullptr), what);
   }
 
+  TensorMap encode(const TensorBox& tensor) const;
   void give_runway();
 
   DeviceInfo info_;
   Nvml::Handle nvml_;
   std::shared_ptr<const CudaContext> context_;
   const CudaDriver& call_;
+  mutable TensorMapCache tensor_maps_;
   std::mutex stream_mutex_;  // one thread times or captures at a time
   CudaHandle<CUstream> stream_;
   DevicePtr runway_ = 0;
@@ -215,7 +223,7 @@ void CudaDevice::launch(const LoadedKernel& kernel, const Launch& launch) {
                                    launch.block, launch.smem_bytes));
 }
 
-TensorMap CudaDevice::tensor_map(const TensorBox& tensor) const {
+TensorMap CudaDevice::encode(const TensorBox& tensor) const {
   const ContextScope scope(*context_);
   constexpr int kElementBytes = 2;
   cuuint64_t sizes[TensorBox::kMostAxes], strides[TensorBox::kMostAxes];

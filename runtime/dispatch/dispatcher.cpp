@@ -51,8 +51,7 @@ DecisionReason reason_of(Grade grade) {
 /// The grade that answers, by the rule in the header.
 Grade choose(const Survey& survey) {
   const auto of = [&](Grade grade) -> const Found& { return survey[static_cast<std::size_t>(grade)]; };
-  if (of(Grade::kMeasured).row < 0 && of(Grade::kStale).row >= 0 && of(Grade::kStale).distance == 0)
-    return Grade::kStale;
+  if (of(Grade::kMeasured).row < 0 && of(Grade::kStale).own_bucket) return Grade::kStale;
   for (const double reach : {kReach, std::numeric_limits<double>::infinity()})
     for (std::size_t g = 0; g < survey.size(); ++g)
       if (survey[g].row >= 0 && survey[g].distance <= reach) return static_cast<Grade>(g);

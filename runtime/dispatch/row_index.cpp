@@ -87,7 +87,7 @@ Found RowIndex::nearest(const Shelf& shelf, const Problem& bucket, bool own_buck
       return;
     }
     rank = std::tuple(*apart, e.sm_gap, e.row);
-    best.row = e.row, best.distance = *apart;
+    best.row = e.row, best.distance = *apart, best.own_bucket = other == bucket;
   };
   // From the asked length outwards, on both sides, until the lengths alone are farther apart than the best.
   const auto too_far = [&](const Entry& e) {

@@ -15,8 +15,10 @@ namespace flashtune {
 
 /// The best row of one grade for a problem, if there is one.
 struct Found {
-  int row = -1;          // index into the rows, -1 for none
-  double distance = 0;   // 0 when the row is of the problem's own bucket and layout
+  int row = -1;  // index into the rows, -1 for none
+  bool own_bucket = false;
+  double distance = 0;   // 0 of the own bucket, but also of another one with as much work, such as half the batch with
+                         // twice the heads
   int not_admitted = 0;  // rows that would have been taken, but for their config
 };
 

@@ -48,7 +48,9 @@ class Flashtune:
     def decide(self, problem):
         decision = Decision()
         self.require(self.lib.ft_decide(self.engine, ctypes.byref(problem), ctypes.byref(decision)))
-        return decision.config.decode(), self.lib.ft_grade_text(decision.grade).decode()
+        config = ctypes.create_string_buffer(512)
+        self.require(self.lib.ft_config_text(self.engine, ctypes.byref(problem), config, ctypes.c_size_t(len(config)), None))
+        return config.value.decode(), self.lib.ft_grade_text(decision.grade).decode()
 
     def workspace(self, problem):
         """A tensor that forward() can work in; None where it needs none."""

@@ -46,7 +46,6 @@ class Options(Sized):
 
 class Decision(Sized):
     _fields_ = [("size", ctypes.c_uint32), ("grade", ctypes.c_int), ("expected_us", ctypes.c_double)]
-    _fields_ += [("config", ctypes.c_char * 512)]
 
 
 # By their names in C.

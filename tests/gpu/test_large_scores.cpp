@@ -37,12 +37,12 @@ class LargeScoresOnGpu : public AttentionOnGpu {
  protected:
   void expect_right_at_large_scores(const std::vector<Case>& cases) {
     std::vector<Candidate> candidates;
-    CompilePool pool([this](const KernelSpec& spec) { return compiler_.compile(spec); }, 0);
+    CompilePool pool(0);
     for (const auto& [text, problem] : cases) {
       const KernelTraits traits = traits_of(problem);
       candidates.push_back(text == nullptr ? fallback(problem, limits())
                                            : most_blocks(candidate_from_text(text), traits, limits()));
-      pool.submit({candidates.back(), traits, limits().arch});
+      pool.submit([this, spec = KernelSpec{candidates.back(), traits, limits().arch}] { return compiler_.compile(spec); });
     }
     for (std::size_t i = 0; i < cases.size(); ++i) {
       const Problem& p = cases[i].problem;

@@ -344,9 +344,9 @@ TEST_F(AppendInC, IsPreparedAsAProblemOfItsOwn) {
   device->capturing.insert(&stream);
   EXPECT_EQ(ft_append(handle, &problem, &given, workspace, &stream), FT_OK) << ft_last_error();
   EXPECT_EQ(device->loads, loads);
-  ft_decision decision = FT_DECISION_INIT;
-  ASSERT_EQ(ft_decide(handle, &append, &decision), FT_OK);
-  EXPECT_STREQ(decision.config, "kv_append threads=128,blocks_per_sm=8");
+  char config[64];
+  ASSERT_EQ(ft_config_text(handle, &append, config, sizeof(config), nullptr), FT_OK);
+  EXPECT_STREQ(config, "kv_append threads=128,blocks_per_sm=8");
 }
 
 TEST_F(AppendInC, CppWrapperThrows) {

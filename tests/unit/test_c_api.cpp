@@ -216,9 +216,18 @@ TEST_F(CApi, DecidesAndExplains) {
   ASSERT_EQ(ft_decide(engine, &problem, &decision), FT_OK);
   EXPECT_EQ(decision.grade, FT_DEFAULT);
   EXPECT_STREQ(ft_grade_text(decision.grade), "default");
-  EXPECT_EQ(std::string(decision.config).rfind("prefill_mma br=", 0), 0u) << decision.config;
 
   std::size_t length = 0;
+  char config[512];
+  ASSERT_EQ(ft_config_text(engine, &problem, config, sizeof(config), &length), FT_OK);
+  EXPECT_EQ(std::string(config).rfind("prefill_mma br=", 0), 0u) << config;
+  EXPECT_EQ(std::strlen(config), length);
+  char first[12];
+  ASSERT_EQ(ft_config_text(engine, &problem, first, sizeof(first), nullptr), FT_OK);
+  EXPECT_STREQ(first, "prefill_mma");
+  EXPECT_EQ(ft_config_text(engine, &problem, nullptr, 8, nullptr), FT_INVALID_ARGUMENT);
+  EXPECT_STREQ(ft_last_error(), "buffer is a null pointer");
+
   ASSERT_EQ(ft_explain(engine, &problem, nullptr, 0, &length), FT_OK);
   std::string text(length + 1, 'x');
   ASSERT_EQ(ft_explain(engine, &problem, text.data(), text.size(), nullptr), FT_OK);

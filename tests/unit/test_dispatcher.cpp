@@ -382,6 +382,42 @@ TEST(Explain, ChoosesTheGradeThatDecideGives) {
   EXPECT_GT(graded[static_cast<int>(Grade::kModelled)], 0);
 }
 
+TEST(Explain, TakesNoOtherBucketForThisOneThoughItIsAsMuchWork) {
+  Problem asked = problem_of(1024), twin = asked, longer = problem_of(2048);
+  asked.batch = 4, asked.heads = 16, asked.kv_heads = 4;
+  twin.batch = 2, twin.heads = 32, twin.kv_heads = 8;
+  longer.kv_heads = 4;
+  for (Problem* problem : {&asked, &twin, &longer}) *problem = with_layout(*problem, Layout::kBshd);
+  ASSERT_EQ(distance(asked, twin), 0.0);
+  // Of another driver, of which only this very bucket would come before this driver's nearest.
+  const Dispatcher dispatcher(kHere, kDriver, {row_of(twin, 32, kHere, "570.0"), row_of(longer, 48)});
+  EXPECT_EQ(dispatcher.decide(asked).grade, Grade::kNearest);
+  for (const Consideration& line : dispatcher.explain(asked)) EXPECT_EQ(line.chosen, line.grade == Grade::kNearest);
+  EXPECT_EQ(dispatcher.decide(twin).grade, Grade::kStale);
+  for (const Consideration& line : dispatcher.explain(twin)) EXPECT_EQ(line.chosen, line.grade == Grade::kStale);
+}
+
+/// Many problems of as much work as each other, which lie at distance 0.
+TEST(Explain, ChoosesTheGradeThatDecideGivesAmongProblemsOfAsMuchWork) {
+  std::mt19937 random(5);
+  const auto pick = [&](int most) { return std::uniform_int_distribution<int>(0, most)(random); };
+  const auto problem = [&] {
+    Problem p = problem_of(512 << pick(1));
+    p.heads = 4 << pick(2), p.kv_heads = p.heads / 4, p.batch = 16 / p.heads;
+    return with_layout(p, Layout::kBshd);
+  };
+  for (int round = 0; round < 100; ++round) {
+    std::vector<Best> rows;
+    for (int i = 0; i < 3; ++i)
+      rows.push_back(row_of(problem(), 32, pick(3) == 0 ? kTwin : kHere, pick(1) == 0 ? "570.0" : kDriver));
+    const Dispatcher dispatcher(kHere, kDriver, rows);
+    const Problem asked = problem();
+    const Grade grade = dispatcher.decide(asked).grade;
+    for (const Consideration& line : dispatcher.explain(asked))
+      ASSERT_EQ(line.chosen, line.grade == grade) << round << " " << name_of(grade) << ": " << line.why;
+  }
+}
+
 TEST(Explain, SaysThatARowWasPassedOverBecauseOfItsConfig) {
   Best broken = row_of(problem_of(1024), 32);
   std::get<PrefillMmaConfig>(broken.candidate.config).warps = 3;

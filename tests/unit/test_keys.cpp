@@ -44,6 +44,16 @@ std::vector<std::function<void(Problem&)>> problem_changes() {
   return changes;
 }
 
+TEST(Keys, DigestPartsAsIfTheyWereJoined) {
+  std::string joined;
+  std::vector<std::string> texts;
+  for (int i = 0; i < 40; ++i)
+    joined += texts.emplace_back(static_cast<std::size_t>(i * i), static_cast<char>('a' + i % 26));
+  EXPECT_EQ(digest_of_all({texts.begin(), texts.end()}), digest_of(joined));
+  EXPECT_EQ(digest_of_all({"ab", "", "c"}), digest_of("abc"));
+  EXPECT_EQ(digest_of_all({}), digest_of(""));
+}
+
 TEST(Keys, DigestIsOfTheBytes) {
   EXPECT_EQ(digest_of(""), "99aa06d3014798d86001c324468d497f");  // the published XXH3_128bits of nothing
   EXPECT_EQ(digest_of("a").size(), 32u);

@@ -145,6 +145,7 @@ TEST_F(SizesInC, OfAProblemAreJudgedByEveryFunctionThatTakesOne) {
   judged([&] { return ft_forward(engine, &problem, &tensors, nullptr, nullptr); });
   judged([&] { return ft_append(engine, &problem, &append, nullptr, nullptr); });
   judged([&] { return ft_decide(engine, &problem, &decision); });
+  judged([&] { return ft_config_text(engine, &problem, nullptr, 0, &bytes); });
   judged([&] { return ft_explain(engine, &problem, nullptr, 0, &bytes); });
 }
 
@@ -154,8 +155,9 @@ TEST_F(SizesInC, OfTheOthersAreJudgedToo) {
   ft_append_tensors append = FT_APPEND_TENSORS_INIT;
   expect_judged(append.size, "tensors", [&] { return ft_append(engine, &problem, &append, nullptr, nullptr); });
   ft_decision decision = FT_DECISION_INIT;
+  decision.expected_us = 7;
   expect_judged(decision.size, "decision", [&] { return ft_decide(engine, &problem, &decision); });
-  EXPECT_EQ(decision.config[0], '\0') << "a call that fails changes nothing";
+  EXPECT_EQ(decision.expected_us, 7) << "a call that fails changes nothing";
   ft_options options = FT_OPTIONS_INIT;
   ft_engine* none = engine;
   expect_judged(options.size, "options", [&] { return ft_engine_create(&options, &none); });

@@ -1,11 +1,11 @@
-// flashtune explain: which answer the dispatcher gives for a problem, how good it is, and why it is not a better one.
+// flashtune explain: which answer an engine gives for a problem, how good it is, and why it is not a better one.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "cache/plain_text.h"
-#include "runtime/dispatch/dispatcher.h"
+#include "runtime/dispatch/decider.h"
 #include "runtime/dispatch/validity.h"
 #include "tuner/cli/command.h"
 #include "tuner/cli/common.h"
@@ -90,10 +90,10 @@ Work plan(const Flags& flags) {
     const std::string database = path    ? path->string()
                                  : place ? place->string() + " (not there yet)"
                                          : "none (neither HOME nor XDG_DATA_HOME is set)";
-    const Dispatcher dispatcher(found.key(), found.driver(), std::move(bests));
-    const Decision decision = dispatcher.decide(problem);
+    const Decider decider(found.key(), found.driver(), std::move(bests));
+    const Decision decision = decider.decide(problem);
     const auto show = format == Format::kJson ? json_of : text_of;
-    print(show(problem, found, {database, skipped}, decision, dispatcher.explain(problem)));
+    print(show(problem, found, {database, skipped}, decision, decider.explain(problem)));
     return kExitDone;
   };
 }

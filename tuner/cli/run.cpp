@@ -128,7 +128,7 @@ AppendRun judge_append(const Flags& flags) {
   return run;
 }
 
-/// What runs, and what the dispatcher thought of it.
+/// What runs, and how good an answer that is.
 struct Choice {
   Candidate candidate;
   std::string grade;
@@ -138,7 +138,7 @@ Choice choose(const Request& request, const Problem& problem, const EngineImpl& 
   const Candidate fallback_candidate = fallback(problem, engine.limits());
   if (request.flags.untuned) return {fallback_candidate, name_of(Grade::kDefault)};
   if (request.flags.config.empty()) {
-    const Decision decision = engine.dispatcher().decide(problem);
+    const Decision decision = engine.decide(problem);
     return {decision.candidate, name_of(decision.grade)};
   }
   const Candidate candidate = [&] {

@@ -164,7 +164,7 @@ void Ladder::choose(const Rung& rung, LadderStep& step) const {
       break;
     }
     case Rung::Kind::kTuned: {
-      const Decision decision = engine.dispatcher().decide(step.problem);
+      const Decision decision = engine.decide(step.problem);
       step.candidate = decision.candidate;
       step.grade = name_of(decision.grade);
       break;

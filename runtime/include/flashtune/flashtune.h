@@ -236,12 +236,9 @@ typedef struct ft_decision {
   ft_grade grade;
   double expected_us; /* of the measurement it rests on, which FT_NEAREST made of another problem; the cost model's for
                          FT_MODELLED, 0 for FT_DEFAULT */
-  char config[512];   /* "prefill_mma br=128,bc=64,..." */
 } ft_decision;
-#define FT_DECISION_INIT                      \
-  {                                           \
-    sizeof(ft_decision), FT_DEFAULT, 0, { 0 } \
-  }
+#define FT_DECISION_INIT \
+  { sizeof(ft_decision), FT_DEFAULT, 0 }
 
 typedef struct ft_engine ft_engine;
 
@@ -314,18 +311,24 @@ FT_API ft_status ft_forward(ft_engine* engine, const ft_problem* problem, const 
 FT_API ft_status ft_append(ft_engine* engine, const ft_problem* problem, const ft_append_tensors* tensors,
                            void* workspace, void* stream);
 
+/* How good the answer is that ft_forward() takes. Within 0.2 us for a problem that was asked for lately. */
 FT_API ft_status ft_decide(ft_engine* engine, const ft_problem* problem, ft_decision* decision);
+
+/* The kernel and the config that answer: "prefill_mma br=128,bc=64,...". Like snprintf: writes at most `size` bytes
+ * with the final 0 and sets *length (may be NULL) to what the whole text takes without it. buffer may be NULL when size
+ * is 0. 512 bytes hold every one. */
+FT_API ft_status ft_config_text(ft_engine* engine, const ft_problem* problem, char* buffer, size_t size,
+                                size_t* length);
 
 /* Which grade answers and why the others do not, a line each. Like snprintf: writes at most `size` bytes with the final
  * 0 and sets *length (may be NULL) to what the whole text takes without it. buffer may be NULL when size is 0. */
 FT_API ft_status ft_explain(ft_engine* engine, const ft_problem* problem, char* buffer, size_t size, size_t* length);
 
-/* Writes the problems that ft_decide(), ft_explain(), ft_workspace_bytes(), ft_prepare() and ft_forward() of this
- * engine met so far and that are not measured on its device (with strides of their own: not as FT_BSHD either), a line
- * each, for `flashtune sweep
- * --missed FILE`: one for each bucket of about equal sizes, the first 1024. A file is replaced as a whole, or left as
- * it was; a link is followed; a FIFO or device is written into. *count (may be NULL): how many were missed; 0 makes a
- * file without any. */
+/* Writes the problems that ft_decide(), ft_config_text(), ft_explain(), ft_workspace_bytes(), ft_prepare() and
+ * ft_forward() of this engine met so far and that are not measured on its device (with strides of their own: not as
+ * FT_BSHD either), a line each, for `flashtune sweep --missed FILE`: one for each bucket of about equal sizes, the
+ * first 1024. A file is replaced as a whole, or left as it was; a link is followed; a FIFO or device is written into.
+ * *count (may be NULL): how many were missed; 0 makes a file without any. */
 FT_API ft_status ft_write_missed(ft_engine* engine, const char* path, size_t* count);
 
 /* --- device memory, for programs that have no CUDA runtime of their own; not to be called during a capture */

@@ -68,14 +68,10 @@ class Engine {
     return decision;
   }
 
-  std::string explain(const ft_problem& problem) const {
-    std::size_t length = 0;
-    require_ok(ft_explain(get(), &problem, nullptr, 0, &length));
-    std::string text(length + 1, '\0');  // the answers of an engine do not change, so the second call fits
-    require_ok(ft_explain(get(), &problem, text.data(), text.size(), nullptr));
-    text.resize(length);
-    return text;
-  }
+  /// The kernel and the config that answer.
+  std::string config_text(const ft_problem& problem) const { return text_of(ft_config_text, problem); }
+
+  std::string explain(const ft_problem& problem) const { return text_of(ft_explain, problem); }
 
   /// What was asked for and is not measured, for `flashtune sweep --missed`; how many problems that are.
   std::size_t write_missed(const std::string& path) const {
@@ -107,6 +103,16 @@ class Engine {
   void synchronize() { require_ok(ft_synchronize(get())); }
 
  private:
+  using Writer = ft_status (*)(ft_engine*, const ft_problem*, char*, std::size_t, std::size_t*);
+  std::string text_of(Writer write, const ft_problem& problem) const {
+    std::size_t length = 0;
+    require_ok(write(get(), &problem, nullptr, 0, &length));
+    std::string text(length + 1, '\0');  // the answers of an engine do not change, so the second call fits
+    require_ok(write(get(), &problem, text.data(), text.size(), nullptr));
+    text.resize(length);
+    return text;
+  }
+
   struct Destroy {
     void operator()(ft_engine* engine) const noexcept { ft_engine_destroy(engine); }
   };
