@@ -90,9 +90,20 @@ Rejection worth(const DecodeSplitConfig& config, const Problem& problem);
 Rejection worth(const DecodeScalarConfig& config, const Problem& problem);
 Rejection worth(const PrefillWgmmaConfig& config, const Problem& problem);
 
-/// A config with one of the fields changed that the space leaves at one value; the other families' spaces have all.
+/// A config with one of the fields changed that its family's space leaves at one value. None of a family whose space
+/// has all.
 std::vector<PrefillWgmmaConfig> alternatives_of(const PrefillWgmmaConfig& config, const Problem& problem,
                                                 const ArchLimits& limits);
+template <class Config>
+std::vector<Config> alternatives_of(const Config&, const Problem&, const ArchLimits&) {
+  return {};
+}
+
+/// The families of which there are such fields.
+template <class Config>
+inline constexpr bool kLeavesFields = false;
+template <>
+inline constexpr bool kLeavesFields<PrefillWgmmaConfig> = true;
 
 // kv_append is one point, for whoever compiles or proves all families: nothing of it is tuned.
 inline std::vector<KvAppendConfig> kv_append_points() { return {KvAppendConfig{}}; }
