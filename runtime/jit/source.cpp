@@ -136,14 +136,7 @@ std::vector<std::string> compile_options(const std::string& target) {
 std::string entry_of(const Candidate& candidate) { return fmt::format("flashtune_{}", name_of(candidate.family())); }
 
 Candidate compiled_part(const Candidate& candidate) {
-  return std::visit(
-      [](const auto& config) -> Candidate {
-        if constexpr (requires { compiled_part(config); })
-          return {compiled_part(config)};
-        else
-          return {config};
-      },
-      candidate.config);
+  return std::visit([](const auto& config) -> Candidate { return {compiled_part(config)}; }, candidate.config);
 }
 
 std::string combine_entry_of(const Candidate& candidate) {

@@ -9,6 +9,7 @@
 #include "cache/codec.h"
 #include "runtime/dispatch/fallback.h"
 #include "runtime/dispatch/validity.h"
+#include "runtime/families/families.h"
 #include "runtime/launch/plan.h"
 #include "runtime/launch/softmax_scale.h"
 #include "runtime/launch/tensors.h"

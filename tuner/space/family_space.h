@@ -48,6 +48,8 @@ inline std::vector<BlockOrder> orders_of(const KernelTraits& traits) {
   return {BlockOrder::kGrid, BlockOrder::kLongestFirst, BlockOrder::kSections};
 }
 
+// What each family answers in tuner/space/<family>_space.cpp. Of traits that are another family's it has no points.
+
 std::vector<PrefillMmaConfig> prefill_mma_points(const KernelTraits& traits, const ArchLimits& limits);
 /// The points of tile x stages x schedule, all else as it has usually paid.
 std::vector<PrefillWgmmaConfig> prefill_wgmma_points(const KernelTraits& traits, const ArchLimits& limits);
@@ -57,6 +59,7 @@ std::vector<PrefillFragmentConfig> prefill_fragment_points(const KernelTraits& t
 /// The points of one compiled kernel each, with one split.
 std::vector<DecodeSplitConfig> decode_split_points(const KernelTraits& traits, const ArchLimits& limits);
 std::vector<DecodeScalarConfig> decode_scalar_points(const KernelTraits& traits, const ArchLimits& limits);
+std::vector<KvAppendConfig> kv_append_points(const KernelTraits& traits, const ArchLimits& limits);
 
 /// A problem's points of one compiled kernel: the same one, or one for each number of splits.
 std::vector<PrefillMmaConfig> points_for(const PrefillMmaConfig& config, const Problem& problem,
@@ -73,6 +76,7 @@ std::vector<DecodeSplitConfig> points_for(const DecodeSplitConfig& config, const
                                           const ArchLimits& limits);
 std::vector<DecodeScalarConfig> points_for(const DecodeScalarConfig& config, const Problem& problem,
                                            const ArchLimits& limits);
+std::vector<KvAppendConfig> points_for(const KvAppendConfig& config, const Problem& problem, const ArchLimits& limits);
 
 /// What is legal and cannot pay: on any problem, and on this one.
 Rejection worth(const PrefillMmaConfig& config, const KernelTraits& traits, const ArchLimits& limits);
@@ -82,6 +86,7 @@ Rejection worth(const PrefillWgmmaConfig& config, const KernelTraits& traits, co
 Rejection worth(const PrefillTf32Config& config, const KernelTraits& traits, const ArchLimits& limits);
 Rejection worth(const PrefillScalarConfig& config, const KernelTraits& traits, const ArchLimits& limits);
 Rejection worth(const PrefillFragmentConfig& config, const KernelTraits& traits, const ArchLimits& limits);
+Rejection worth(const KvAppendConfig& config, const KernelTraits& traits, const ArchLimits& limits);
 Rejection worth(const PrefillMmaConfig& config, const Problem& problem);
 Rejection worth(const PrefillTf32Config& config, const Problem& problem);
 Rejection worth(const PrefillScalarConfig& config, const Problem& problem);
@@ -89,17 +94,31 @@ Rejection worth(const PrefillFragmentConfig& config, const Problem& problem);
 Rejection worth(const DecodeSplitConfig& config, const Problem& problem);
 Rejection worth(const DecodeScalarConfig& config, const Problem& problem);
 Rejection worth(const PrefillWgmmaConfig& config, const Problem& problem);
+Rejection worth(const KvAppendConfig& config, const Problem& problem);
 
-/// A config with one of the fields changed that the space leaves at one value; the other families' spaces have all.
+/// A config with one of the fields changed that its family's space leaves at one value. None of a family whose space
+/// has all.
 std::vector<PrefillWgmmaConfig> alternatives_of(const PrefillWgmmaConfig& config, const Problem& problem,
                                                 const ArchLimits& limits);
-
-// kv_append is one point, for whoever compiles or proves all families: nothing of it is tuned.
-inline std::vector<KvAppendConfig> kv_append_points() { return {KvAppendConfig{}}; }
-inline std::vector<KvAppendConfig> points_for(const KvAppendConfig& config, const Problem&, const ArchLimits&) {
-  return {config};
+template <class Config>
+std::vector<Config> alternatives_of(const Config&, const Problem&, const ArchLimits&) {
+  return {};
 }
-inline Rejection worth(const KvAppendConfig&, const KernelTraits&, const ArchLimits&) { return Rejection::kNone; }
-inline Rejection worth(const KvAppendConfig&, const Problem&) { return Rejection::kNone; }
+
+/// The families of which there are such fields.
+template <class Config>
+inline constexpr bool kLeavesFields = false;
+template <>
+inline constexpr bool kLeavesFields<PrefillWgmmaConfig> = true;
+
+/// Whether the register prediction leaves so much room below the cap that the compiler must not spill.
+bool promises_no_spill(const PrefillMmaConfig& config, const KernelTraits& traits, const ArchLimits& limits);
+bool promises_no_spill(const PrefillWgmmaConfig& config, const KernelTraits& traits, const ArchLimits& limits);
+bool promises_no_spill(const PrefillTf32Config& config, const KernelTraits& traits, const ArchLimits& limits);
+bool promises_no_spill(const PrefillScalarConfig& config, const KernelTraits& traits, const ArchLimits& limits);
+bool promises_no_spill(const PrefillFragmentConfig& config, const KernelTraits& traits, const ArchLimits& limits);
+bool promises_no_spill(const DecodeSplitConfig& config, const KernelTraits& traits, const ArchLimits& limits);
+bool promises_no_spill(const DecodeScalarConfig& config, const KernelTraits& traits, const ArchLimits& limits);
+bool promises_no_spill(const KvAppendConfig& config, const KernelTraits& traits, const ArchLimits& limits);
 
 }  // namespace flashtune

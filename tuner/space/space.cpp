@@ -61,25 +61,15 @@ void leave_to_wgmma(Space& space) {
 
 Space enumerate(const KernelTraits& traits, const ArchLimits& limits) {
   Space space;
-  switch (traits.op) {
-    case Op::kPrefill:
-      if (traits.dtype == Dtype::kFp32) {
-        if (traits.precision == Precision::kIeee)
-          admit(space, prefill_scalar_points(traits, limits), traits, limits);
-        else
-          admit(space, prefill_tf32_points(traits, limits), traits, limits);
-        admit(space, prefill_fragment_points(traits, limits), traits, limits);
-        break;
-      }
-      if (limits.arch == 90) admit(space, prefill_wgmma_points(traits, limits), traits, limits);
-      admit(space, prefill_mma_points(traits, limits), traits, limits);
-      break;
-    case Op::kDecode:
-      admit(space, decode_split_points(traits, limits), traits, limits);
-      admit(space, decode_scalar_points(traits, limits), traits, limits);
-      break;
-    case Op::kAppend: admit(space, kv_append_points(), traits, limits); break;
-  }
+  const auto take = [&](const auto& points) { admit(space, points, traits, limits); };
+  take(prefill_scalar_points(traits, limits));
+  take(prefill_tf32_points(traits, limits));
+  take(prefill_fragment_points(traits, limits));
+  take(prefill_wgmma_points(traits, limits));
+  take(prefill_mma_points(traits, limits));
+  take(decode_split_points(traits, limits));
+  take(decode_scalar_points(traits, limits));
+  take(kv_append_points(traits, limits));
   return space;
 }
 
@@ -102,38 +92,7 @@ Space enumerate(const Problem& problem, const ArchLimits& limits) {
 }
 
 bool promises_no_spill(const Candidate& candidate, const KernelTraits& traits, const ArchLimits& limits) {
-  constexpr int kMargin = 56;  // the compiler takes up to so much more than is predicted, to overlap more
-  constexpr int kMostCopies =
-      16;  // of one thread and tile: their addresses take registers that the prediction leaves out
-  // Each consumer has its registers for itself, and no addresses of copies to hold.
-  constexpr int kMarginOfConsumer = 24;
-  if (const auto* wgmma = std::get_if<PrefillWgmmaConfig>(&candidate.config)) {
-    const Resources resources = resources_of(*wgmma, traits, limits);
-    // A serial flow packs P where S was, which ptxas does not always find a way to do.
-    return wgmma->flow != Flow::kSerial && resources.registers + kMarginOfConsumer <= resources.register_cap;
-  }
-  return std::visit(
-      [&](const auto& config) {
-        // O comes and goes by an address for each row, which the prediction leaves out.
-        if constexpr (requires { config.loop; })
-          if (config.loop == OuterLoop::kKvOuter) return false;
-        const Resources resources = resources_of(config, traits, limits);
-        // An SM's registers lie in four parts with whole warps in each, so warps that do not fill the parts evenly get
-        // less.
-        const int warps_per_part = (resources.threads / 32 * config.blocks_per_sm + 3) / 4;
-        const int cap = std::min(resources.register_cap, limits.registers_per_sm / 4 / 32 / warps_per_part / 8 * 8);
-        int copies = 1, kept = 0;
-        if constexpr (requires { config.br; }) {
-          // P is split anew for each group of columns of V, unless ptxas finds that the parts may be kept.
-          if (traits.precision == Precision::kTf32x3) kept = config.bc / 2;
-          const int copiers = traits.op == Op::kDecode ? 32 : resources.threads;  // of decode, a warp copies alone
-          int elements = 8;                                                       // of one copy
-          if constexpr (requires { config.copy; }) elements = is_wide(config.copy) ? 16 / size_of(traits.dtype) : 1;
-          copies = std::max(config.br, config.bc) * padded_dim(traits.head_dim) / elements / copiers;
-        }
-        return resources.registers + kMargin + kept <= cap && copies <= kMostCopies;
-      },
-      candidate.config);
+  return std::visit([&](const auto& config) { return promises_no_spill(config, traits, limits); }, candidate.config);
 }
 
 namespace {

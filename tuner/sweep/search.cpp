@@ -5,6 +5,7 @@
 #include <map>
 #include <numeric>
 #include <string_view>
+#include <type_traits>
 
 #include "cache/codec.h"
 #include "runtime/dispatch/validity.h"
@@ -40,50 +41,49 @@ std::vector<Candidate> by_model(const Space& space, const Problem& problem, cons
   return sorted;
 }
 
-/// Whether a field is no part of the structure.
-bool is_variant(std::string_view field) {
-  constexpr const char* kVariants[] = {
-      "order",    "load",          "smem",     "lazy_rescale",  "splits", "chunk",
-      "merge",  // and of wgmma
-      "q_stages", "producer_regs", "p",        "rescale_early", "hold",   "l2_hints", "epilogue",  "cluster",
-      "tiles",    "section_mib",   "pack_gqa", "early",         "copy",   "q_layout", "kv_layout",  // and of tf32
-      "layout"};                                                                                    // and of scalar
-  return std::find(std::begin(kVariants), std::end(kVariants), field) != std::end(kVariants);
+/// Calls f(name, role, value) for each field of a candidate's config, whatever its family.
+template <class F>
+void visit_values(const Candidate& candidate, F&& f) {
+  const auto value_of = [&](const char* name, Role role, const auto& field) { f(name, role, static_cast<int>(field)); };
+  std::visit([&](const auto& config) { config.visit(value_of, config); }, candidate.config);
 }
 
-/// How many of the fields that are neither structure nor the number of splits differ: that is the structure's own best
-/// by the cost model. Families have no other fields in common.
+/// How many of the fields differ that are neither structure nor the size of a launch: that is the structure's own best
+/// by the cost model. Fields of two families are the same where their names are; what a family lacks is 0.
 int distance_in_variant(const Candidate& a, const Candidate& b) {
   std::map<std::string_view, int> values;
-  std::visit(
-      [&](const auto& config) {
-        visit_fields(config, [&](const char* name, const auto& field) { values[name] = static_cast<int>(field); });
-      },
-      a.config);
+  visit_values(a, [&](const char* name, Role, int value) { values[name] = value; });
   int distance = 0;
-  std::visit(
-      [&](const auto& config) {
-        visit_fields(config, [&](const char* name, const auto& field) {
-          if (is_variant(name) && std::string_view(name) != "splits" && values[name] != static_cast<int>(field))
-            ++distance;
-        });
-      },
-      b.config);
+  visit_values(b, [&](const char* name, Role role, int value) {
+    if (is_variant(role) && role != Role::kLaunchSize && values[name] != value) ++distance;
+  });
   return distance;
 }
 
 /// What sets candidates of one structure apart more than the cost model can tell: who merges, and when a launch begins.
 std::string kind_of(const Candidate& candidate) {
   std::string kind;
-  std::visit(
-      [&](const auto& config) {
-        visit_fields(config, [&](const char* name, const auto& field) {
-          if (std::string_view(name) == "merge" || std::string_view(name) == "early")
-            kind += static_cast<char>('0' + static_cast<int>(field));
-        });
-      },
-      candidate.config);
+  visit_values(candidate, [&](const char*, Role role, int value) {
+    if (is_kind(role)) kind += static_cast<char>('0' + value);
+  });
   return kind;
+}
+
+/// Whether the space of a candidate's family leaves some of its fields at one value.
+bool leaves_fields(const Candidate& candidate) {
+  return std::visit([](const auto& config) { return kLeavesFields<std::decay_t<decltype(config)>>; }, candidate.config);
+}
+
+/// `a` with what sets `b` apart from `usual`; all of one family.
+template <class Config>
+Config child_of(const Config& a, const Config& b, const Config& usual) {
+  Config child = a;
+  Config::visit(
+      [](const char*, Role, auto& field, const auto& changed, const auto& before) {
+        if (changed != before) field = changed;
+      },
+      child, b, usual);
+  return child;
 }
 
 /// The first `count` of them when kinds take turns, each in its own order.
@@ -127,9 +127,10 @@ void keep_first(std::vector<T>& of, std::size_t count) {
 Candidate structure_of(const Candidate& candidate) {
   return std::visit(
       [](auto config) -> Candidate {
-        visit_fields(config, [](const char* name, auto& field) {
-          if (is_variant(name)) field = {};
-        });
+        const auto clear = [](const char*, Role role, auto& field) {
+          if (is_variant(role)) field = {};
+        };
+        config.visit(clear, config);
         return {config};
       },
       candidate.config);
@@ -148,7 +149,7 @@ std::vector<Candidate> Search::next_wave(const std::vector<Candidate>& fastest_f
   const int wave = wave_++;
   if (wave == 0) return untried(first_wave());
   if (effort_ == Effort::kQuick || fastest_first.empty()) return {};
-  if (fastest_first.front().family() == Family::kPrefillWgmma) {
+  if (leaves_fields(fastest_first.front())) {
     if (wave == 1) return untried(screened(fastest_first));
     if (wave == 2) return untried(crossed(fastest_first));
     if (wave == 3) return untried(around_best(fastest_first));
@@ -162,8 +163,11 @@ std::vector<Candidate> Search::next_wave(const std::vector<Candidate>& fastest_f
 
 std::vector<Candidate> Search::alternatives(const Candidate& candidate) const {
   std::vector<Candidate> found;
-  if (const auto* config = std::get_if<PrefillWgmmaConfig>(&candidate.config))
-    for (const PrefillWgmmaConfig& other : alternatives_of(*config, problem_, limits_)) found.push_back({other});
+  std::visit(
+      [&](const auto& config) {
+        for (const auto& other : alternatives_of(config, problem_, limits_)) found.push_back({other});
+      },
+      candidate.config);
   return found;
 }
 
@@ -181,28 +185,24 @@ std::vector<Candidate> Search::crossed(const std::vector<Candidate>& fastest_fir
   const std::size_t count = std::min(kParents, fastest_first.size());
   for (std::size_t i = 0; i < count; ++i)
     for (std::size_t j = i + 1; j < count; ++j) {
+      if (!leaves_fields(fastest_first[i])) continue;
       if (!(structure_of(fastest_first[i]) == structure_of(fastest_first[j]))) continue;
-      if (const auto child = child_of(fastest_first[i], fastest_first[j])) wave.push_back(*child);
+      if (const auto child = crossing_of(fastest_first[i], fastest_first[j])) wave.push_back(*child);
     }
   keep_first(wave, kMostCrossed);
   return wave;
 }
 
-std::optional<Candidate> Search::child_of(const Candidate& a, const Candidate& b) const {
-  const auto* first = std::get_if<PrefillWgmmaConfig>(&a.config);
-  const auto* second = std::get_if<PrefillWgmmaConfig>(&b.config);
-  if (first == nullptr || second == nullptr) return std::nullopt;
+std::optional<Candidate> Search::crossing_of(const Candidate& a, const Candidate& b) const {
   const auto origin = std::find_if(space_.admitted.begin(), space_.admitted.end(),
                                    [&](const Candidate& c) { return structure_of(c) == structure_of(a); });
   if (origin == space_.admitted.end()) return std::nullopt;
-  std::map<std::string_view, int> before, changed;
-  auto usual = std::get<PrefillWgmmaConfig>(origin->config), other = *second, child = *first;
-  visit_fields(usual, [&](const char* name, const auto& field) { before[name] = static_cast<int>(field); });
-  visit_fields(other, [&](const char* name, const auto& field) { changed[name] = static_cast<int>(field); });
-  visit_fields(child, [&](const char* name, auto& field) {
-    if (changed[name] != before[name]) field = static_cast<std::remove_reference_t<decltype(field)>>(changed[name]);
-  });
-  const Candidate made{child};
+  const Candidate made = std::visit(
+      [&](const auto& first) -> Candidate {
+        using Config = std::decay_t<decltype(first)>;
+        return {child_of(first, std::get<Config>(b.config), std::get<Config>(origin->config))};
+      },
+      a.config);
   if (made == a || made == b || rejection_of(made, problem_, limits_) != Rejection::kNone) return std::nullopt;
   return made;
 }

@@ -13,16 +13,14 @@
 
 namespace flashtune {
 
-/// Fields that shape the pipeline (tiles, warps, stages, Q, register budget) make a structure; the others
-/// (order, load, smem, lazy_rescale; of decode splits, chunk, merge) move its time by little, or much the same in all
-/// structures. They come out as zero.
+/// The candidate with all but the fields of its structure (Role::kStructure) at zero.
 Candidate structure_of(const Candidate& candidate);
 
 /// quick: the incumbents and the best few structures by the cost model. standard: one candidate of every structure (the
 /// better part by the cost model where there are very many), then all variants of the fastest structures, then the
-/// neighbours of the fastest candidates. exhaustive: everything, most promising first. Of prefill_wgmma the space is
-/// tile x stages x schedule: standard and exhaustive then try its other axes one at a time on the fastest, and cross
-/// what paid.
+/// neighbours of the fastest candidates. exhaustive: everything, most promising first. Where the fastest is of a family
+/// whose space leaves some fields at one value (prefill_wgmma's is tile x stages x schedule), standard and exhaustive
+/// then try these one at a time on the fastest, and cross what paid.
 class Search {
  public:
   /// `incumbents`: tried first whatever the space says; the built-in default leads.
@@ -42,7 +40,8 @@ class Search {
   std::vector<Candidate> crossed(const std::vector<Candidate>& fastest_first) const;
   std::vector<Candidate> around_best(const std::vector<Candidate>& fastest_first) const;
   std::vector<Candidate> alternatives(const Candidate& candidate) const;
-  std::optional<Candidate> child_of(const Candidate& a, const Candidate& b) const;
+  // `a` with what `b` changed of the first point of their structure, which is one; nothing where that is none new.
+  std::optional<Candidate> crossing_of(const Candidate& a, const Candidate& b) const;
   std::vector<Candidate> untried(const std::vector<Candidate>& candidates);
 
   Effort effort_;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "flashtune/shared/axes.h"
+#include "flashtune/shared/roles.h"
 
 namespace flashtune {
 
@@ -32,6 +33,8 @@ constexpr const char* name_of(SplitOrder order) {
 /// packed in the rows of one tile; the keys are split over blocks, and inside a block over warps that never meet before
 /// the end.
 struct DecodeSplitConfig {
+  static constexpr bool kSplitsKeys = true;
+
   int br = 16;            // packed query rows per block: 16, 32 or 64
   int bc = 16;            // keys of one tile of one warp: a multiple of 16
   int warps = 4;          // 1 to 16, each with its own tiles of keys
@@ -48,26 +51,26 @@ struct DecodeSplitConfig {
   // later); so may the next one at once. 2: the next one only when this one has no more tiles to ask for. 3: only when
   // all blocks of this one have ended: it finds all SMs free, and waits for no more than what they wrote.
   int early = 0;
+
+  template <class F, class... Configs>
+  static constexpr void visit(F&& f, Configs&... c) {
+    f("br", Role::kStructure, c.br...);
+    f("bc", Role::kStructure, c.bc...);
+    f("warps", Role::kStructure, c.warps...);
+    f("stages", Role::kStructure, c.stages...);
+    f("splits", Role::kLaunchSize, c.splits...);
+    f("chunk", Role::kLaunch, c.chunk...);
+    f("blocks_per_sm", Role::kStructure, c.blocks_per_sm...);
+    f("lazy_rescale", Role::kVariant, c.lazy_rescale...);
+    f("merge", Role::kKind, c.merge...);
+    f("order", Role::kVariant, c.order...);
+    f("smem", Role::kVariant, c.smem...);
+    f("load", Role::kVariant, c.load...);
+    f("early", Role::kKind, c.early...);
+  }
+
   constexpr bool operator==(const DecodeSplitConfig&) const = default;
 };
-
-template <class Config, class F>
-requires requires(Config& c) { c.chunk, c.smem; }
-constexpr void visit_fields(Config& c, F&& f) {
-  f("br", c.br);
-  f("bc", c.bc);
-  f("warps", c.warps);
-  f("stages", c.stages);
-  f("splits", c.splits);
-  f("chunk", c.chunk);
-  f("blocks_per_sm", c.blocks_per_sm);
-  f("lazy_rescale", c.lazy_rescale);
-  f("merge", c.merge);
-  f("order", c.order);
-  f("smem", c.smem);
-  f("load", c.load);
-  f("early", c.early);
-}
 
 // --- decode_scalar ---------------------------------------------------------------------------------------------------
 
@@ -75,6 +78,8 @@ constexpr void visit_fields(Config& c, F&& f) {
 /// precisions: memory bounds it, so that exact products cost nothing. And for fp16 and bf16 with few packed rows, of
 /// which a fragment of mma.sync would be mostly empty.
 struct DecodeScalarConfig {
+  static constexpr bool kSplitsKeys = true;
+
   int br = 1;             // packed query rows per block: 1, 2, 4, 8 or 16
   int bc = 16;            // keys of one tile of one warp: 8, 16, 32 or 64
   int warps = 4;          // 1 to 16, each with its own tiles of keys
@@ -88,44 +93,36 @@ struct DecodeScalarConfig {
   Fp32Copy copy = Fp32Copy::kAsync16;  // or, of fp32, kAsync4
   KvLoad load = KvLoad::kTogether;
   int early = 0;  // as decode_split has it
+
+  template <class F, class... Configs>
+  static constexpr void visit(F&& f, Configs&... c) {
+    f("br", Role::kStructure, c.br...);
+    f("bc", Role::kStructure, c.bc...);
+    f("warps", Role::kStructure, c.warps...);
+    f("stages", Role::kStructure, c.stages...);
+    f("splits", Role::kLaunchSize, c.splits...);
+    f("chunk", Role::kLaunch, c.chunk...);
+    f("blocks_per_sm", Role::kStructure, c.blocks_per_sm...);
+    f("lazy_rescale", Role::kVariant, c.lazy_rescale...);
+    f("merge", Role::kKind, c.merge...);
+    f("order", Role::kVariant, c.order...);
+    f("copy", Role::kVariant, c.copy...);
+    f("load", Role::kVariant, c.load...);
+    f("early", Role::kKind, c.early...);
+  }
+
   constexpr bool operator==(const DecodeScalarConfig&) const = default;
 };
-
-template <class Config, class F>
-requires requires(Config& c) { c.chunk, c.copy; }
-constexpr void visit_fields(Config& c, F&& f) {
-  f("br", c.br);
-  f("bc", c.bc);
-  f("warps", c.warps);
-  f("stages", c.stages);
-  f("splits", c.splits);
-  f("chunk", c.chunk);
-  f("blocks_per_sm", c.blocks_per_sm);
-  f("lazy_rescale", c.lazy_rescale);
-  f("merge", c.merge);
-  f("order", c.order);
-  f("copy", c.copy);
-  f("load", c.load);
-  f("early", c.early);
-}
 
 /// Whether the copy engine moves K and V.
 constexpr bool uses_copy_engine(const DecodeSplitConfig& c) { return c.smem == SmemLayout::kSlabs; }
 constexpr bool uses_copy_engine(const DecodeScalarConfig&) { return false; }
 
-/// The families whose blocks share a sequence's keys.
+/// The families whose blocks share a sequence's keys, as they say of themselves: by splits, chunk and merge.
 template <class Config>
 concept SplitsKeys = requires(Config& c) {
-  c.splits, c.chunk, c.merge;
+  c.kSplitsKeys;
 };
-
-/// The part that the compiler sees.
-template <SplitsKeys Config>
-constexpr Config compiled_part(Config c) {
-  c.splits = 1;
-  c.chunk = 0;
-  return c;
-}
 
 // --- kv_append -------------------------------------------------------------------------------------------------------
 
@@ -134,14 +131,14 @@ constexpr Config compiled_part(Config c) {
 struct KvAppendConfig {
   int threads = 128;      // per block: a multiple of 32 from 32 to 1024
   int blocks_per_sm = 8;  // the register budget: __launch_bounds__(threads, blocks_per_sm)
+
+  template <class F, class... Configs>
+  static constexpr void visit(F&& f, Configs&... c) {
+    f("threads", Role::kStructure, c.threads...);
+    f("blocks_per_sm", Role::kStructure, c.blocks_per_sm...);
+  }
+
   constexpr bool operator==(const KvAppendConfig&) const = default;
 };
-
-template <class Config, class F>
-requires requires(Config& c) { c.threads; }
-constexpr void visit_fields(Config& c, F&& f) {
-  f("threads", c.threads);
-  f("blocks_per_sm", c.blocks_per_sm);
-}
 
 }  // namespace flashtune

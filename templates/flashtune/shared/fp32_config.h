@@ -3,6 +3,7 @@
 #pragma once
 
 #include "flashtune/shared/axes.h"
+#include "flashtune/shared/roles.h"
 
 namespace flashtune {
 
@@ -25,28 +26,28 @@ struct PrefillTf32Config {
   Fp32Copy copy = Fp32Copy::kAsync16;
   Fp32Layout q_layout = Fp32Layout::kPad;
   Fp32Layout kv_layout = Fp32Layout::kPad;
+
+  template <class F, class... Configs>
+  static constexpr void visit(F&& f, Configs&... c) {
+    f("br", Role::kStructure, c.br...);
+    f("bc", Role::kStructure, c.bc...);
+    f("warps", Role::kStructure, c.warps...);
+    f("k_stages", Role::kStructure, c.k_stages...);
+    f("v_stages", Role::kStructure, c.v_stages...);
+    f("q_in_regs", Role::kStructure, c.q_in_regs...);
+    f("q_smem_reuse", Role::kStructure, c.q_smem_reuse...);
+    f("blocks_per_sm", Role::kStructure, c.blocks_per_sm...);
+    f("lazy_rescale", Role::kVariant, c.lazy_rescale...);
+    f("order", Role::kVariant, c.order...);
+    f("load", Role::kVariant, c.load...);
+    f("p", Role::kVariant, c.p...);
+    f("copy", Role::kVariant, c.copy...);
+    f("q_layout", Role::kVariant, c.q_layout...);
+    f("kv_layout", Role::kVariant, c.kv_layout...);
+  }
+
   constexpr bool operator==(const PrefillTf32Config&) const = default;
 };
-
-template <class Config, class F>
-requires requires(Config& c) { c.k_stages, c.kv_layout; }
-constexpr void visit_fields(Config& c, F&& f) {
-  f("br", c.br);
-  f("bc", c.bc);
-  f("warps", c.warps);
-  f("k_stages", c.k_stages);
-  f("v_stages", c.v_stages);
-  f("q_in_regs", c.q_in_regs);
-  f("q_smem_reuse", c.q_smem_reuse);
-  f("blocks_per_sm", c.blocks_per_sm);
-  f("lazy_rescale", c.lazy_rescale);
-  f("order", c.order);
-  f("load", c.load);
-  f("p", c.p);
-  f("copy", c.copy);
-  f("q_layout", c.q_layout);
-  f("kv_layout", c.kv_layout);
-}
 
 // --- prefill_scalar --------------------------------------------------------------------------------------------------
 
@@ -79,23 +80,23 @@ struct PrefillScalarConfig {
   BlockOrder order = BlockOrder::kGrid;
   Fp32Copy copy = Fp32Copy::kAsync16;
   Fp32Layout layout = Fp32Layout::kPad;  // or kLinear
+
+  template <class F, class... Configs>
+  static constexpr void visit(F&& f, Configs&... c) {
+    f("split", Role::kStructure, c.split...);
+    f("loop", Role::kStructure, c.loop...);
+    f("br", Role::kStructure, c.br...);
+    f("bc", Role::kStructure, c.bc...);
+    f("warps", Role::kStructure, c.warps...);
+    f("row_lanes", Role::kStructure, c.row_lanes...);
+    f("blocks_per_sm", Role::kStructure, c.blocks_per_sm...);
+    f("order", Role::kVariant, c.order...);
+    f("copy", Role::kVariant, c.copy...);
+    f("layout", Role::kVariant, c.layout...);
+  }
+
   constexpr bool operator==(const PrefillScalarConfig&) const = default;
 };
-
-template <class Config, class F>
-requires requires(Config& c) { c.row_lanes; }
-constexpr void visit_fields(Config& c, F&& f) {
-  f("split", c.split);
-  f("loop", c.loop);
-  f("br", c.br);
-  f("bc", c.bc);
-  f("warps", c.warps);
-  f("row_lanes", c.row_lanes);
-  f("blocks_per_sm", c.blocks_per_sm);
-  f("order", c.order);
-  f("copy", c.copy);
-  f("layout", c.layout);
-}
 
 // --- prefill_fragment ------------------------------------------------------------------------------------------------
 
@@ -119,22 +120,22 @@ struct PrefillFragmentConfig {
   Fp32Copy copy = Fp32Copy::kAsync16;
   Fp32Layout q_layout = Fp32Layout::kPad;   // of Q, and of S and P; kXor and kRotate: not with fragment=wmma
   Fp32Layout kv_layout = Fp32Layout::kPad;  // likewise
+
+  template <class F, class... Configs>
+  static constexpr void visit(F&& f, Configs&... c) {
+    f("fragment", Role::kStructure, c.fragment...);
+    f("loop", Role::kStructure, c.loop...);
+    f("br", Role::kStructure, c.br...);
+    f("bc", Role::kStructure, c.bc...);
+    f("warps", Role::kStructure, c.warps...);
+    f("blocks_per_sm", Role::kStructure, c.blocks_per_sm...);
+    f("order", Role::kVariant, c.order...);
+    f("copy", Role::kVariant, c.copy...);
+    f("q_layout", Role::kVariant, c.q_layout...);
+    f("kv_layout", Role::kVariant, c.kv_layout...);
+  }
+
   constexpr bool operator==(const PrefillFragmentConfig&) const = default;
 };
-
-template <class Config, class F>
-requires requires(Config& c) { c.fragment; }
-constexpr void visit_fields(Config& c, F&& f) {
-  f("fragment", c.fragment);
-  f("loop", c.loop);
-  f("br", c.br);
-  f("bc", c.bc);
-  f("warps", c.warps);
-  f("blocks_per_sm", c.blocks_per_sm);
-  f("order", c.order);
-  f("copy", c.copy);
-  f("q_layout", c.q_layout);
-  f("kv_layout", c.kv_layout);
-}
 
 }  // namespace flashtune

@@ -160,10 +160,11 @@ constexpr Rejection rejection_of(const PrefillScalarConfig& c, const Problem& p)
 }
 
 /// Bytes of workspace: maximum and sum of each row, where keys are the outer loop.
-template <class Config>
-requires requires(Config c) { c.loop; }
-constexpr long long workspace_of(const Config& c, const Problem& p) {
-  return c.loop == OuterLoop::kKvOuter ? 8ll * p.batch * p.heads * p.seq_q : 0;
+constexpr long long bytes_of_row_state(OuterLoop loop, const Problem& p) {
+  return loop == OuterLoop::kKvOuter ? 8ll * p.batch * p.heads * p.seq_q : 0;
+}
+constexpr long long workspace_of(const PrefillScalarConfig& c, const Problem& p) {
+  return bytes_of_row_state(c.loop, p);
 }
 
 // --- prefill_fragment ------------------------------------------------------------------------------------------------
@@ -259,6 +260,9 @@ constexpr Rejection rejection_of(const PrefillFragmentConfig& c, const KernelTra
 }
 constexpr Rejection rejection_of(const PrefillFragmentConfig& c, const Problem& p) {
   return rejection_of_copy(c.copy, p);
+}
+constexpr long long workspace_of(const PrefillFragmentConfig& c, const Problem& p) {
+  return bytes_of_row_state(c.loop, p);
 }
 
 }  // namespace flashtune

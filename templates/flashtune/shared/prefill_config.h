@@ -3,6 +3,7 @@
 #pragma once
 
 #include "flashtune/shared/axes.h"
+#include "flashtune/shared/roles.h"
 
 namespace flashtune {
 
@@ -21,27 +22,25 @@ struct PrefillMmaConfig {
   BlockOrder order = BlockOrder::kGrid;
   LoadOrder load = LoadOrder::kKFirst;
   SmemLayout smem = SmemLayout::kXor;
+
+  template <class F, class... Configs>
+  static constexpr void visit(F&& f, Configs&... c) {
+    f("br", Role::kStructure, c.br...);
+    f("bc", Role::kStructure, c.bc...);
+    f("warps", Role::kStructure, c.warps...);
+    f("k_stages", Role::kStructure, c.k_stages...);
+    f("v_stages", Role::kStructure, c.v_stages...);
+    f("q_in_regs", Role::kStructure, c.q_in_regs...);
+    f("q_smem_reuse", Role::kStructure, c.q_smem_reuse...);
+    f("blocks_per_sm", Role::kStructure, c.blocks_per_sm...);
+    f("lazy_rescale", Role::kVariant, c.lazy_rescale...);
+    f("order", Role::kVariant, c.order...);
+    f("load", Role::kVariant, c.load...);
+    f("smem", Role::kVariant, c.smem...);
+  }
+
   constexpr bool operator==(const PrefillMmaConfig&) const = default;
 };
-
-/// Calls f(name, field) for each field, in the order of the struct. Codec, space and source generation all go through
-/// here.
-template <class Config, class F>
-requires requires(Config& c) { c.q_smem_reuse, c.smem; }
-constexpr void visit_fields(Config& c, F&& f) {
-  f("br", c.br);
-  f("bc", c.bc);
-  f("warps", c.warps);
-  f("k_stages", c.k_stages);
-  f("v_stages", c.v_stages);
-  f("q_in_regs", c.q_in_regs);
-  f("q_smem_reuse", c.q_smem_reuse);
-  f("blocks_per_sm", c.blocks_per_sm);
-  f("lazy_rescale", c.lazy_rescale);
-  f("order", c.order);
-  f("load", c.load);
-  f("smem", c.smem);
-}
 
 // --- prefill_wgmma ---------------------------------------------------------------------------------------------------
 
@@ -106,40 +105,32 @@ struct PrefillWgmmaConfig {
   int section_mib = 32;  // of K and V: the heads of a section of BlockOrder::kSections
   int pack_gqa = 0;      // 1: the query heads of a KV head are rows of one tile
   int early = 0;         // 1: launched while the kernel before it still runs, for whose end it waits itself
+
+  template <class F, class... Configs>
+  static constexpr void visit(F&& f, Configs&... c) {
+    f("warpgroups", Role::kStructure, c.warpgroups...);
+    f("bc", Role::kStructure, c.bc...);
+    f("stages", Role::kStructure, c.stages...);
+    f("q_stages", Role::kVariant, c.q_stages...);
+    f("blocks_per_sm", Role::kStructure, c.blocks_per_sm...);
+    f("producer_regs", Role::kVariant, c.producer_regs...);
+    f("flow", Role::kStructure, c.flow...);
+    f("turns", Role::kStructure, c.turns...);
+    f("p", Role::kVariant, c.p...);
+    f("rescale_early", Role::kVariant, c.rescale_early...);
+    f("lazy_rescale", Role::kVariant, c.lazy_rescale...);
+    f("hold", Role::kVariant, c.hold...);
+    f("l2_hints", Role::kVariant, c.l2_hints...);
+    f("epilogue", Role::kVariant, c.epilogue...);
+    f("cluster", Role::kVariant, c.cluster...);
+    f("tiles", Role::kLaunch, c.tiles...);
+    f("order", Role::kLaunch, c.order...);
+    f("section_mib", Role::kLaunch, c.section_mib...);
+    f("pack_gqa", Role::kLaunch, c.pack_gqa...);
+    f("early", Role::kLaunchKind, c.early...);
+  }
+
   constexpr bool operator==(const PrefillWgmmaConfig&) const = default;
 };
-
-template <class Config, class F>
-requires requires(Config& c) { c.warpgroups; }
-constexpr void visit_fields(Config& c, F&& f) {
-  f("warpgroups", c.warpgroups);
-  f("bc", c.bc);
-  f("stages", c.stages);
-  f("q_stages", c.q_stages);
-  f("blocks_per_sm", c.blocks_per_sm);
-  f("producer_regs", c.producer_regs);
-  f("flow", c.flow);
-  f("turns", c.turns);
-  f("p", c.p);
-  f("rescale_early", c.rescale_early);
-  f("lazy_rescale", c.lazy_rescale);
-  f("hold", c.hold);
-  f("l2_hints", c.l2_hints);
-  f("epilogue", c.epilogue);
-  f("cluster", c.cluster);
-  f("tiles", c.tiles);
-  f("order", c.order);
-  f("section_mib", c.section_mib);
-  f("pack_gqa", c.pack_gqa);
-  f("early", c.early);
-}
-
-/// The part of a config that the compiler sees: configs that differ elsewhere share a cubin.
-constexpr PrefillWgmmaConfig compiled_part(PrefillWgmmaConfig c) {
-  const PrefillWgmmaConfig any;
-  c.tiles = any.tiles, c.order = any.order, c.section_mib = any.section_mib, c.pack_gqa = any.pack_gqa;
-  c.early = any.early;
-  return c;
-}
 
 }  // namespace flashtune

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <array>
 
-#include "runtime/dispatch/fallback.h"
 #include "runtime/dispatch/validity.h"
+#include "runtime/families/families.h"
 #include "tuner/space/family_space.h"
 
 namespace flashtune {
@@ -44,6 +44,7 @@ bool too_narrow(const Config& c, const KernelTraits& traits) {
 }  // namespace
 
 std::vector<Config> prefill_wgmma_points(const KernelTraits& traits, const ArchLimits& limits) {
+  if (traits.op != Op::kPrefill || traits.dtype == Dtype::kFp32 || limits.arch != 90) return {};
   std::vector<Config> configs = {Config{}};
   configs = cross(configs, &Config::warpgroups, [](const Config&) { return std::vector<int>{1, 2, 3}; });
   configs = cross(configs, &Config::blocks_per_sm, [](const Config& c) {
@@ -120,6 +121,13 @@ std::vector<Config> alternatives_of(const Config& config, const Problem& problem
   for (const Epilogue epilogue : {Epilogue::kTma, Epilogue::kVector}) with(&Config::epilogue, epilogue);
   for (const int cluster : {1, 2}) with(&Config::cluster, cluster);
   return found;
+}
+
+bool promises_no_spill(const Config& config, const KernelTraits& traits, const ArchLimits& limits) {
+  constexpr int kMarginOfConsumer = 24;  // which has its registers for itself, and no addresses of copies to hold
+  const Resources resources = resources_of(config, traits, limits);
+  // A serial flow packs P where S was, which ptxas does not always find a way to do.
+  return config.flow != Flow::kSerial && resources.registers + kMarginOfConsumer <= resources.register_cap;
 }
 
 }  // namespace flashtune

@@ -1,10 +1,9 @@
 // The model: what a key step of one warpgroup takes of the tensor cores and of the exponential unit, how much of either
 // the flow and the other warpgroups hide, and how tiles fill the SMs. Times are SM clocks until the last line.
-#include "tuner/model/wgmma_model.h"
-
 #include <algorithm>
 #include <cmath>
 
+#include "tuner/model/family_model.h"
 #include "tuner/model/key_steps.h"
 
 namespace flashtune {
@@ -36,8 +35,8 @@ double round_of(const PrefillWgmmaConfig& c, const Problem& p, int resident) {
 
 }  // namespace
 
-double wgmma_us(const PrefillWgmmaConfig& c, const Problem& p, const KernelFacts& facts, int resident,
-                const ReferenceDevice& device) {
+double family_us(const PrefillWgmmaConfig& c, const Problem& p, const KernelFacts& facts, int resident,
+                 const ReferenceDevice& device) {
   const double tiles_of_head = static_cast<double>(query_tiles(c, p));
   const double tiles = tiles_of_head * p.batch * (c.pack_gqa ? p.kv_heads : p.heads);
   // Steps of the average and of the longest tile.

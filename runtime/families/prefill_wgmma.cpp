@@ -1,11 +1,13 @@
-// Numbers the tiles and describes the tensors.
-#include "runtime/launch/wgmma_plan.h"
-
+// The host's part of prefill_wgmma: tensors as the copy engine knows them, tiles in the order of the config.
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 #include "cache/error.h"
+#include "runtime/families/attention_params.h"
+#include "runtime/families/defaults.h"
+#include "runtime/families/families.h"
 #include "runtime/launch/tensor_boxes.h"
 
 namespace flashtune {
@@ -35,13 +37,19 @@ int heads_of_section(const PrefillWgmmaConfig& c, const Problem& p, int packed_h
   return static_cast<int>(std::clamp(heads, 1.0, 1.0 * packed_heads));
 }
 
+// Warpgroups and keys of a step by head dim, as measured on the H200 (docs/performance.md); each fits an SM.
+struct Shape {
+  int most_dim, warpgroups, bc, stages;
+};
+constexpr std::array kShapes = {Shape{64, 3, 128, 3}, Shape{96, 2, 144, 2}, Shape{128, 2, 128, 2},
+                                Shape{192, 2, 96, 2}, Shape{256, 2, 80, 2}, Shape{256, 1, 64, 1}};
+
 }  // namespace
 
-Plan wgmma_plan(const PrefillWgmmaConfig& c, const Problem& p, int window, const Resources& resources,
-                const ArchLimits& limits) {
+Plan plan_of(const PrefillWgmmaConfig& c, const Problem& p, const Resources& resources, const ArchLimits& limits) {
   PrefillWgmmaParams params{};
   params.q_strides = p.q, params.k_strides = p.k, params.v_strides = p.v, params.o_strides = p.o;
-  params.seq_q = p.seq_q, params.seq_kv = p.seq_kv, params.window = window;
+  params.seq_q = p.seq_q, params.seq_kv = p.seq_kv, params.window = window_of(p);
   params.group_log2 = c.pack_gqa ? group_log2_of(group_of(p)) : 0;
   const int share = c.pack_gqa ? 1 : group_of(p);
   params.heads_of_batch = p.heads >> params.group_log2;
@@ -88,6 +96,45 @@ Plan wgmma_plan(const PrefillWgmmaConfig& c, const Problem& p, int window, const
   plan.v_box = box_of_rows(p.v, p.head_dim_v, p.seq_kv, p.kv_heads, p.batch, c.bc / c.cluster);
   plan.params = params;
   return plan;
+}
+
+void bind_family(PrefillWgmmaParams& params, const Plan& plan, const Tensors& tensors, DevicePtr workspace,
+                 const Device& device) {
+  params.q_map = map_of(device, plan.q_box, tensors.q);
+  params.o_map = map_of(device, plan.o_box, tensors.o);
+  params.k_map = map_of(device, plan.k_box, box_base(params.seq_kv, tensors.k, tensors.q));
+  params.v_map = map_of(device, plan.v_box, box_base(params.seq_kv, tensors.v, tensors.q));
+  bind_attention(params, tensors);
+  if (params.next_tile != nullptr) move_by(params.next_tile, workspace);
+}
+
+TileSteps tile_steps(const PrefillWgmmaConfig& c) { return {query_rows(c), c.bc}; }
+
+PrefillWgmmaConfig with_usual(PrefillWgmmaConfig c, const KernelTraits& traits, const ArchLimits& limits) {
+  c.producer_regs = c.warpgroups == 3 ? 32 : 24;
+  c.rescale_early = c.flow == Flow::kSerial ? 0 : 1;
+  // Up to 4% faster, but where O is so small that asking whether it must be scaled costs as much as scaling it
+  // (docs/performance.md).
+  c.lazy_rescale = traits.head_dim_v > 64 ? 1 : 0;
+  c.tiles = tiles_differ(traits) ? Tiles::kDynamic : Tiles::kStatic;
+  c.order = order_for(traits);
+  c.early = 1;
+  c.q_stages = 2;
+  if (lacks_smem(rejection_of(c, traits, limits))) c.q_stages = 1;
+  return c;
+}
+
+std::optional<Candidate> prefill_wgmma_default(const Problem& p, const ArchLimits& limits) {
+  if (p.op != Op::kPrefill || p.dtype == Dtype::kFp32) return std::nullopt;
+  for (const Shape& shape : kShapes) {
+    if (p.head_dim > shape.most_dim) continue;
+    PrefillWgmmaConfig config;
+    config.warpgroups = shape.warpgroups, config.bc = shape.bc, config.stages = shape.stages;
+    config.turns = Turns::kProducts;
+    const Candidate candidate{with_usual(config, traits_of(p), limits)};
+    if (rejection_of(candidate, p, limits) == Rejection::kNone) return candidate;
+  }
+  return std::nullopt;
 }
 
 }  // namespace flashtune

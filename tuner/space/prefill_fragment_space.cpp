@@ -1,8 +1,11 @@
 // The axes of prefill_fragment. All of it is for the ladder: a step passes S through shared memory and its block
 // through four barriers, which prefill_tf32 does without. What proves kernels covers it, and no problem's sweep tries
 // it.
+#include <algorithm>
+
 #include "runtime/dispatch/fp32_copies.h"
 #include "tuner/space/family_space.h"
+#include "tuner/space/register_room.h"
 
 namespace flashtune {
 namespace {
@@ -29,7 +32,8 @@ std::vector<Fp32Layout> layouts_of(const Config& c) {
 }  // namespace
 
 std::vector<Config> prefill_fragment_points(const KernelTraits& traits, const ArchLimits&) {
-  if (traits.precision != Precision::kTf32) return {};
+  const bool fp32 = traits.op == Op::kPrefill && traits.dtype == Dtype::kFp32;
+  if (!fp32 || traits.precision != Precision::kTf32) return {};
   std::vector<Config> configs = shapes();
   configs = cross(configs, &Config::fragment, [](const Config&) {
     return std::vector<Fragment>{Fragment::kWmma, Fragment::kMma};
@@ -56,5 +60,14 @@ std::vector<Config> points_for(const Config& config, const Problem& problem, con
 Rejection worth(const Config&, const KernelTraits&, const ArchLimits&) { return Rejection::kNone; }
 
 Rejection worth(const Config&, const Problem&) { return Rejection::kOvertaken; }
+
+bool promises_no_spill(const Config& config, const KernelTraits& traits, const ArchLimits& limits) {
+  // O comes and goes by an address for each row, which the prediction leaves out.
+  if (config.loop == OuterLoop::kKvOuter) return false;
+  const Resources resources = resources_of(config, traits, limits);
+  const int rows = std::max(config.br, config.bc);
+  const int copies = copies_of(rows, traits, elements_of(config.copy, traits), resources.threads);
+  return leaves_room(resources, config.blocks_per_sm, {copies}, limits);
+}
 
 }  // namespace flashtune

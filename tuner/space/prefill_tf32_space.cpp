@@ -3,15 +3,15 @@
 
 #include "runtime/dispatch/fp32_copies.h"
 #include "tuner/space/family_space.h"
+#include "tuner/space/register_room.h"
 
 namespace flashtune {
-namespace {
 
 using Config = PrefillTf32Config;
 
-}  // namespace
-
 std::vector<Config> prefill_tf32_points(const KernelTraits& traits, const ArchLimits& limits) {
+  const bool fp32 = traits.op == Op::kPrefill && traits.dtype == Dtype::kFp32;
+  if (!fp32 || traits.precision == Precision::kIeee) return {};
   // Of 48 rows a warp only short heads fit the registers beside O.
   std::vector<Config> configs = rows_by_warps<Config>();
   for (Config& config : configs)
@@ -57,6 +57,13 @@ Rejection worth(const Config& config, const Problem& problem) {
   const double tiles = 1.0 * problem.batch * problem.heads * ((problem.seq_q + 63) / 64);
   if (config.br < 64 && problem.seq_q >= 64 && tiles >= kPlentyOfTiles) return Rejection::kTileTooSmall;
   return Rejection::kNone;
+}
+
+bool promises_no_spill(const Config& config, const KernelTraits& traits, const ArchLimits& limits) {
+  const Resources resources = resources_of(config, traits, limits);
+  const int rows = std::max(config.br, config.bc);
+  const int copies = copies_of(rows, traits, elements_of(config.copy, traits), resources.threads);
+  return leaves_room(resources, config.blocks_per_sm, {copies, kept_weights(config.bc, traits)}, limits);
 }
 
 }  // namespace flashtune

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "tuner/space/family_space.h"
+#include "tuner/space/register_room.h"
 
 namespace flashtune {
 namespace {
@@ -36,6 +37,7 @@ std::vector<int> useful_budgets(Config config, const KernelTraits& traits, const
 }  // namespace
 
 std::vector<Config> prefill_mma_points(const KernelTraits& traits, const ArchLimits& limits) {
+  if (traits.op != Op::kPrefill || traits.dtype == Dtype::kFp32) return {};
   std::vector<Config> configs = rows_by_warps<Config>();
   configs = cross(configs, &Config::bc, [&](const Config&) { return tile_columns(traits.head_dim); });
   configs = cross(configs, &Config::k_stages, [](const Config& c) {
@@ -91,6 +93,12 @@ Rejection worth(const Config& config, const Problem& problem) {
   const double tiles = 1.0 * problem.batch * problem.heads * ((problem.seq_q + 63) / 64);
   if (config.br < 64 && problem.seq_q >= 64 && tiles >= kPlentyOfTiles) return Rejection::kTileTooSmall;
   return Rejection::kNone;
+}
+
+bool promises_no_spill(const Config& config, const KernelTraits& traits, const ArchLimits& limits) {
+  const Resources resources = resources_of(config, traits, limits);
+  const int rows = std::max(config.br, config.bc);
+  return leaves_room(resources, config.blocks_per_sm, {copies_of(rows, traits, 8, resources.threads)}, limits);
 }
 
 }  // namespace flashtune

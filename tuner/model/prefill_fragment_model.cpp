@@ -1,12 +1,11 @@
 // The model: how long the loads of all fragments keep shared memory busy, which their layouts decide, and how many
 // instructions stand beside them.
-#include "tuner/model/fragment_model.h"
-
 #include <algorithm>
 #include <cmath>
 
 #include "flashtune/shared/resources.h"
-#include "tuner/model/scalar_model.h"
+#include "tuner/model/family_model.h"
+#include "tuner/model/step_model.h"
 
 namespace flashtune {
 namespace {
@@ -61,8 +60,8 @@ StepDemand demand_of(const PrefillFragmentConfig& c, const Problem& p, int arch)
 
 }  // namespace
 
-double fragment_us(const PrefillFragmentConfig& c, const Problem& p, const KernelFacts& facts, int resident,
-                   const ReferenceDevice& device) {
+double family_us(const PrefillFragmentConfig& c, const Problem& p, const KernelFacts& facts, int resident,
+                 const ReferenceDevice& device) {
   return steps_us(demand_of(c, p, device.key.arch), {c.br, c.bc, c.warps, c.loop, c.order, resident}, p, facts, device);
 }
 

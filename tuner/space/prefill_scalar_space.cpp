@@ -4,6 +4,7 @@
 
 #include "runtime/dispatch/fp32_copies.h"
 #include "tuner/space/family_space.h"
+#include "tuner/space/register_room.h"
 
 namespace flashtune {
 namespace {
@@ -30,6 +31,8 @@ std::vector<Config> tile_rows(const KernelTraits& traits) {
 }  // namespace
 
 std::vector<Config> prefill_scalar_points(const KernelTraits& traits, const ArchLimits& limits) {
+  const bool fp32 = traits.op == Op::kPrefill && traits.dtype == Dtype::kFp32;
+  if (!fp32 || traits.precision != Precision::kIeee) return {};
   std::vector<Config> configs = tile_rows(traits);
   for (Config& config : configs)
     if (traits.head_dim % 4 != 0) config.copy = Fp32Copy::kAsync4;
@@ -59,6 +62,15 @@ Rejection worth(const Config& config, const Problem& problem) {
   if (config.br > 32 && config.br / 2 >= problem.seq_q) return Rejection::kTileTooSmall;
   if (config.bc > 32 && config.bc - 32 >= std::max(problem.seq_kv, 1)) return Rejection::kTileTooSmall;
   return Rejection::kNone;
+}
+
+bool promises_no_spill(const Config& config, const KernelTraits& traits, const ArchLimits& limits) {
+  // O comes and goes by an address for each row, which the prediction leaves out.
+  if (config.loop == OuterLoop::kKvOuter) return false;
+  const Resources resources = resources_of(config, traits, limits);
+  const int rows = std::max(config.br, config.bc);
+  const int copies = copies_of(rows, traits, elements_of(config.copy, traits), resources.threads);
+  return leaves_room(resources, config.blocks_per_sm, {copies}, limits);
 }
 
 }  // namespace flashtune

@@ -27,8 +27,4 @@ double steps_us(const StepDemand& demand, const StepBlocks& blocks, const Proble
 /// Warp instructions of an SM, per clock.
 double issue_rate(int arch);
 
-/// Microseconds of a candidate on a problem; `resident`: its blocks on an SM.
-double scalar_us(const PrefillScalarConfig& config, const Problem& problem, const KernelFacts& facts, int resident,
-                 const ReferenceDevice& device);
-
 }  // namespace flashtune

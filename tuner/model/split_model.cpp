@@ -1,5 +1,5 @@
 // Little's law for every SM: bytes in flight over the delay of the memory, up to its share of the bandwidth.
-#include "tuner/model/decode_model.h"
+#include "tuner/model/split_model.h"
 
 #include <algorithm>
 #include <cmath>
@@ -32,30 +32,12 @@ constexpr int kLeastOfThem = 14;         // but for one of those
 constexpr double kPerPartial = 0.004;    // each partial result that a merging thread reads
 constexpr double kSpillPrice = 0.002;    // relative, of each spilled byte
 
-template <SplitsKeys Config>
-double merge_us(const Config& c, int splits) {
+double merge_us(Merge merge, int splits) {
   if (splits == 1) return 0;
-  const double start = c.merge == Merge::kLastBlock ? kMergeLastBlock
-                       : c.merge == Merge::kKernel  ? kMergeKernel
-                                                    : kMergeCluster;
+  const double start = merge == Merge::kLastBlock ? kMergeLastBlock
+                       : merge == Merge::kKernel  ? kMergeKernel
+                                                  : kMergeCluster;
   return start + kPerPartial * splits;
-}
-
-/// Flops in a microsecond of an SM, and those of a key: all rows of a tile are multiplied, those past the last too.
-double products_us(const DecodeSplitConfig& c, const Problem& p, const ReferenceDevice& device, double keys) {
-  const double flops = 4.0 * keys * c.br * std::max(p.head_dim, p.head_dim_v);
-  return flops / (device.mma_tflops * 1e6 / std::max(device.key.sm_count, 1) * 0.5);
-}
-
-/// Instructions of a warp for each key, of which an SM starts four a clock: multiply-adds, what unpacks elements, loads
-/// of shared memory (four clocks each), and for each row what adds up and softens a score.
-double products_us(const DecodeScalarConfig& c, const Problem& p, const ReferenceDevice& device, double keys) {
-  constexpr double kIssued = 2.4;  // of four: a warp waits for shared memory and for its own results
-  constexpr double kPerScore = 2.0, kPerKey = 3.0;
-  const double dims = (p.head_dim + p.head_dim_v) / 32.0, loads = dims * size_of(p.dtype) / 16.0;
-  const double unpacked = p.dtype == Dtype::kFp32 ? 0 : dims;
-  const double clocks = (c.br * (dims + kPerScore) + unpacked + kPerKey) / kIssued + 4 * loads + c.br * dims / 32.0;
-  return keys * clocks / (device.clock_ghz * 1e3);
 }
 
 /// Blocks of clusters of `size` that a GPU holds at once.
@@ -64,13 +46,17 @@ double places_of_clusters(int size, int resident, double sms) {
   return (std::max(std::floor(sms / kProcessorCluster) - 1, 1.0) * in_whole + in_least) * size;
 }
 
-template <SplitsKeys Config>
-double us_of(const Config& c, const Problem& p, const KernelFacts& facts, int resident, const ReferenceDevice& device) {
-  const int splits = grid_splits(c, p), tiles = row_tiles(c, p);
+}  // namespace
+
+double keys_of_sm(const SplitBlocks& c, const ReferenceDevice& device) {
+  return std::ceil(c.blocks / std::max(device.key.sm_count, 1)) * c.keys;
+}
+
+double splits_us(const SplitBlocks& c, double products, const Problem& p, const KernelFacts& facts, int resident,
+                 const ReferenceDevice& device) {
+  const int splits = c.splits, tiles = c.row_tiles;
   const double sms = std::max(device.key.sm_count, 1);
-  const double blocks = row_tiles_of_all(c, p) * splits;
-  const double step = c.bc * c.warps;
-  const double keys = std::ceil(1.0 * keys_in_reach(p) / splits / step) * step;  // of a block: its warps end together
+  const double blocks = c.blocks, keys = c.keys;
   const double row_bytes = 1.0 * size_of(p.dtype) * (p.head_dim + p.head_dim_v);
   const bool clustered = c.merge == Merge::kCluster && splits > 1;
   const double all = device.memory_gbs * 1e3 * kEfficiency;  // bytes in a microsecond
@@ -87,8 +73,7 @@ double us_of(const Config& c, const Problem& p, const KernelFacts& facts, int re
   const double waves = std::floor(blocks / places), rest = blocks - waves * places;
   const double from_memory = (waves * wave_us(places) + wave_us(rest)) / tiles;  // later row tiles find it in the L2
   const double waiting = blocks > places && (clustered || resident == 1) ? kWave : 0;
-  const double products = products_us(c, p, device, std::ceil(blocks / sms) * keys);
-  const double time = kStart + std::max(from_memory, products) + merge_us(c, splits) + waiting;
+  const double time = kStart + std::max(from_memory, products) + merge_us(c.merge, splits) + waiting;
   const double crowded =
       clustered && blocks < sms ? std::clamp((from_memory - kLossFrom) * kEarlyLoss, 0.0, kMostLoss) : 0;
   const double share = c.blocks_per_sm > 1 ? kCrowdShare : kEarlyShare;
@@ -97,17 +82,6 @@ double us_of(const Config& c, const Problem& p, const KernelFacts& facts, int re
                        : c.early == 1 ? time * (1 + share) - kEarlyGain + crowded
                                       : time * (1 + kEarlyShare) - kLateGain + crowded * kLateLoss;
   return begun * (1 + kSpillPrice * facts.spill_bytes);
-}
-
-}  // namespace
-
-double decode_us(const DecodeSplitConfig& c, const Problem& p, const KernelFacts& facts, int resident,
-                 const ReferenceDevice& device) {
-  return us_of(c, p, facts, resident, device);
-}
-double decode_us(const DecodeScalarConfig& c, const Problem& p, const KernelFacts& facts, int resident,
-                 const ReferenceDevice& device) {
-  return us_of(c, p, facts, resident, device);
 }
 
 }  // namespace flashtune
