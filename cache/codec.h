@@ -13,7 +13,7 @@
 namespace flashtune {
 
 /// A text that is whole but for a word that this flashtune does not know, where newer ones may have one more: a family,
-/// a config key, an enumerator, a word behind a problem. Who only wants to know whether it can be read catches Error.
+/// a config key, an enumerator, a word behind a problem. To know only whether a text can be read, catch Error.
 struct UnknownWord : Error {
   explicit UnknownWord(const std::string& what) : Error(ErrorKind::kInvalidArgument, what) {}
 };

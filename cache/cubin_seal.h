@@ -9,9 +9,9 @@
 
 namespace flashtune {
 
-/// 32 random bytes that this user's processes share through a file of mode 0600, and HMAC-SHA256 by them. Who can place
-/// a file but cannot read that one (an archive that unpacks into foreign folders, a service told to write there) makes
-/// no seal; nor does one made with another user's secret count.
+/// 32 random bytes that this user's processes share through a file of mode 0600, and HMAC-SHA256 by them. Something
+/// that can place a file but cannot read that one (an archive that unpacks into foreign folders, a service told to
+/// write there) cannot make a seal. A seal made with another user's secret does not count.
 class CubinSeal {
  public:
   /// The secret of a folder; nothing where there is none, or one that others may have read.

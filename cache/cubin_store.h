@@ -1,6 +1,6 @@
 // Compiled kernels on disk, by the digest of what made them (source, options, compiler). Safe for processes that race:
-// temporary file, fsync, rename; whoever loses reads the winner's. What is served is run, so it is served only where
-// nobody but this user can have written it: the folder is his alone, and each entry bears his seal.
+// temporary file, fsync, rename; the loser of a race reads the winner's file. What is served is run. So it is served
+// only where nobody but this user can have written it: the folder is this user's alone, and each entry bears a seal.
 #pragma once
 
 #include <cstdint>

@@ -3,7 +3,7 @@
 // threads off. Several processes may share a file on a local disk; on a network file system give each its own and
 // merge() them.
 //
-// A row that is damaged, or of a newer flashtune, stops nobody: whoever reads passes it over, and skipped() counts it.
+// A row that is damaged, or of a newer flashtune, stops nobody: reads pass it over, and skipped() counts it.
 #pragma once
 
 #include <filesystem>

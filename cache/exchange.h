@@ -10,7 +10,7 @@
 
 namespace flashtune {
 
-/// kBests: the answers without the trials behind them, which nobody needs who only dispatches.
+/// kBests: the answers without the trials behind them, which a program that only dispatches does not need.
 enum class Exported { kAll, kBests };
 
 /// The longest text that import takes, so the longest that export makes: about a million trials. Databases that hold

@@ -11,8 +11,8 @@
 
 namespace flashtune {
 
-/// An Error's own text. Of what else there is: that memory is short, that the system refused something and why, or that
-/// flashtune has a fault, which kind of exception it was, and to report it.
+/// An Error's own text. For any other exception it says that memory is short, or what the system refused and why, or
+/// that flashtune has a fault: which kind of exception it was, and that it should be reported.
 std::string text_of(const std::exception& error);
 
 /// Runs `body`, which reads `path`. What it throws that is no Error becomes one that names the path.

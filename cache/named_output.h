@@ -22,9 +22,9 @@ namespace flashtune {
 void write_named_output(const std::filesystem::path& path, const std::string& what,
                         const std::function<void(std::ostream&)>& write);
 
-/// Throws now what write_named_output() would throw of this path, before there is something to write: who works for an
-/// hour first asks first. Writes to nothing that is there, and leaves no trace. A disk that fills up, or a path
-/// that changes, is found only when it is written.
+/// Throws now what write_named_output() would throw for this path later: ask this first where an hour of work comes
+/// before the output. It writes to nothing that is there, and leaves no trace. A disk that fills up, or a path that
+/// changes, is found only when it is written.
 void require_named_output(const std::filesystem::path& path, const std::string& what);
 
 }  // namespace flashtune

@@ -32,7 +32,7 @@ class PlainFile {
 };
 
 /// All of a text file, or of a pipe until it ends. Throws Error(kNotFound) where there is none; Error(kIo) for a
-/// folder, a device, what cannot be read, and what holds more than `most` bytes, which `what` says of what ("a suite").
+/// folder, a device, what cannot be read, and a file of more than `most` bytes. `what` names it for people ("a suite").
 std::string read_text(const std::filesystem::path& path, std::size_t most, const std::string& what);
 
 }  // namespace flashtune

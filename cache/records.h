@@ -107,7 +107,7 @@ struct TrialKey {
   DeviceKey device;
   Candidate candidate;
   Problem problem;
-  std::string cubin_digest;  // digest of the machine code that ran, so a changed comment keeps what was learned
+  std::string cubin_digest;  // of the whole cubin that ran, so a changed comment keeps what was learned
   std::string policy;        // how it was measured, "cold-graph/1"
   bool operator==(const TrialKey&) const = default;
 };

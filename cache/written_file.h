@@ -76,7 +76,7 @@ class TemporaryFile {
 
   const std::filesystem::path& path() const { return path_; }
 
-  /// Whether a file of this name can only be one of ours: who cleans up deletes no other.
+  /// Whether a file of this name can only be one of ours: a clean-up deletes no other.
   static bool is_name(std::string_view name);
 
  private:

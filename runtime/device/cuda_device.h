@@ -3,8 +3,8 @@
 //
 // Order of work: copies, fills and launches on stream 0 go through the default stream, one after the other; copies and
 // fills are complete when the call returns. Timing and capture use a stream of their own that does not wait for the
-// default one: they wait for the whole device before they begin and for their own work before they return. Whoever
-// launches on a stream of theirs synchronizes before a copy looks at the result.
+// default one: they wait for the whole device before they begin and for their own work before they return. A caller
+// that launches on a stream of its own must synchronise it before a copy reads the result.
 #pragma once
 
 #include <memory>

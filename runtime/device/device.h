@@ -43,7 +43,7 @@ struct Launch {
 };
 
 /// A tensor of 16-bit elements for the copy engine (sm_90 and later), innermost axis first, and the box that one copy
-/// moves. A box is 64 elements wide, 128 bytes, and lies swizzled by these in shared memory.
+/// moves. A box is 64 elements wide, which is 128 bytes, and lies in shared memory with the 128-byte swizzle.
 struct TensorBox {
   static constexpr int kMostAxes = 5;
   DevicePtr base = 0;                 // a multiple of 16

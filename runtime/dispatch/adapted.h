@@ -10,8 +10,8 @@ namespace flashtune {
 /// On a GPU with other SMs a cluster has 8 blocks at most, which all can hold.
 Candidate adapted(const Candidate& candidate, const Problem& tuned_for, int tuned_sms, const Problem& problem, int sms);
 
-/// Whether a candidate that was tuned for one problem would read the keys of another more often than a kernel need: a
-/// decode kernel for few packed rows, and a problem that packs more.
+/// Whether a candidate that was tuned for one problem would read the keys of another more often than needed, as a
+/// decode kernel for few packed rows does where the problem packs more.
 bool reads_keys_again(const Candidate& candidate, const Problem& tuned_for, const Problem& problem);
 
 }  // namespace flashtune

@@ -1,4 +1,4 @@
-// How rows that do not begin on multiples of 16 bytes are copied: by fours, as no kernel's other fields depend on it.
+// Rows that do not begin on multiples of 16 bytes are copied 4 bytes at a time. No other field depends on it.
 #pragma once
 
 #include "flashtune/shared/resources.h"

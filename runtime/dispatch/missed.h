@@ -10,8 +10,8 @@
 namespace flashtune {
 
 /// A comment that says which device missed them, then one problem_to_text on each line. A sweep lays tensors out by
-/// name: problems of other strides stand there as bshd, and get their answer as its nearest. Each problem stands there
-/// once.
+/// the name of a layout. So problems with other strides stand there as bshd, and later get that answer as their
+/// nearest. Each problem stands there once.
 std::string missed_text(const DeviceKey& device, const std::vector<Problem>& problems);
 
 /// Writes missed_text(), by the rules of write_named_output(): a file is replaced as a whole or left as it was, and

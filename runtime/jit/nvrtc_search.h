@@ -15,8 +15,8 @@ constexpr int kNewestNvrtcMajor =
 /// A place worth a look, and who answers for what lies there.
 struct NvrtcPlace {
   std::filesystem::path path;  // a file, a folder, or, without a slash, a name for the loader
-  /// The user named it, or the loader knows it, as it knew the libraries that this program started with. Where neither
-  /// did, a library is taken that nobody but root and this user can have put there (ownership_of).
+  /// The user named it, or the loader knows it, as it knew the libraries that this program started with. Otherwise
+  /// a library is taken only where nobody but root and this user can have put it (ownership_of).
   bool is_named = true;
 
   /// A path by itself is a place that somebody named.

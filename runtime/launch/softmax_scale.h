@@ -5,8 +5,8 @@
 
 namespace flashtune {
 
-/// A scale times log2(e), as the exponentials are exp2. Rounded to one fp32, all weights of a row are off to the same
-/// side; families that are to be as good as exact take it in two parts.
+/// A scale times log2(e), as the exponentials are exp2. One rounded fp32 would put all weights of a row off to the same
+/// side. So families that are to be as good as exact take it in two parts.
 struct KernelScale {
   float rounded = 0;
   float cut = 0;   // towards 0, with the scale's sign
@@ -17,7 +17,7 @@ struct KernelScale {
 /// row the mean of its values. Throws Error(kInvalidArgument) that names the value and the limit.
 KernelScale kernel_scale(float scale);
 
-/// The softmax scale of everybody who asks for no other.
+/// The softmax scale where nobody asks for another.
 float default_scale(const Problem& problem);
 
 }  // namespace flashtune

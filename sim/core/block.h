@@ -234,8 +234,8 @@ class Block {
   void check_bounds(const void* p, std::size_t bytes, const char* what, Site site);
   /// Both, and that the address is a multiple of the size: an access by the running thread.
   void check_global(const void* p, std::size_t bytes, const char* what, Site site);
-  /// A check of shared memory on behalf of what reads or writes it past the threads' own way to it, the copy engine and
-  /// products: who wrote it last has fenced since. 16 bytes.
+  /// Checks 16 bytes of shared memory before the copy engine or a product, which bypass the threads' own way to it,
+  /// reads or writes them: whoever wrote them last must have fenced since.
   void check_fenced(unsigned address, const char* what, Site site);
 
   /// Lands copies of the running thread until at most `pending` groups are left.

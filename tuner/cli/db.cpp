@@ -199,33 +199,34 @@ struct Row {
   Work (*plan)(const Flags&);
   File file;
   bool filters;
+  const char* file_is;  // for its help
   const char* example;
 };
 
 constexpr Row kRows[] = {
-    {"info", "Show where the database is and what it holds", plan_info, File::kNone, false, "flashtune db info"},
-    {"check", "Verify that every record is sound; exit code 1 when one is not", plan_check, File::kNone, false,
+    {"info", "Show where the database is and what it holds", plan_info, File::kNone, false, "", "flashtune db info"},
+    {"check", "Verify that every record is sound; exit code 1 when one is not", plan_check, File::kNone, false, "",
      "flashtune db check --repair"},
     {"export", "Write records as JSON to FILE or standard output", plan_export, File::kOptional, true,
-     "flashtune db export h200.json --best --arch sm_90"},
-    {"import", "Take in the records of a JSON export", plan_import, File::kRequired, false,
+     "the file to write (default: standard output)", "flashtune db export h200.json --best --arch sm_90"},
+    {"import", "Take in the records of a JSON export", plan_import, File::kRequired, false, "the export to read",
      "flashtune db import h200.json"},
-    {"merge", "Take in the records of another database", plan_merge, File::kRequired, false,
+    {"merge", "Take in the records of another database", plan_merge, File::kRequired, false, "the database to read",
      "flashtune db merge /mnt/share/tuning.db"},
-    {"prune", "Delete the records that the flags select", plan_prune, File::kNone, true,
+    {"prune", "Delete the records that the flags select", plan_prune, File::kNone, true, "",
      "flashtune db prune --arch sm_90 --older-than 2026-01-01"},
 };
 
 Command add_row(CLI::App& db, const Row& row) {
   CLI::App* app = db.add_subcommand(row.name, row.what);
   auto flags = std::make_shared<Flags>();
-  if (row.file != File::kNone)
-    app->add_option("FILE", flags->file, "the other file")->required(row.file == File::kRequired);
+  if (row.file != File::kNone) app->add_option("FILE", flags->file, row.file_is)->required(row.file == File::kRequired);
   add_db_flag(*app, flags->common);
   if (row.plan == plan_check) {
     app->add_flag("--repair", flags->repair,
                   "move damaged rows to a file, as lines of JSON, and delete them; rows of a newer flashtune stay");
-    app->add_option("--into", flags->into, "that file (default: beside the database, its name with .damaged.jsonl)")
+    app->add_option("--into", flags->into,
+                    "the file for --repair (default: beside the database, its name with .damaged.jsonl)")
         ->type_name("FILE");
   }
   if (row.plan == plan_import)

@@ -316,7 +316,7 @@ Command add_run(CLI::App& program) {
   app->add_option("--output", flags->output, "write o and lse to this safetensors file")->type_name("FILE");
   app->add_option("--config", flags->config,
                   "this config instead of the tuned one: a family and its fields, 'prefill_mma br=64,bc=32', or fields "
-                  "of the default's family alone; what is left out is the default's")
+                  "of the default's family alone; fields left out keep the default's values")
       ->type_name("K=V,...");
   app->add_flag("--untuned", flags->untuned, "the built-in default instead of the tuned config");
   app->add_flag("--check", flags->check, "compare with double precision; exit code 1 when the output is wrong");
@@ -335,7 +335,9 @@ Command add_run(CLI::App& program) {
   app->add_option("--copies", flags->copies, "when asynchronous copies land: late (default), early, random")
       ->type_name("NAME")
       ->group(kSimulated);
-  app->add_option("--seed", flags->seed, "of what is random (default: 1)")->type_name("N")->group(kSimulated);
+  app->add_option("--seed", flags->seed, "the seed of --schedule random and --copies random (default: 1)")
+      ->type_name("N")
+      ->group(kSimulated);
   add_db_flag(*app, flags->common);
   add_format_flag(*app, flags->common);
   add_compiler_flags(*app, flags->compiler);

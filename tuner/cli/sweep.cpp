@@ -248,7 +248,8 @@ Command add_sweep(CLI::App& program) {
          "quick: the default and the best few by the cost model; standard (default): one candidate of each structure, "
          "then variants of the fastest, by successive halving; exhaustive: all of them to the end")
       ->type_name("NAME");
-  app->add_option("--budget", flags->budget, "end by then with the best so far: 90s, 10m, 1h")->type_name("TIME");
+  app->add_option("--budget", flags->budget, "end after this time with the best so far: 90s, 10m, 1h")
+      ->type_name("TIME");
   app->add_flag("--again", flags->again, "measure even what the database knows");
   add_target_flags(*app, flags->target);
   add_db_flag(*app, flags->common);
@@ -263,7 +264,7 @@ Command add_sweep(CLI::App& program) {
   app->footer(
       "Without a GPU, or with --arch, kernels are compiled, proven correct on the simulated device (where there is a\n"
       "C++ compiler; else it warns) and ranked by a cost model (grade: modelled).\n"
-      "A sweep that was stopped, by whatever means, goes on where it was when it is started again.\n\n"
+      "A sweep that was stopped, by whatever means, goes on from there when you start it again.\n\n"
       "Example:\n"
       "  flashtune sweep --heads 32 --kv-heads 8 --seq-q 1024,4096 --head-dim 128 --causal=false,true --budget 10m");
   return {app, [flags] {

@@ -21,8 +21,7 @@ inline double distance(double value, double right, Dtype dtype) {
   return std::abs((std::isinf(value) ? std::copysign(past, value) : value) - right);
 }
 
-/// Whether it is past what is allowed. What is infinitely far off is, whatever the bound; what is not off at all is
-/// not.
+/// Whether a distance is past its bound. An infinite one always is, and 0 never is.
 inline bool is_past(double distance, double bound) {
   return distance != 0 && (std::isinf(distance) || !(distance <= bound));
 }

@@ -11,15 +11,16 @@
 
 namespace flashtune {
 
-/// How far off a value may be, by how many keys its row sees: averages over many keys are smaller, and so are their
-/// errors, so one bound for all rows would let long ones off. From the oracle's rows of about as many keys.
+/// How far off a value may be, which depends on how many keys its row sees. Averages over many keys are smaller, and so
+/// are their errors: one bound for all rows would be too loose for long ones. A bound comes from the oracle's rows of
+/// about as many keys.
 class ErrorBounds {
  public:
   ErrorBounds() = default;
   ErrorBounds(const Problem& problem, const std::vector<ReferenceRow>& rows);
 
-  /// Twice the unfused error plus one unit in the last place at `row_scale`, the largest magnitude of the row: of fp32
-  /// in that of its factors' place where these are shorter.
+  /// Twice the unfused error plus one unit in the last place at `row_scale`, the largest magnitude of the row. For fp32
+  /// the unit is 4 times as large; for fp32 that is multiplied as tf32 it is tf32's.
   double output(int keys, double row_scale) const;
   /// The same for the log-sum-exp, plus the slack of fp32 accumulation in any order.
   double lse(int keys, double value) const;

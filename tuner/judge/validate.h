@@ -31,8 +31,8 @@ struct DecodeEdge {
   Problem problem;
   Lengths lengths;
 };
-/// The same for a decode kernel whose blocks take `keys` at a step: sequences of one batch whose lengths stand on and
-/// beside the steps, pages and shares of a split sequence, none at all among them.
+/// The same for a decode kernel whose blocks take `keys` at a step. The sequences of one batch have lengths on and
+/// beside the edges of steps, pages and shares of a split sequence; one has no key at all.
 std::vector<DecodeEdge> decode_edges(const Problem& problem, int keys);
 
 /// A copy of `problem` small enough to be simulated: at most batch 2 and 4 heads (more only where the group is larger),

@@ -59,7 +59,7 @@ class Ladder {
   /// the problem with at most two batch entries and KV heads, so that proving takes no longer than timing. What a rung
   /// cannot compute, or fails at, is said in its step.
   std::vector<LadderStep> climb(const Problem& sizes);
-  /// What climb() will launch, without the unfused kernels: for who can compile several at once.
+  /// What climb() will launch, without the unfused kernels: for a caller that can compile several at once.
   std::vector<KernelSpec> kernels(const Problem& sizes) const;
 
  private:

@@ -10,15 +10,13 @@
 
 namespace flashtune {
 
-/// kNormal       N(0,1) everywhere.
-/// kLargeLogits  scores of hundreds, of either sign, each row with one key far above the rest: overflow, clamping, a
-/// maximum
-///               that is not subtracted or starts at 0.
-/// kConstant     every score the same and below 0, so that keys which do not exist weigh more than those which do.
-/// kOneHot       rows of Q and K with one element, V a ramp over keys and dims: elements that change places.
-/// kOneKey       a few keys whose scores rise along the row, the last visible one far above all else; V of ordinary
-/// keys is huge,
-///               so what leaks from a masked or outweighed key shows.
+/// kNormal: N(0,1) everywhere.
+/// kLargeLogits: scores of hundreds, of either sign; each row has one key far above the rest. It shows overflow,
+/// clamping, and a maximum that is not subtracted or starts at 0.
+/// kConstant: every score is the same and below 0. Keys that do not exist would weigh more than those that do.
+/// kOneHot: rows of Q and K have one element, and V is a ramp over keys and dims. It shows elements that change places.
+/// kOneKey: the scores of a few keys rise along the row, the last visible one far above all else. V of ordinary keys is
+/// huge, so what leaks from a masked or outweighed key shows.
 enum class InputKind : int { kNormal = 0, kLargeLogits, kConstant, kOneHot, kOneKey };
 constexpr int kInputKinds = 5;
 constexpr const char* name_of(InputKind kind) {

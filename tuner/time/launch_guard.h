@@ -16,7 +16,7 @@ class Watchdog {
   explicit Watchdog(std::function<void()> late);
   ~Watchdog();
 
-  /// Watches from its construction to its destruction. From one thread; of nested ones the outermost counts.
+  /// Watches from its construction to its destruction. All are used by one thread; of nested ones the outermost counts.
   class Watch {
    public:
     Watch(Watchdog& dog, double limit_s) : dog_(dog) {

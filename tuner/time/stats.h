@@ -16,8 +16,8 @@ std::vector<double> without_outliers(std::vector<double> samples);
 /// 0.5%).
 bool confidently_faster(const Timing& a, const Timing& b);
 
-/// Index of the winner among `timings`, by their medians and spreads together, so that an unsteady one must be faster
-/// by as much; a tie with `incumbent` keeps the incumbent.
+/// Index of the winner among `timings`, by median plus spread: an unsteady one must be faster by as much as its spread
+/// is larger. A tie with `incumbent` keeps the incumbent.
 int rank_winner(const std::vector<Timing>& timings, int incumbent);
 
 /// Successive halving: the indices, fastest first, of the best `keep_fraction` of `timings` (at least one), and of

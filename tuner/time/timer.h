@@ -28,10 +28,10 @@ struct TimerOptions {
 };
 
 /// Samples of each of `launches`, taken in rounds that interleave them; the order rotates from round to round. Before
-/// its samples of a round the device rests as long as they last (0.2 to 20 ms): without pauses a GPU falls to its power
-/// limit within tens of milliseconds, and whoever is measured first wins. What is measured is so the speed of bursts at
-/// full clock. Samples taken while the device throttles are taken again after a longer rest, up to `max_rounds` times
-/// in all; after that they count, as a throttled figure is better than none.
+/// the samples of a launch in a round the device rests as long as they last (0.2 to 20 ms). Without pauses a GPU falls
+/// to its power limit within tens of milliseconds, and the launch that is measured first wins. So the figure is the
+/// speed of bursts at full clock. Samples taken while the device throttles are taken again after a longer rest, up to
+/// `max_rounds` times in all. After that they count, as a throttled figure is better than none.
 std::vector<Timing> time_interleaved(Device& device, const std::vector<TimedLaunch>& launches,
                                      const TimerOptions& options);
 

@@ -9,13 +9,13 @@
  * - Masks are aligned bottom-right: query row i stands at position i + seq_kv - seq_q, in decode, by its sequence's
  *   length, at i + length - seq_q. A fully masked row gives O = 0 and a log-sum-exp of -inf.
  * - NaN and infinities: keys past a sequence's length, keys that no row sees and pages that are not the sequence's own
- *   never matter, whatever lies there. A NaN in Q or K makes NaN of the row that it is of, or of the rows that see the
- *   key, in all of O and in the log-sum-exp, and of no other; so does a score of +inf. A score of -inf is a weight of
- *   0, and a row that has no other is like a fully masked one. A NaN or infinity in V comes into its dim of the rows
- *   that see its key, an infinity as itself or, where its weight is rounded to 0, as NaN. Rows that do not see the key,
- *   fully masked ones too, may be NaN in that dim where their kernel's tile holds it for a neighbour that does, since 0
- *   times it is NaN, as in PyTorch's math backend. FT_TF32X3 splits each number, which makes NaN of infinities in Q, K
- *   and V; there and with FT_TF32 numbers of 3.402e38 and more count as infinite.
+ *   never matter, whatever lies there. A NaN in Q makes its row NaN, in all of O and in the log-sum-exp. A NaN in K
+ * does so to the rows that see its key, and to no other. A score of +inf makes its row NaN, too. A score of -inf has
+ * the weight 0, and a row with no other score is like a fully masked one. A NaN or infinity in V enters its dim of O in
+ *   the rows that see its key: an infinity as itself or, where its weight is rounded to 0, as NaN. A row that does not
+ *   see the key, even a fully masked one, may be NaN in that dim where its kernel's tile holds the key for a neighbour,
+ *   since 0 times it is NaN, as in PyTorch's math backend. FT_TF32X3 splits each number, so infinities in Q, K and V
+ *   become NaN; there and with FT_TF32 numbers of 3.402e38 and more count as infinite.
  * - Large scores: every finite score is right. Scores and the sums that they are made of, before and after the scale
  *   times log2(e), must stay within fp32; what is past it has no right answer. Some kernels do a row again, slowly,
  *   where its largest score, times the scale and log2(e), is 2^15 or more, of fp16 and fp32 2^12.
@@ -28,8 +28,8 @@
  * - Devices: an engine works in its device's primary context, the one that the CUDA runtime and PyTorch use.
  * - Streams: void* stands for CUstream and cudaStream_t alike; NULL is the default stream. Work is ordered on the
  *   stream; ft_forward() and ft_append() wait for none of it (but see debug_checks), ft_synchronize() for the whole
- *   device. ft_allocate() and the copies run on the default stream and end before they return: of work on a stream that
- *   does not wait for the default one, wait for it first.
+ *   device. ft_allocate() and the copies run on the default stream and end before they return. If your stream does not
+ *   synchronise with the default stream, synchronise it yourself before calling these.
  * - Ownership: the caller owns everything it passes in; nothing is kept after a call returns.
  * - Errors: functions return FT_OK or what kind of thing went wrong; ft_last_error() is the sentence for people.
  *   A call that is refused changes nothing; a launch that debug_checks finds wrong has run.
@@ -80,7 +80,7 @@ typedef enum ft_status {
 typedef enum ft_op {
   FT_PREFILL = 0,
   FT_DECODE = 1,
-  FT_APPEND = 2 /* of a decode's new rows into its cache: for ft_prepare() and ft_append() alone */
+  FT_APPEND = 2 /* writes a decode's new rows into its cache; for ft_prepare() and ft_append() alone */
 } ft_op;
 typedef enum ft_dtype { FT_FP16 = 0, FT_BF16 = 1, FT_FP32 = 2 } ft_dtype;
 
@@ -96,7 +96,7 @@ typedef enum ft_precision {
  * O as the first. */
 typedef enum ft_layout { FT_BSHD = 0, FT_BHSD = 1, FT_PACKED = 2 } ft_layout;
 
-/* How good the answer is that a kernel was chosen by, best first. */
+/* How good the answer is by which a kernel was chosen, best first. */
 typedef enum ft_grade {
   FT_MEASURED = 0,     /* measured for problems of this size on this device */
   FT_NEAREST = 1,      /* measured on this device for the nearest problem */
@@ -205,9 +205,9 @@ typedef struct ft_options {
   /* A second, read-only database that came with your program; the first one's rows come before its. NULL: none. */
   const char* shipped_database;
   /* Where compiled kernels are kept. NULL: $XDG_CACHE_HOME/flashtune/cubins, else ~/.cache/flashtune/cubins. "":
-   * nowhere, so each process compiles what it uses (a fraction of a second per kernel). What is kept is run: a folder
-   * that is another user's, or that others may write, is not used, and a line to `warn` says so. Kernels longest unused
-   * go where all would take more than $FLASHTUNE_CUBIN_LIMIT (such as 500M or 2G; left out: 1G). */
+   * nowhere, so each process compiles what it uses (a fraction of a second per kernel). What is kept is run, so a
+   * folder that is another user's, or that others may write, is not used, and a line to `warn` says so. Where all would
+   * take more than $FLASHTUNE_CUBIN_LIMIT (such as 500M or 2G; left out: 1G), those longest unused are deleted. */
   const char* cubin_folder;
   /* NVRTC's library or folder, looked at before the usual places. NULL: $CUDA_HOME and $CUDA_PATH. */
   const char* nvrtc;
@@ -221,8 +221,8 @@ typedef struct ft_options {
    * sequence's length or pages are wrong, naming it. */
   int32_t debug_checks;
 
-  /* Gets one line, once per engine, when the GPU is untuned, one for a database some of whose rows were passed over,
-   * and one when compiled kernels cannot be kept. NULL: they go to stderr; give a function that does nothing to silence
+  /* Gets one line, once per engine, when the GPU is untuned, one for each database with rows that were passed over, and
+   * one when compiled kernels cannot be kept. NULL: they go to stderr; give a function that does nothing to silence
    * it. */
   void (*warn)(const char* line, void* warn_data);
   void* warn_data;
@@ -266,9 +266,9 @@ static inline void ft_problem_init(ft_problem* problem, ft_dtype dtype, int32_t 
   ft_problem_init_sized(problem, sizeof(ft_problem), dtype, batch, heads, kv_heads, seq_q, seq_kv, head_dim);
 }
 
-/* Sets all four strides for the sizes that the problem has now; call it again after changing them. For a cache with
- * room for more keys than seq_kv: with seq_kv at the cache's rows, and lower seq_kv afterwards, which leaves the
- * strides. FT_PACKED is of prefill alone, with seq_kv equal to seq_q: a cache is no part of a QKV tensor. */
+/* Sets all four strides for the sizes that the problem has now; call it again after changing them. Where a
+ * cache has room for more keys than seq_kv, call it with seq_kv set to the cache's rows, and lower seq_kv afterwards:
+ * the strides stay. FT_PACKED is for prefill alone, with seq_kv equal to seq_q: a cache is no part of a QKV tensor. */
 FT_API ft_status ft_problem_set_layout(ft_problem* problem, int layout /* an ft_layout */);
 
 /* Whether any kernel computes the problem: 1, or 0 and *reason (may be NULL) says what is supported. No engine is
@@ -284,15 +284,15 @@ FT_API ft_status ft_engine_create(const ft_options* options, ft_engine** engine)
  * be replayed any more. */
 FT_API void ft_engine_destroy(ft_engine* engine);
 
-/* Bytes of device memory that ft_forward() needs beside the tensors: the workspace. Decode always needs some, which
- * serves its ft_append(), too; prefill none or 256 bytes, of fp32 with keys in the outer loop more, by the kernel that
- * answers. */
+/* Bytes of device memory that ft_forward() needs beside the tensors: the workspace. Decode always needs some, and its
+ * ft_append() uses the same. Prefill needs none, or 256 bytes, or more where an fp32 kernel has keys in the outer loop:
+ * it depends on the kernel that answers. */
 FT_API ft_status ft_workspace_bytes(ft_engine* engine, const ft_problem* problem, size_t* bytes);
 
 /* Compiles (or finds) and loads the kernels of these problems. Afterwards ft_forward() on them, and on problems of
- * about their sizes, takes no lock and may be captured. A problem whose op is FT_APPEND prepares ft_append() of the
- * decode that it is else equal to; one kernel serves all sizes, strides and embeddings of a dtype and head_dim, another
- * one those of caches in pages. */
+ * about their sizes, takes no lock and may be captured. A problem whose op is FT_APPEND prepares ft_append() for
+ * the decode that differs from it in op alone. One kernel serves all sizes, strides and embeddings of a dtype and
+ * head_dim; caches in pages have another. */
 FT_API ft_status ft_prepare(ft_engine* engine, const ft_problem* problems, size_t count);
 
 /* O = softmax(scale * Q K^T + mask) V on `stream`. Not prepared: compiles and loads first, which takes a fraction of a
@@ -304,9 +304,9 @@ FT_API ft_status ft_forward(ft_engine* engine, const ft_problem* problem, const 
  * reads them: new row i of a sequence becomes its key number length - seq_q + i. K is rotated on the way where that is
  * asked for, and so is Q: computed in fp32, rounded once. What is not rotated is copied bit by bit.
  *
- * problem: the decode's. workspace: the decode's, or any of 256 bytes that were zero once. A length that is negative,
- * more than seq_kv, or less than seq_q and not 0 writes nothing for its sequence, a page that is none nothing of its
- * rows; both are noted in the workspace, as decode does. Without ft_prepare() the first call compiles, and a capture
+ * problem: the decode's. workspace: the decode's, or any of 256 bytes that were zero once. Nothing is written for
+ * a sequence whose length is negative, more than seq_kv, or less than seq_q and not 0, nor for rows whose page does not
+ * exist; both are noted in the workspace, as decode does. Without ft_prepare() the first call compiles, and a capture
  * fails. */
 FT_API ft_status ft_append(ft_engine* engine, const ft_problem* problem, const ft_append_tensors* tensors,
                            void* workspace, void* stream);

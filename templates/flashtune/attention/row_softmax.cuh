@@ -6,8 +6,8 @@
 
 namespace flashtune {
 
-/// An element of O over its row's sum, as if rounded once: a product with 1 / sum, and what it is off by divided, too.
-/// 0 for a row that saw no key.
+/// An element of O divided by its row's sum, as if rounded once: the product with 1 / sum, mended by what it is off. 0
+/// for a row that saw no key.
 FT_DEVICE float exact_quotient(float o, float sum) {
   const float inverse = sum > 0.f ? 1.f / sum : 0.f, quotient = o * inverse;
   const float rest = fused_multiply_add(-quotient, sum, o);

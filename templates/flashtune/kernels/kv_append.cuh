@@ -1,5 +1,6 @@
-// Family kv_append: the new rows of K and V of a whole batch into their caches, K rotated on the way where it is asked
-// for, and Q by the same tables. One launch, one thread for 16 bytes: what counts is the launch itself.
+// Family kv_append: writes the new rows of K and V of a whole batch into their caches. K is rotated on the way where
+// that is asked for, and Q by the same tables. A thread takes 16 bytes of a row and, with half-split rotation, also the
+// 16 that they are turned with. One launch does it all, and the launch itself is what counts.
 #pragma once
 
 #include "flashtune/attention/rotary.cuh"
@@ -24,7 +25,7 @@ struct AppendItem {
   FT_DEVICE i64 offset(const Strides& s, int of_head) const { return batch * s.batch + row * s.row + of_head * s.head; }
 };
 
-/// The position of a new row, or -1: the sequence is idle, or (and a bit in the status) its length cannot be.
+/// The position of a new row. -1 where the sequence is idle, or where its length cannot be, which the status then says.
 FT_DEVICE int checked_position(const AppendParams& p, const AppendItem& item) {
   const int length = p.lengths == nullptr ? p.seq_kv : load_global_int(p.lengths + item.batch);
   if (length >= p.seq_q && length <= p.seq_kv) return length - p.seq_q + item.row;
@@ -32,7 +33,7 @@ FT_DEVICE int checked_position(const AppendParams& p, const AppendItem& item) {
   return -1;
 }
 
-/// The sequence or page that holds a position, or -1 (and a bit in the status) when its page is none.
+/// The sequence or page that holds a position. -1 where the table names no page, which the status then says.
 template <KernelTraits kTraits>
 FT_DEVICE int checked_page(const AppendParams& p, const AppendItem& item, int position) {
   if constexpr (!kTraits.paged) return item.batch;

@@ -4,9 +4,9 @@
 
 namespace flashtune {
 
-/// Which query tile a block takes: in grid order, or the one with the most keys first (causal tiles differ in length,
-/// and a long one that starts last leaves the other SMs idle): over all heads, or over one section after the other of
-/// heads whose K and V share the L2.
+/// Which query tile a block takes. kGrid: in the order of the grid. kLongestFirst: the one with the most keys first,
+/// over all heads; causal tiles differ in length, and a long one that starts last leaves the other SMs idle. kSections:
+/// the same in one section after the other, each of heads whose K and V share the L2.
 enum class BlockOrder : int { kGrid = 0, kLongestFirst = 1, kSections = 2 };
 constexpr const char* name_of(BlockOrder order) {
   return order == BlockOrder::kGrid           ? "grid"
@@ -15,25 +15,25 @@ constexpr const char* name_of(BlockOrder order) {
                                               : nullptr;
 }
 
-/// Whether the copy of the next K tile is issued before the softmax (kKFirst: K has longest to arrive) or V's is waited
-/// for only after it (kVFirst: V has longest).
+/// Which copy has longest to arrive. kKFirst: that of the next K tile, issued before the softmax. kVFirst: that of V,
+/// waited for only after the softmax.
 enum class LoadOrder : int { kKFirst = 0, kVFirst = 1 };
 constexpr const char* name_of(LoadOrder order) {
   return order == LoadOrder::kKFirst ? "k_first" : order == LoadOrder::kVFirst ? "v_first" : nullptr;
 }
 
-/// How a warp of decode asks for the tiles of its ring: K and V of a tile together, once both of the tile before them
-/// in that place have been read; or K as soon as S stands, while the softmax and P V of its tile are still to come, so
-/// that S of a tile waits for its K alone.
+/// How a warp of decode asks for the tiles of its ring. kTogether: K and V of a tile, once K and V of the tile before
+/// in that place have been read. kKFirst: K as soon as S stands, with the softmax and P V of that tile still to come; S
+/// of a tile then waits for its K alone.
 enum class KvLoad : int { kTogether = 0, kKFirst = 1 };
 constexpr const char* name_of(KvLoad load) {
   return load == KvLoad::kTogether ? "together" : load == KvLoad::kKFirst ? "k_first" : nullptr;
 }
 
-/// How rows lie in shared memory so that eight of them meet in no bank: rows of whole 128-byte lines whose 16-byte
-/// chunks are XORed with the row (fast copies; a head dim that is no multiple of 64 wastes the rest of a line), or rows
-/// padded to an odd number of chunks (least memory). Or as the copy engine of sm_90 leaves them, which then also copies
-/// them: slabs of 64 columns, one after the other, each row of one a line with its chunks XORed.
+/// How rows lie in shared memory so that eight of them meet in no bank. kXor: rows of whole 128-byte lines whose
+/// 16-byte chunks are XORed with the row (fast copies; a head dim that is no multiple of 64 wastes the rest of a line).
+/// kPad: rows padded to an odd number of chunks (least memory). kSlabs: as the copy engine of sm_90 leaves them, which
+/// then does the copies: slabs of 64 columns, one after the other; a row of a slab is one line, its chunks XORed.
 enum class SmemLayout : int { kXor = 0, kPad = 1, kSlabs = 2 };
 constexpr const char* name_of(SmemLayout layout) {
   return layout == SmemLayout::kXor     ? "xor"

@@ -47,9 +47,9 @@ struct DecodeSplitConfig {
   SplitOrder order = SplitOrder::kSplitsFirst;
   SmemLayout smem = SmemLayout::kXor;
   KvLoad load = KvLoad::kTogether;
-  // 1: begins before the launch before it has ended, asks for its first tiles, and waits for that end (sm_90 and
-  // later); so may the next one at once. 2: the next one only when this one has no more tiles to ask for. 3: only when
-  // all blocks of this one have ended: it finds all SMs free, and waits for no more than what they wrote.
+  // 1 to 3 (sm_90 and later): the launch begins before the one before it has ended, asks for what it will read first,
+  // and waits for that end. 1: it lets the next launch begin at once. 2: it lets the next one begin once it has no more
+  // tiles to ask for. 3: it lets nobody by, so that the next one begins as its last block ends, and finds all SMs free.
   int early = 0;
 
   template <class F, class... Configs>
@@ -74,9 +74,9 @@ struct DecodeSplitConfig {
 
 // --- decode_scalar ---------------------------------------------------------------------------------------------------
 
-/// Family decode_scalar: the same on CUDA cores, every product an fp32 multiply-add. For fp32, which it answers in all
-/// precisions: memory bounds it, so that exact products cost nothing. And for fp16 and bf16 with few packed rows, of
-/// which a fragment of mma.sync would be mostly empty.
+/// Family decode_scalar: the same on CUDA cores, every product an fp32 multiply-add. It serves fp32 in all precisions,
+/// as memory is the bound and exact products cost nothing. It also serves fp16 and bf16 with few packed rows, which
+/// would leave a fragment of mma.sync mostly empty.
 struct DecodeScalarConfig {
   static constexpr bool kSplitsKeys = true;
 
@@ -126,8 +126,8 @@ concept SplitsKeys = requires(Config& c) {
 
 // --- kv_append -------------------------------------------------------------------------------------------------------
 
-/// Family kv_append: a thread for each 16 bytes of a new row. Nothing of it is worth tuning: it ends sooner than its
-/// launch is noticed.
+/// Family kv_append: a thread for each 16 bytes of a new row. Nothing of it is worth tuning, as the launch itself takes
+/// longer.
 struct KvAppendConfig {
   int threads = 128;      // per block: a multiple of 32 from 32 to 1024
   int blocks_per_sm = 8;  // the register budget: __launch_bounds__(threads, blocks_per_sm)

@@ -39,10 +39,10 @@ constexpr bool leaves_half_free(const Config& c, const Problem& p, int sms) {
   return 2 * row_tiles_of_all(c, p) * grid_splits(c, p) <= 1.0 * sms * c.blocks_per_sm;
 }
 
-/// Whether launches of a config that begin early would read unevenly: where the next fits beside one, it takes places
-/// as they happen to be free, two in SMs that share a way to memory. Who shares it ends last, by up to a quarter of the
-/// time, on some cards and at some times (docs/performance.md): more than an early begin saves, unless the launch is
-/// short. Not those with early=3, of which the next begins when no other is left.
+/// Whether early launches of a config would crowd. Where the next launch fits beside this one, its blocks take the
+/// places that happen to be free, sometimes two on SMs that share a way to memory. Those two end last, by up to a
+/// quarter of the time, on some cards and at some times (docs/notebook/early_launch.md). An early begin saves less than
+/// that, unless the launch is short. With early=3 nothing crowds: the next launch begins as this one's last block ends.
 template <SplitsKeys Config>
 constexpr bool early_launches_crowd(const Config& c, const Problem& p, int sms) {
   constexpr double kShort = 64.0 * (1 << 20);  // bytes of K and V

@@ -1,4 +1,4 @@
-// What hardware allows, what a candidate takes of it, and the reasons for which one is not admitted.
+// What hardware allows, what a candidate takes of it, and why a candidate is not admitted.
 // Read by g++, nvcc and NVRTC alike, so it uses no standard header.
 #pragma once
 
@@ -12,7 +12,7 @@ struct ArchLimits {
   int registers_per_sm = 65536;
   int max_threads_per_sm = 2048;
   int max_blocks_per_sm = 32;
-  int sms = 108;  // of its usual part: for whoever has no GPU to ask
+  int sms = 108;  // of its usual product, for callers that have no GPU to ask
 };
 
 /// Limits of a known architecture; an unknown newer one is taken to be the smallest of its generation.
@@ -113,7 +113,7 @@ constexpr const char* text_of(Rejection r) {
     case Rejection::kTileTooSmall: return "a warp's tile is too large or the block too small to feed the tensor cores";
     case Rejection::kFlagRange: return "a flag is neither 0 nor 1";
     case Rejection::kOtherOp: return "the family computes another operation";
-    case Rejection::kDecodeTile: return "br must be 16, 32 or 64, bc a multiple of 16 of at most 512";
+    case Rejection::kDecodeTile: return "br must be 16, 32 or 64, bc a multiple of 16 up to 512 (smem=slabs: 256)";
     case Rejection::kDecodeWarps: return "warps must be 1, 2, 4, 8 or 16";
     case Rejection::kDecodeStages: return "stages must be 1 to 8";
     case Rejection::kSplits: return "splits must be 1 to 1024";
@@ -136,11 +136,11 @@ constexpr const char* text_of(Rejection r) {
       return "cluster must be 1 or 2; 2 needs tiles=plain or static, order=grid, no mask, and bc a multiple of 32";
     case Rejection::kPackedGroup:
       return "pack_gqa needs groups of 2, 4, 8, 16, 32 or 64 query heads for a KV head, and no cluster";
-    case Rejection::kOvertaken: return "another family is faster wherever it can be had, as here";
+    case Rejection::kOvertaken: return "another family computes this problem here, and is always faster";
     case Rejection::kOtherDtype: return "the family computes other dtypes";
     case Rejection::kOtherPrecision: return "the family computes another precision";
     case Rejection::kCopyWidth:
-      return "copies of 16 bytes need a head dim and strides that are multiples of 4 elements, others layouts of 4";
+      return "copies of 16 bytes need head dims and strides that are multiples of 16 bytes: of 4 elements in fp32";
     case Rejection::kSplitP: return "tf32x3 keeps P in registers: shared memory would need it twice";
     case Rejection::kScalarWarps: return "warps must be 1 to 32";
     case Rejection::kScalarRows:
@@ -170,7 +170,7 @@ constexpr const char* text_of(Rejection r) {
   return "unknown rejection";
 }
 
-/// Whether a smaller tile, or fewer of them, could mend it.
+/// Whether a smaller tile, or fewer tiles, would be admitted.
 constexpr bool lacks_smem(Rejection r) { return r == Rejection::kSmemPerBlock || r == Rejection::kSmemPerSm; }
 
 /// Registers per thread under __launch_bounds__(threads, blocks): allocated in units of 8, at most 255.
@@ -186,8 +186,8 @@ constexpr Rejection smem_rejection_of(const Resources& r, int blocks_per_sm, con
   return Rejection::kNone;
 }
 
-/// The clauses that most families have: blocks_per_sm blocks must fit an SM, and be more than a higher number would
-/// give.
+/// The clauses that most families have: blocks_per_sm blocks must fit an SM, and one block more must leave each thread
+/// fewer registers.
 constexpr Rejection rejection_of(const Resources& r, int blocks_per_sm, const ArchLimits& limits) {
   const Rejection smem = smem_rejection_of(r, blocks_per_sm, limits);
   if (smem != Rejection::kNone) return smem;

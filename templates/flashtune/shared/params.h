@@ -50,8 +50,8 @@ struct PrefillParams {
   float scale_log2;   // the softmax scale times log2(e): the exponentials are exp2
 };
 
-/// Arguments of prefill_scalar and prefill_fragment. The scale is scale_log2, cut, and what was cut off: rounded to one
-/// fp32, all weights of a row would be off to the same side.
+/// Arguments of prefill_scalar and prefill_fragment. The scale comes in two parts: scale_log2, cut, and scale_rest,
+/// what was cut off. One rounded fp32 would put all weights of a row off to the same side.
 struct PrefillScalarParams : PrefillParams {
   float scale_rest;  // of the scale's magnitude, and above 0, so that -inf times it is no NaN
   float* row_state;  // [batch, heads, seq_q, 2]: largest score and sum, where tiles of keys are the outer loop
@@ -59,9 +59,9 @@ struct PrefillScalarParams : PrefillParams {
 
 // --- prefill_wgmma ---------------------------------------------------------------------------------------------------
 
-/// Arguments of prefill_wgmma. Its query tiles are numbered; a block takes the one of its own number first, and then
-/// either that many blocks further on or, where `next_tile` is given, whichever comes next. Heads are packed ones here:
-/// a group of 2^group_log2 query heads whose rows make one sequence of rows, row by row.
+/// Arguments of prefill_wgmma. Query tiles are numbered. A block first takes the tile of its own number, and then every
+/// `blocks`-th one or, where `next_tile` is given, the next one that no block has taken. A head is a packed one here: a
+/// group of 2^group_log2 query heads whose rows take turns in one sequence of rows.
 struct PrefillWgmmaParams {
   TensorMap q_map, k_map, v_map, o_map;  // K and V in boxes of bc rows, Q and O in boxes of 64 packed ones
   void* o;
@@ -95,10 +95,10 @@ struct PrefillWgmmaParams {
 
 /// Bits of DecodeParams::status. The kernel sets and never clears them.
 enum DecodeFault : unsigned {
-  kLengthOutOfRange = 1,  // a length is negative or more than seq_kv, or, of append, less than the new rows but not 0:
-                          // nothing was written for that sequence
-  kPageOutOfRange = 2,    // a page index is not below num_pages: its keys and values were taken to be zero, of append
-                          // not written
+  kLengthOutOfRange = 1,  // a length is negative or more than seq_kv, or append found one that is less than the new
+                          // rows and not 0: nothing was written for that sequence
+  kPageOutOfRange = 2,    // a page index is not below num_pages: decode treated its keys and values as zero, append did
+                          // not write them
 };
 
 /// Arguments of the decode families. All strides are in elements; offsets are 64-bit.

@@ -26,7 +26,7 @@ constexpr int smem_row_bytes(int head_dim, SmemLayout layout) {
 constexpr int kSlabDims = 64;
 constexpr int slabs_of(int columns) { return (columns + kSlabDims - 1) / kSlabDims; }
 
-/// Whether the copy engine can be told of rows of `length` that lie at these distances.
+/// Whether the copy engine takes a tensor of so many batch entries, heads and rows that lie at these distances.
 constexpr bool copy_engine_takes(const Strides& s, int batch, int heads, int rows) {
   constexpr long long kTooFar = 1ll << 39;  // elements
   if (s.batch >= kTooFar || s.head >= kTooFar || s.row >= kTooFar) return false;
@@ -42,7 +42,7 @@ constexpr int fp32_row_bytes(int head_dim, Fp32Layout layout) {
   return 16 * (layout == Fp32Layout::kPad ? chunks + 1 : layout == Fp32Layout::kXor ? round_up(chunks, 8) : chunks);
 }
 
-/// Whether the strides of one problem let its fp32 rows be copied so.
+/// Whether the strides of one problem allow this copy of its rows.
 constexpr Rejection rejection_of_copy(Fp32Copy copy, const Problem& p) {
   if (!is_wide(copy)) return Rejection::kNone;
   const Strides strides[] = {p.q, p.k, p.v};
@@ -51,7 +51,7 @@ constexpr Rejection rejection_of_copy(Fp32Copy copy, const Problem& p) {
   return Rejection::kNone;
 }
 
-/// Chunks of 16 bytes of a row that lies without padding; one of more than a warp has lanes is copied by fours.
+/// Chunks of 16 bytes in a row without padding; a row of more chunks than a warp has lanes is copied by fours of them.
 constexpr int linear_chunks(int head_dim, Dtype dtype) {
   const int chunks = round_up(head_dim * size_of(dtype), 16) / 16;
   return chunks > 32 ? round_up(chunks, 4) : chunks;

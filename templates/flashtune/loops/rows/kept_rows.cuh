@@ -1,5 +1,5 @@
-// Where kernels whose threads meet a row of the query tile again, tile of keys after tile, keep what they know of it:
-// in shared memory or, where keys are the outer loop, in global memory.
+// Kept rows: what a kernel knows of a query row (m, l, O) between two tiles of keys, where its threads do not hold it
+// in registers. It lies in shared memory or, where keys are the outer loop, in global memory.
 #pragma once
 
 #include "flashtune/attention/row_softmax.cuh"
@@ -21,7 +21,7 @@ struct SharedStates {
   }
 };
 
-/// And O, not normalised. Only the row's own thread or warp touches them, of a warp each lane its own dims.
+/// Beside them O, not normalised. Only the row's own thread or warp touches it; each lane of a warp has its own dims.
 template <class Tile>
 struct SharedRows : SharedStates {
   Tile o_tile;

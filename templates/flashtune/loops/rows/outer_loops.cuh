@@ -1,9 +1,9 @@
 // The two loops over tiles of the kernels that began the ladder: a block for each query tile, which all keys pass by,
 // or a block for each head, in which each tile of keys meets all queries. A step waits for its own copies.
 //
-// `Block` is what the threads of a block do: it has the tiles, load() and finish_copy(), which makes of what this
-// thread has copied and waited for what the others may read; begin(), attend() and finish() of the rows of one query
-// tile; and kReadsQToTheEnd, unless a barrier in attend() stands behind its last read of Q.
+// `Block` is what the threads of a block do. It has the tiles, and load(). finish_copy() makes what this thread has
+// copied, and waited for, fit for the others to read. begin(), attend() and finish() work on the rows of one query
+// tile. kReadsQToTheEnd is set unless a barrier in attend() stands behind its last read of Q.
 #pragma once
 
 #include "flashtune/attention/mask.cuh"

@@ -38,7 +38,7 @@ struct Tf32Math {
     copy_fp32<kConfig.copy, kThreads>(to, from, row_stride, rows_left, thread);
   }
 
-  /// Before the barrier behind which all warps read a tile that this thread has waited for its part of.
+  /// Called when this thread's part of a tile has landed, before the barrier behind which all warps read the tile.
   template <int kThreads, class Tile>
   FT_DEVICE static void finish_tile(const Tile& tile, int thread) {
     if constexpr (!kSplit) round_own_copies<kConfig.copy, kThreads>(tile, thread);

@@ -35,10 +35,10 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
 
   const int first_known_key = first_tile<kBc, kWarps>(p, block.split, warp) * kBc;
 
-  // decode_combine or whatever follows: its blocks come as these go, and wait for these to end. Where SMs have places
-  // for more blocks than a launch fills, launch after launch can move in to wait, and the last of them take what places
-  // are left, unevenly. With early=2 the next one is let by only when this launch has asked for its last tiles; with
-  // early=3 nobody lets it by, and it begins as the last block ends.
+  // What follows, decode_combine or another launch, has its blocks scheduled as ours exit; they wait until all of ours
+  // have ended. Where SMs have places for more blocks than a launch fills, launch after launch can move in to wait, and
+  // the last one takes the places that are left, unevenly. So with early=2 the next launch is let by only when this one
+  // has asked for its last tiles. With early=3 nobody lets it by, and it begins as the last block ends.
   if constexpr (kConfig.early == 1 || (kConfig.early == 0 && kConfig.merge == Merge::kKernel)) allow_next_launch();
   if constexpr (kConfig.early == 3 && kConfig.merge == Merge::kKernel)
     if (p.by_splits.divisor > 1) allow_next_launch();  // decode_combine
@@ -53,8 +53,8 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
   const u32 warp_smem = smem + static_cast<u32>(kSmem.ring + warp * kSmem.ring_bytes);
   Ring ring(p, block, warp_smem, smem + static_cast<u32>(kSmem.barriers + warp * kSmem.barrier_bytes), lane);
 
-  // What can be asked for before the length is known, is: a trip to memory less at the start. It may prove not to be
-  // the sequence's, but lies in the cache.
+  // We ask for what we can before the length is known, which saves a trip to memory at the start. It may lie past the
+  // sequence's end, but it lies in the cache.
   PageReader<kBc, kTraits> pages(p, block.batch, lane);
   const int stride = tile_stride<kWarps>(p) * kBc;  // keys from one tile of a warp to its next
   if constexpr (kTraits.paged && kFirstIsKnown) pages.look_up(first_known_key, stride, p.seq_kv);
@@ -77,7 +77,7 @@ FT_DEVICE void attend_by_splits(const DecodeParams& p) {
   // Step t of a warp visits the tile of first_key(t).
   const WarpKeys keys =
       warp_keys<kBc, kWarps>(p, mask, rows.query(first_row), rows.query(first_row + row_count - 1), block.split, warp);
-  // What is on its way to shared memory lands before the block goes, or before its results take that place.
+  // Copies on their way to shared memory must land before the block ends, and before its results take that place.
   if (keys.steps == 0) ring.drop_first(first_is_copied);
   if (length < 0) return;  // all blocks of the sequence do the same
   // The blocks of a cluster stay, those without keys too: each writes a share of the output.
@@ -229,8 +229,8 @@ FT_DEVICE void decode_combine(const DecodeParams& p) {
   block.split = 0;
   const int first_row = block.row_tile * kConfig.br;
   const int row_count = min(kConfig.br, rows.count - first_row);
-  // The partial results are written; the lengths too, which that kernel has waited for, but maybe after it let this
-  // one.
+  // The kernel before is still writing partial results. It may have let this one begin before it had waited for whoever
+  // writes the lengths, too. So the length is only prefetched here, and read behind the wait.
   if (p.lengths != nullptr && thread_index() == 0) prefetch_line(p.lengths + block.batch);
   wait_for_launches_before();
   const int length = checked_length(p, given_length(p, block.batch));

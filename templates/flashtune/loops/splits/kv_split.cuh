@@ -61,7 +61,7 @@ FT_DEVICE int given_length(const DecodeParams& p, int batch) {
   return p.lengths == nullptr ? p.seq_kv : load_global_int(p.lengths + batch);
 }
 
-/// The real length of a sequence, or -1 (and a bit in the status) when it is none that the host promised.
+/// The real length of a sequence. -1 where it is not one that the host promised, which the status then says.
 FT_DEVICE int checked_length(const DecodeParams& p, int length) {
   if (length >= 0 && length <= p.seq_kv) return length;
   if (thread_index() == 0) atomic_or(p.status, kLengthOutOfRange);
@@ -89,9 +89,9 @@ struct WarpKeys {
   int used;   // splits that have any tiles
 };
 
-/// Where a warp begins whatever the length of its sequence, unless a window moves it: so that its first copies need not
-/// wait for that. Tiles go round the warps of all splits by turns; or, pinned, round those of the split that has the
-/// next p.chunk keys.
+/// The tile that a warp begins with. It does not depend on the sequence's length unless a window moves it, so the
+/// warp's first copies need not wait for the length. Tiles go round the warps of all splits by turns; where chunks are
+/// pinned, round the warps of the split that has the next p.chunk keys.
 template <int kBc, int kWarps>
 FT_DEVICE int first_tile(const DecodeParams& p, int split, int warp) {
   return (p.chunk > 0 ? split * (p.chunk / kBc) : split * kWarps) + warp;
@@ -103,9 +103,9 @@ FT_DEVICE int tile_stride(const DecodeParams& p) {
   return (p.chunk > 0 ? 1 : p.splits) * kWarps;
 }
 
-/// Shares out the tiles that the rows [first_query, last_query] see. Evenly, but so that each warp of a split has one
-/// at least: short sequences of a batch use fewer splits. Or, pinned, by multiples of p.chunk keys counted from key 0,
-/// so that a sequence's result depends on its own length alone.
+/// Shares out the tiles that the rows [first_query, last_query] see. It does so evenly, but gives each warp of a split
+/// one tile at least: short sequences of a batch use fewer splits. Where chunks are pinned it cuts at multiples of
+/// p.chunk keys, counted from key 0, so that a sequence's result depends on its own length alone.
 template <int kBc, int kWarps, KernelTraits kTraits>
 FT_DEVICE WarpKeys warp_keys(const DecodeParams& p, const Mask<kTraits>& mask, int first_query, int last_query,
                              int split, int warp) {

@@ -44,15 +44,16 @@ FT_DEVICE void copy_queries_to_shared(const Tile& to, const Element* from, const
   });
 }
 
-/// The pages of one tile of keys: one for each 16 keys, the smallest page.
+/// The pages of one tile of keys: an entry for each 16 keys, as no page is smaller.
 template <int kBc, KernelTraits kTraits>
 struct TilePages {
   static constexpr int kCount = kTraits.paged ? (kBc + 15) / 16 : 1;
   int page[kCount];  // or -1: read nothing
   int log2;
 
-  /// Whether 16 keys of a tile begin a page, or may: where a page holds several, the others of them need no number.
-  /// Uniform, so that a warp steps over them. A tile that is no power of two may begin anywhere in a page.
+  /// Whether these 16 keys of a tile begin a page, or may begin one. Where a page holds several sixteens, the others
+  /// need no number. All lanes get the same answer, so a warp steps over them. A tile whose keys are no power of two
+  /// may begin anywhere in a page.
   FT_DEVICE bool is_page_of_its_own(int sixteen) const {
     constexpr bool kAligned = (kBc & (kBc - 1)) == 0;
     return !kAligned || (sixteen * 16 & ((1 << log2) - 1)) == 0;
@@ -94,8 +95,8 @@ class PageReader {
     if (key < end) asked = load_global_int(table + (key >> tile.log2));
   }
 
-  /// Goes on to tile t, which begins at `first_key`. Of the pages that were asked for, those past the sequence or
-  /// wholly before `first_seen` become -1: nobody need have them. So does one that does not exist, which is noted.
+  /// Goes on to tile t, which begins at `first_key`. Pages past the sequence or wholly before `first_seen` become -1,
+  /// as nobody needs them. A page that does not exist becomes -1, too, and the status says so.
   FT_DEVICE void go_to(int t, int first_key, int step, int length, int first_seen) {
     if constexpr (kTraits.paged) {
       const int turn = static_cast<int>(static_cast<u32>(t) % kTiles);

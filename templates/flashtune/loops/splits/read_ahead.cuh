@@ -1,5 +1,5 @@
-// What a launch of decode that begins early does while it waits for those before it: it asks for what it is going to
-// read first, so that the memory is busy while they merge and end.
+// What an early launch of decode does while it waits for the launches before it. It asks for what it is going to read
+// first, so that the memory is busy while they merge and end.
 #pragma once
 
 #include "flashtune/loops/splits/kv_split.cuh"
@@ -13,11 +13,11 @@ FT_DEVICE void prefetch_row(const void* row, int bytes) {
   for (int at = 0; at < bytes; at += kLineBytes) prefetch_line(static_cast<const char*>(row) + at);
 }
 
-/// Brings to the L2 the length of a block's sequence, its page table and its queries, and of each warp the tile of K
-/// and V that begins at `first_key`. More tiles cost more than they save: each line is asked for a second time by the
-/// copy. Where the wait is short, with early=3, no tile saves anything, and pages cost a way to memory, for their
-/// numbers. The launches before may be writing all this: it is only asked for, but for page numbers, from which nothing
-/// but prefetches follows.
+/// Prefetches into the L2 the length of a block's sequence, its page table, its queries, and for each warp the tile of
+/// K and V that begins at `first_key`. More tiles cost more than they save, as the copy asks for each line a second
+/// time. With early=3 the wait is short: no tile saves anything, and one in pages would first need its page's number
+/// from memory. The launches before may still be writing all this, so we only prefetch it. Page numbers are the one
+/// exception: we read them, but use them for prefetch addresses alone.
 template <int kBc, int kThreads, int kEarly, KernelTraits kTraits, class Element>
 FT_DEVICE void read_ahead(const DecodeParams& p, const SplitBlock& block, const PackedRows& rows, int first_row,
                           int row_count, int first_key, int warp, int lane) {
@@ -31,8 +31,8 @@ FT_DEVICE void read_ahead(const DecodeParams& p, const SplitBlock& block, const 
                  kTraits.head_dim * kBytes);
   }
   if constexpr (kTraits.windowed) return;  // where a window begins, the length says
-  // Of the table all warps together ask for a sequence's row: of one block where there is time, so that the tiles of
-  // the others do not queue behind it.
+  // All warps of a block prefetch the sequence's page-table row together. With early=3 every block does; otherwise only
+  // the first block of the sequence, so that the tiles of the others do not queue behind it.
   if (kTraits.paged && (kEarly == 3 || (block.kv_head == 0 && block.row_tile == 0 && block.split == 0))) {
     constexpr int kEntries = kLineBytes / 4;
     const int* table = p.page_table + static_cast<i64>(block.batch) * p.max_pages;

@@ -12,10 +12,10 @@
 
 namespace flashtune {
 
-/// Of S, kKeyLanes neighbouring lanes share each of kKeys keys by their dims; they add up and share out the keys, so
-/// that a lane softens kOwn keys of all rows. P goes through shared memory, [key][row]. Of P V, kValueLanes lanes share
-/// the dims of a key, and the warp's kGroups groups of so many the keys; what the groups have summed is added at the
-/// end.
+/// S: kKeyLanes neighbouring lanes share each of kKeys keys by their dims. They add up their parts and share out the
+/// keys, so that a lane computes the weights of kOwn keys in all rows. P goes through shared memory, [key][row]. P V:
+/// kValueLanes lanes share the dims of a key, and kGroups such groups of the warp share the keys. The groups' sums are
+/// added at the end.
 template <DecodeScalarConfig kConfig, KernelTraits kTraits>
 struct ScalarSplit {
   static constexpr Dtype kDtype = kTraits.dtype;
@@ -169,8 +169,8 @@ struct ScalarSplit {
     }
   }
 
-  /// Adds up the parts of the lanes kBit apart. Of kHeld keys each lane of such a pair keeps one half and sends the
-  /// other across; one key is added on both sides.
+  /// Adds up the parts of the lanes kBit apart. Each lane of such a pair keeps half of its kHeld keys and sends the
+  /// other half across. A single key is added on both sides.
   template <int kHeld, int kBit>
   FT_DEVICE void share_out(float (&s)[kRows][kKeys]) const {
     constexpr int kHalf = kHeld / 2;
@@ -189,7 +189,7 @@ struct ScalarSplit {
 
   /// Of the kOwn neighbouring keys of the tile that share_out leaves to this lane.
   FT_DEVICE int first_own_key() const { return lane / kTwins * kOwn; }
-  /// Of lanes with the same keys one counts and writes.
+  /// Whether this lane counts and writes, as one lane of those with the same keys does.
   FT_DEVICE bool is_owner() const { return lane % kTwins == 0; }
 
   FT_DEVICE void apply_mask(float (&s)[kRows][kKeys], int first_key) const {

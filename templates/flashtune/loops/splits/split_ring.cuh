@@ -78,7 +78,8 @@ struct CopiedRing : SplitRing<kConfig, kTraits, Math> {
   FT_DEVICE void load_tile(const Tile& to, const Element* from, const Strides& strides, const Pages& pages, int key,
                            int end) const {
     if constexpr (kTraits.paged) {
-      // Addresses of rows by their pages are a third more instructions of a warp that may be alone on its scheduler.
+      // An address by its page for each row takes a third more instructions, and the warp may be alone on its
+      // scheduler.
       constexpr bool kEven = (kConfig.bc & (kConfig.bc - 1)) == 0;  // tiles never straddle a page that holds one
       if (kEven && kConfig.bc <= 1 << p.page_log2 && pages.page[0] >= 0 && end - key >= kConfig.bc) {
         const int row = key & ((1 << p.page_log2) - 1);
@@ -93,8 +94,8 @@ struct CopiedRing : SplitRing<kConfig, kTraits, Math> {
   }
 };
 
-/// One barrier of each stage for K and one for V, so that S = Q K^T need not wait for V. Boxes are a tile's rows of one
-/// page; one that lies in no page is asked for where no tensor is, and arrives as zeros.
+/// Each stage has one barrier for K and one for V, so that S = Q K^T need not wait for V. A box is a tile's rows of one
+/// page. A box that lies in no page is asked for outside the tensor, and arrives as zeros.
 template <auto kConfig, KernelTraits kTraits, class Math>
 struct BoxedRing : SplitRing<kConfig, kTraits, Math> {
   using Base = SplitRing<kConfig, kTraits, Math>;

@@ -20,8 +20,8 @@ struct PackedTile {
   int exists;  // 0: there are no more tiles
 };
 
-/// Where the rows of a tile lie: a packed row is one of `member` of a packed head's query heads. What all lanes share
-/// comes first in each sum, and is computed once.
+/// Where the rows of a tile lie. A packed row belongs to one query head of a packed head, its member. Each sum begins
+/// with what all lanes share, which is then computed once.
 struct TileRows {
   const PrefillWgmmaParams& p;
   int head;  // packed, of its batch entry
