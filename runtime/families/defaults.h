@@ -8,7 +8,7 @@
 namespace flashtune {
 
 /// Causal tiles differ in length; the longest first, in sections that stay in the L2, is within 2% of the best order in
-/// every causal cell measured on the H200 (docs/performance.md).
+/// every causal cell measured on the H200 (docs/kernels.md).
 inline BlockOrder order_for(const KernelTraits& traits) {
   return tiles_differ(traits) ? BlockOrder::kSections : BlockOrder::kGrid;
 }

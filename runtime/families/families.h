@@ -48,7 +48,7 @@ std::optional<Candidate> decode_scalar_default(const Problem& problem, const Arc
 std::optional<Candidate> kv_append_default(const Problem& problem, const ArchLimits& limits);
 
 /// A config of prefill_wgmma whose tile, stages and schedule are chosen, with the rest as it has usually paid on the
-/// H200 (docs/performance.md).
+/// H200 (docs/kernels.md).
 PrefillWgmmaConfig with_usual(PrefillWgmmaConfig config, const KernelTraits& traits, const ArchLimits& limits);
 
 }  // namespace flashtune

@@ -13,7 +13,7 @@ struct Shape {
   int br, bc, warps;
 };
 
-// As measured on the H200 (docs/performance.md), then whatever fits.
+// As measured on the H200 (docs/kernels.md), then whatever fits.
 constexpr std::array kSmallHeads = {Shape{192, 32, 4}, Shape{128, 64, 4}};
 constexpr std::array kWide = {Shape{256, 64, 8}, Shape{128, 32, 4}};
 constexpr std::array kAny = {Shape{128, 32, 8}, Shape{64, 32, 4}, Shape{32, 16, 2}, Shape{16, 16, 1}};

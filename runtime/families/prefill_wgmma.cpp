@@ -37,7 +37,7 @@ int heads_of_section(const PrefillWgmmaConfig& c, const Problem& p, int packed_h
   return static_cast<int>(std::clamp(heads, 1.0, 1.0 * packed_heads));
 }
 
-// Warpgroups and keys of a step by head dim, as measured on the H200 (docs/performance.md); each fits an SM.
+// Warpgroups and keys of a step by head dim, as measured on the H200 (docs/kernels.md); each fits an SM.
 struct Shape {
   int most_dim, warpgroups, bc, stages;
 };
@@ -114,7 +114,7 @@ PrefillWgmmaConfig with_usual(PrefillWgmmaConfig c, const KernelTraits& traits, 
   c.producer_regs = c.warpgroups == 3 ? 32 : 24;
   c.rescale_early = c.flow == Flow::kSerial ? 0 : 1;
   // Up to 4% faster, but where O is so small that asking whether it must be scaled costs as much as scaling it
-  // (docs/performance.md).
+  // (docs/kernels.md).
   c.lazy_rescale = traits.head_dim_v > 64 ? 1 : 0;
   c.tiles = tiles_differ(traits) ? Tiles::kDynamic : Tiles::kStatic;
   c.order = order_for(traits);

@@ -42,7 +42,8 @@ class LargeScoresOnGpu : public AttentionOnGpu {
       const KernelTraits traits = traits_of(problem);
       candidates.push_back(text == nullptr ? fallback(problem, limits())
                                            : most_blocks(candidate_from_text(text), traits, limits()));
-      pool.submit([this, spec = KernelSpec{candidates.back(), traits, limits().arch}] { return compiler_.compile(spec); });
+      pool.submit(
+          [this, spec = KernelSpec{candidates.back(), traits, limits().arch}] { return compiler_.compile(spec); });
     }
     for (std::size_t i = 0; i < cases.size(); ++i) {
       const Problem& p = cases[i].problem;

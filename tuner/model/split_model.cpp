@@ -7,7 +7,7 @@
 namespace flashtune {
 namespace {
 
-// Microseconds, on the H200 (docs/performance.md); other GPUs differ by less than the candidates do.
+// Microseconds, on the H200 (docs/kernels.md); other GPUs differ by less than the candidates do.
 constexpr double kMemoryDelay = 0.9;
 constexpr double kStart = 2.5;           // launch, lengths, first tile
 constexpr double kEfficiency = 0.93;     // of the memory's bandwidth, at best
