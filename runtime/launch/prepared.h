@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "flashtune/shared/fields.h"
 #include "runtime/dispatch/bounded_map.h"
 #include "runtime/dispatch/dispatcher.h"
 #include "runtime/launch/loaded_candidate.h"
@@ -21,18 +22,14 @@ struct Prepared {
 
 /// A hash of every field of a problem: a sum of products, which a processor computes side by side.
 constexpr std::uint64_t exact_hash(const Problem& p) {
-  static_assert(sizeof(Problem) == 14 * sizeof(int) + 4 * sizeof(Strides), "hash the new field of Problem here");
-  const auto pair = [](int high, int low) {
-    return static_cast<std::uint64_t>(static_cast<std::uint32_t>(high)) << 32 | static_cast<std::uint32_t>(low);
-  };
   std::uint64_t sum = 0, factor = 0x9E3779B97F4A7C15u;
   const auto add = [&](std::uint64_t word) { sum += word * factor, factor *= 0xD6E8FEB86659FD93u; };
-  add(pair(static_cast<int>(p.op) << 8 | static_cast<int>(p.dtype),
-           int{p.causal} << 8 | static_cast<int>(p.precision)));
-  add(pair(p.batch, p.heads)), add(pair(p.kv_heads, p.seq_q)), add(pair(p.seq_kv, p.head_dim));
-  add(pair(p.head_dim_v, p.window)), add(pair(p.page_size, 0));
-  for (const Strides& s : {p.q, p.k, p.v, p.o})
-    for (const long long stride : {s.batch, s.head, s.row}) add(static_cast<std::uint64_t>(stride));
+  visit_problem(p, [&](const auto&, const auto& value) { add(static_cast<std::uint32_t>(value)); });
+  visit_strides(
+      [&](const char*, const Strides& s) {
+        for (const long long stride : {s.batch, s.head, s.row}) add(static_cast<std::uint64_t>(stride));
+      },
+      p);
   sum = (sum ^ sum >> 32) * 0xD6E8FEB86659FD93u;
   return sum ^ sum >> 32;
 }
