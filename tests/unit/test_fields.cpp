@@ -312,7 +312,7 @@ TEST(Fields, TheCStructAndThePythonBindingHaveThemInTheirOrder) {
   EXPECT_EQ(names_in(header, "\\bint32_t ([^;]*);"), fields);
   EXPECT_EQ(names_in(header, "\\bft_strides ([^;]*);"), tensors);
   // Strides stand between older and newer fields, and ctypes goes by the order alone.
-  const std::string binding = part_of("scripts/peers/binding.py", "class Problem(ctypes.Structure):", "\nclass ");
+  const std::string binding = part_of("scripts/peers/structs.py", "class Problem(Sized):", "\nclass ");
   EXPECT_EQ(names_in(binding, "\"(\\w+)\""), names_in(header, "\\b\\w+ ([^;]*);"));
 }
 

@@ -94,7 +94,7 @@ TEST(StructSize, OfVersion01IsTakenForEver) {
   EXPECT_EQ(kVersionsOf<ft_tensors>.first, 88u);
   EXPECT_EQ(kVersionsOf<ft_append_tensors>.first, 168u);
   EXPECT_EQ(kVersionsOf<ft_options>.first, 72u);
-  EXPECT_EQ(kVersionsOf<ft_decision>.first, 528u);
+  EXPECT_EQ(kVersionsOf<ft_decision>.first, 16u);
 }
 
 class SizesInC : public ::testing::Test {

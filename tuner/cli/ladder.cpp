@@ -251,7 +251,7 @@ int climb(const Request& request) {
     climbs.push_back(ladder.climb(sizes));
     for (const LadderStep& step : climbs.back()) wrong = wrong || !step.verdict.why.empty();
     if (request.format != Format::kTable) continue;
-    print_now(fmt::format("{}\n{}\n", short_problem(sizes),
+    print_now(fmt::format("{}\n{}\n", short_problem_of_rungs(sizes),
                           render(table_for_people(climbs.back(), counted), Format::kTable)));
   }
   if (request.format == Format::kJson) print_now(render(table_for_programs(climbs, counted), Format::kJson));

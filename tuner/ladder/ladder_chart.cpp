@@ -97,7 +97,7 @@ std::string bars(const std::vector<LadderStep>& steps, const Measure& measure) {
   const Axis axis(least / 2, most, kLabels, kWidth - kRight / 2, 10);
   const double bottom = kTop + kRowHeight * static_cast<double>(steps.size());
   std::string svg = text(kLabels, kTop - 30, "start",
-                         fmt::format("{}: {}", measure.bars, short_problem(rungs.front()->problem)), kTitle);
+                         fmt::format("{}: {}", measure.bars, short_problem_of_rungs(rungs.front()->problem)), kTitle);
   for (const double tick : axis.ticks()) {
     svg += line(axis.at(tick), kTop - 8, axis.at(tick), bottom, kGrid);
     svg += text(axis.at(tick), kTop - 12, "middle", short_number(tick));

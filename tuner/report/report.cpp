@@ -110,6 +110,11 @@ std::string short_problem(const Problem& p) {
   return text;
 }
 
+std::string short_problem_of_rungs(Problem problem) {
+  problem.precision = Problem{}.precision;  // which texts leave out
+  return short_problem(problem);
+}
+
 std::string short_config(const Candidate& candidate) {
   return std::visit(
       [](const auto& config) {

@@ -24,6 +24,8 @@ std::string speedup_table(const std::vector<Speedup>& speedups);
 
 /// "b4 h32 s4096 d128 causal bf16". Problems that differ, except in strides of no named layout, have different texts.
 std::string short_problem(const Problem& problem);
+/// The same of what a ladder climbs: each rung has a precision of its own.
+std::string short_problem_of_rungs(Problem problem);
 /// Only the fields in which the config differs from the family's plain default are worth a column: "br=128 bc=64
 /// warps=4 ...".
 std::string short_config(const Candidate& candidate);
