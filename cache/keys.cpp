@@ -61,6 +61,7 @@ std::string trial_key_text(const DeviceKey& device, std::string_view candidate, 
 
 std::optional<double> distance(const Problem& a, const Problem& b) {
   if (traits_of(a) != traits_of(b)) return std::nullopt;
+  constexpr double kNoneAndOne = 0.25;  // how far a size of 1 is from none at all, which counts as one
   double squares = square_of_log2_ratio(1.0 * a.batch * a.heads, 1.0 * b.batch * b.heads) +
                    square_of_log2_ratio(1.0 * a.heads / a.kv_heads, 1.0 * b.heads / b.kv_heads);
   bool one_kernel = true;
@@ -68,7 +69,10 @@ std::optional<double> distance(const Problem& a, const Problem& b) {
       [&](const auto& field, const auto& of_a, const auto& of_b) {
         if (field.kernel == KernelRole::kJoinedSize) return;  // above
         if constexpr (std::is_same_v<decltype(of_a), const int&>)
-          if (field.kernel != KernelRole::kCompiled) squares += square_of_log2_ratio(of_a, of_b);
+          if (field.kernel != KernelRole::kCompiled && of_a != of_b) {
+            const double square = square_of_log2_ratio(of_a, of_b);
+            squares += square > 0 ? square : kNoneAndOne * kNoneAndOne;
+          }
         if (field.kernel == KernelRole::kCompiled)
           one_kernel = one_kernel && bucket_value(field, a) == bucket_value(field, b);
       },
