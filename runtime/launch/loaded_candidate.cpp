@@ -21,10 +21,7 @@ LoadedCandidate load_candidate(Device& device, const std::string& cubin, const C
   return loaded;
 }
 
-namespace {
-
-void launch_bound(Device& device, const LoadedCandidate& loaded, const Plan& plan, const AnyParams& params,
-                  Stream stream) {
+Launch launch_of(const Plan& plan, const AnyParams& params, Stream stream) {
   Launch launch;
   std::copy(std::begin(plan.grid), std::end(plan.grid), launch.grid);
   launch.block = plan.block;
@@ -33,6 +30,14 @@ void launch_bound(Device& device, const LoadedCandidate& loaded, const Plan& pla
   launch.stream = stream;
   launch.cluster = plan.cluster;
   launch.early = plan.early;
+  return launch;
+}
+
+namespace {
+
+void launch_bound(Device& device, const LoadedCandidate& loaded, const Plan& plan, const AnyParams& params,
+                  Stream stream) {
+  Launch launch = launch_of(plan, params, stream);
   device.launch(*loaded.kernel, launch);
   if (plan.combine_blocks == 0) return;
   launch.grid[0] = plan.combine_blocks;

@@ -18,6 +18,9 @@ struct LoadedCandidate {
 LoadedCandidate load_candidate(Device& device, const std::string& cubin, const Candidate& candidate,
                                const KernelTraits& traits, const ArchLimits& limits);
 
+/// The launch of the plan's first kernel. It refers to `params`.
+Launch launch_of(const Plan& plan, const AnyParams& params, Stream stream);
+
 /// Launches the plan's kernels on `stream`. Allocates nothing and checks nothing: see make_plan, check_tensors.
 void launch_plan(Device& device, const LoadedCandidate& loaded, const Plan& plan, const Tensors& tensors,
                  DevicePtr workspace, Stream stream);
