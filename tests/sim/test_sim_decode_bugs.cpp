@@ -19,6 +19,7 @@ constexpr const char* kRing = "flashtune/loops/splits/split_ring.cuh";
 constexpr const char* kMma = "flashtune/loops/splits/mma_split.cuh";
 constexpr const char* kScalar = "flashtune/loops/splits/scalar_split.cuh";
 constexpr const char* kSplit = "flashtune/loops/splits/kv_split.cuh";
+constexpr const char* kMask = "flashtune/attention/mask.cuh";
 constexpr const char* kMerge = "flashtune/loops/splits/merge.cuh";
 constexpr const char* kAhead = "flashtune/loops/splits/read_ahead.cuh";
 constexpr const char* kPages = "flashtune/loops/splits/page_copy.cuh";
@@ -180,7 +181,7 @@ const std::vector<DecodeBug> kBugs = {
      16},
     {{"the causal limit is off by one",
       kLastBlock,
-      {kSplit, "min(end, query + shift + 1)", "min(end, query + shift + 2)"},
+      {kMask, "min(end, row + shift + 1)", "min(end, row + shift + 2)"},
       "LER"}},
     {{"keys up to the capacity are seen, not to the length",
       kLastBlock,
