@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "runtime/device/device.h"
+#include "runtime/device/word_hash.h"
 
 namespace flashtune {
 
@@ -59,10 +60,9 @@ class TensorMapCache {
   }
 
   static std::uint64_t hash_of(const Words& words) {
-    std::uint64_t sum = 0, factor = 0x9E3779B97F4A7C15u;
-    for (const std::uint64_t word : words) sum += word * factor, factor *= 0xD6E8FEB86659FD93u;
-    sum = (sum ^ sum >> 32) * 0xD6E8FEB86659FD93u;
-    return (sum ^ sum >> 32) << 1;  // the first of a pair
+    WordHash hash;
+    for (const std::uint64_t word : words) hash.add(word);
+    return hash.value() << 1;  // the first of a pair
   }
 
   /// A box and its map. An odd turn: they are being written.

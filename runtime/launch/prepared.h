@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "flashtune/shared/fields.h"
+#include "runtime/device/word_hash.h"
 #include "runtime/dispatch/bounded_map.h"
 #include "runtime/dispatch/dispatcher.h"
 #include "runtime/launch/loaded_candidate.h"
@@ -20,18 +21,16 @@ struct Prepared {
   const LoadedCandidate* kernel = nullptr;  // once it is loaded; then launches need nothing else
 };
 
-/// A hash of every field of a problem: a sum of products, which a processor computes side by side.
+/// A hash of every field of a problem.
 constexpr std::uint64_t exact_hash(const Problem& p) {
-  std::uint64_t sum = 0, factor = 0x9E3779B97F4A7C15u;
-  const auto add = [&](std::uint64_t word) { sum += word * factor, factor *= 0xD6E8FEB86659FD93u; };
-  visit_problem(p, [&](const auto&, const auto& value) { add(static_cast<std::uint32_t>(value)); });
+  WordHash hash;
+  visit_problem(p, [&](const auto&, const auto& value) { hash.add(static_cast<std::uint32_t>(value)); });
   visit_strides(
       [&](const char*, const Strides& s) {
-        for (const long long stride : {s.batch, s.head, s.row}) add(static_cast<std::uint64_t>(stride));
+        for (const long long stride : {s.batch, s.head, s.row}) hash.add(static_cast<std::uint64_t>(stride));
       },
       p);
-  sum = (sum ^ sum >> 32) * 0xD6E8FEB86659FD93u;
-  return sum ^ sum >> 32;
+  return hash.value();
 }
 
 /// The last 512 problems or so, which a processor's cache holds. A server's lengths grow with each step, and a step's

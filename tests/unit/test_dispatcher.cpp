@@ -5,8 +5,6 @@
 
 #include <atomic>
 #include <cmath>
-#include <cstdlib>
-#include <new>
 #include <random>
 #include <thread>
 
@@ -14,25 +12,7 @@
 #include "cache/keys.h"
 #include "runtime/dispatch/fallback.h"
 #include "runtime/dispatch/validity.h"
-
-namespace {
-std::atomic<long> allocations{0};
-}  // namespace
-
-// Every allocation of this executable is counted. Not inlined: g++ would take malloc and delete for a mismatch.
-[[gnu::noinline]] void* operator new(std::size_t bytes) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  void* ptr = std::malloc(bytes);
-  if (ptr == nullptr) throw std::bad_alloc();
-  return ptr;
-}
-[[gnu::noinline]] void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  return std::malloc(bytes);
-}
-[[gnu::noinline]] void operator delete(void* ptr) noexcept { std::free(ptr); }
-[[gnu::noinline]] void operator delete(void* ptr, std::size_t) noexcept { std::free(ptr); }
-[[gnu::noinline]] void operator delete(void* ptr, const std::nothrow_t&) noexcept { std::free(ptr); }
+#include "tests/support/counted_allocations.h"
 
 namespace flashtune {
 namespace {

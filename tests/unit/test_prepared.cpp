@@ -3,10 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
 #include <map>
-#include <new>
 #include <set>
 #include <thread>
 
@@ -14,31 +11,9 @@
 #include "flashtune/flashtune.h"
 #include "runtime/api/c_api.h"
 #include "runtime/dispatch/fallback.h"
+#include "tests/support/counted_allocations.h"
 #include "tests/support/fake_device.h"
 #include "tests/support/free_device.h"
-
-namespace {
-std::atomic<long> allocations{0};
-}  // namespace
-
-// Every allocation of this executable is counted. Not inlined: g++ would take malloc and delete for a mismatch.
-[[gnu::noinline]] void* operator new(std::size_t bytes) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  void* ptr = std::malloc(bytes);
-  if (ptr == nullptr) throw std::bad_alloc();
-  return ptr;
-}
-[[gnu::noinline]] void* operator new(std::size_t bytes, std::align_val_t alignment) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  const auto unit = static_cast<std::size_t>(alignment);
-  void* ptr = std::aligned_alloc(unit, (bytes + unit - 1) / unit * unit);
-  if (ptr == nullptr) throw std::bad_alloc();
-  return ptr;
-}
-[[gnu::noinline]] void operator delete(void* ptr) noexcept { std::free(ptr); }
-[[gnu::noinline]] void operator delete(void* ptr, std::size_t) noexcept { std::free(ptr); }
-[[gnu::noinline]] void operator delete(void* ptr, std::align_val_t) noexcept { std::free(ptr); }
-[[gnu::noinline]] void operator delete(void* ptr, std::size_t, std::align_val_t) noexcept { std::free(ptr); }
 
 namespace flashtune {
 namespace {

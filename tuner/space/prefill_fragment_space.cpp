@@ -1,8 +1,6 @@
 // The axes of prefill_fragment. All of it is for the ladder: a step passes S through shared memory and its block
 // through four barriers, which prefill_tf32 does without. What proves kernels covers it, and no problem's sweep tries
 // it.
-#include <algorithm>
-
 #include "runtime/dispatch/fp32_copies.h"
 #include "tuner/space/family_space.h"
 #include "tuner/space/register_room.h"
@@ -62,12 +60,7 @@ Rejection worth(const Config&, const KernelTraits&, const ArchLimits&) { return 
 Rejection worth(const Config&, const Problem&) { return Rejection::kOvertaken; }
 
 bool promises_no_spill(const Config& config, const KernelTraits& traits, const ArchLimits& limits) {
-  // O comes and goes by an address for each row, which the prediction leaves out.
-  if (config.loop == OuterLoop::kKvOuter) return false;
-  const Resources resources = resources_of(config, traits, limits);
-  const int rows = std::max(config.br, config.bc);
-  const int copies = copies_of(rows, traits, elements_of(config.copy, traits), resources.threads);
-  return leaves_room(resources, config.blocks_per_sm, {copies}, limits);
+  return outer_loop_leaves_room(config, traits, limits);
 }
 
 }  // namespace flashtune

@@ -65,12 +65,7 @@ Rejection worth(const Config& config, const Problem& problem) {
 }
 
 bool promises_no_spill(const Config& config, const KernelTraits& traits, const ArchLimits& limits) {
-  // O comes and goes by an address for each row, which the prediction leaves out.
-  if (config.loop == OuterLoop::kKvOuter) return false;
-  const Resources resources = resources_of(config, traits, limits);
-  const int rows = std::max(config.br, config.bc);
-  const int copies = copies_of(rows, traits, elements_of(config.copy, traits), resources.threads);
-  return leaves_room(resources, config.blocks_per_sm, {copies}, limits);
+  return outer_loop_leaves_room(config, traits, limits);
 }
 
 }  // namespace flashtune
